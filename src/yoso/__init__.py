@@ -1,0 +1,1 @@
+"""YOSO: real-time panoptic segmentation, from photographs to segments."""

@@ -1,0 +1,49 @@
+"""The errors a caller can cause, each one line: what is wrong, where, and what to do about it.
+
+The command line prints the message and exits with status 2; a traceback is only ever a bug of ours.
+"""
+
+from difflib import get_close_matches
+from collections.abc import Iterable
+
+
+class YosoError(Exception):
+    """Base of every error that the user can mend."""
+
+
+class ConfigError(YosoError):
+    """A recipe, an option or a name that does not exist or does not fit."""
+
+
+class DatasetError(YosoError):
+    """Annotations or masks that are missing or are not what COCO panoptic asks for."""
+
+
+class ImageError(YosoError):
+    """A photograph that cannot be read."""
+
+
+class CheckpointError(YosoError):
+    """Weights that are missing, damaged, unsafe to read, or of another network."""
+
+
+class OutputError(YosoError):
+    """A result that cannot be written."""
+
+
+class NonFiniteError(YosoError):
+    """A loss or cost that became NaN or infinite; names the quantity and the image."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the closest known name, or a list of the known names.
+
+    Args:
+        name: what the user typed.
+        known: the names that exist.
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Known: {', '.join(names)}." if names else ""
