@@ -1,0 +1,69 @@
+"""Any timm model as a backbone: four feature maps at strides 4, 8, 16, 32 (the paper's C2 to C5)."""
+
+from typing import Any
+
+import timm
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from yoso.errors import ConfigError, did_you_mean
+
+STRIDES = (4, 8, 16, 32)
+
+
+class Backbone(nn.Module):
+    """A timm feature extractor.
+
+    Attributes:
+        channels: channels of the four maps, finest first.
+    """
+
+    channels: tuple[int, int, int, int]
+
+    def __init__(
+        self, name: str, *, frozen_norm: bool = True, pretrained: bool = False, **options: Any
+    ) -> None:
+        """Build the extractor.
+
+        Args:
+            name: a timm model, with or without its pretrained tag.
+            frozen_norm: keep BatchNorm at its statistics and leave its scale and shift untrained.
+            pretrained: let timm fetch its published weights.
+            options: further arguments of `timm.create_model`.
+
+        Raises:
+            ConfigError: timm has no such model, or it does not give maps at strides 4, 8, 16, 32.
+        """
+        super().__init__()
+        if not timm.is_model(name):
+            raise ConfigError(f"timm has no backbone {name!r}.{did_you_mean(name, timm.list_models())[:80]}")
+        try:
+            self.net = timm.create_model(
+                name, features_only=True, out_indices=(-4, -3, -2, -1), pretrained=pretrained, **options
+            )
+        except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
+            raise ConfigError(f"backbone {name!r} cannot give features at four strides ({error})") from error
+        strides = tuple(self.net.feature_info.reduction())
+        if strides != STRIDES:
+            raise ConfigError(f"backbone {name!r} gives features at strides {strides}; YOSO needs {STRIDES}")
+        self.channels = tuple(self.net.feature_info.channels())
+        self.frozen_norm = frozen_norm
+        if frozen_norm:
+            for module in self._norms():
+                module.requires_grad_(False)
+
+    def _norms(self) -> list[_BatchNorm]:
+        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Switch to training; frozen BatchNorm stays as it is."""
+        super().train(mode)
+        if self.frozen_norm:
+            for module in self._norms():
+                module.eval()
+        return self
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """Return C2, C3, C4, C5 of normalised images whose sides are multiples of 32."""
+        return self.net(images)

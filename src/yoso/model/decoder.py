@@ -1,0 +1,151 @@
+"""The separable dynamic decoder (section 3.3, figure 3): proposal kernels become masks and classes."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from yoso.model.attention import ATTENTIONS, Tokens
+from yoso.model.config import ModelConfig
+from yoso.structures import StageOutputs
+
+Features = Float[Tensor, "B C h w"]
+Masks = Float[Tensor, "B N h w"]
+
+
+def masks_from_kernels(kernels: Tokens, features: Features) -> Masks:
+    """Convolve each image's features with its own 1x1 kernels."""
+    return (kernels @ features.flatten(2)).unflatten(2, features.shape[-2:])
+
+
+def pooled_features(mask_logits: Masks, features: Features) -> Tokens:
+    """Pre-attention (equation 3): sum the features under each hard mask.
+
+    The mask is sigmoid(logit) > 0.5, without a gradient; the official code sums over pixels and takes no mean.
+    """
+    hard = (mask_logits.detach().sigmoid() > 0.5).to(features.dtype)
+    return hard.flatten(2) @ features.flatten(2).transpose(1, 2)
+
+
+class AttentionBlock(nn.Module):
+    """f <- LayerNorm(f + attention(k, f)), whose attention ends in a LayerNorm of its own."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build the block."""
+        super().__init__()
+        self.attention = ATTENTIONS[config.attention](config)
+        self.norm = nn.LayerNorm(config.hidden_channels)
+
+    def forward(self, kernels: Tokens, features: Tokens) -> Tokens:
+        """Attend and add."""
+        return self.norm(features + self.attention(kernels, features))
+
+
+class PostAttention(nn.Module):
+    """Self-attention among the kernels and a feed-forward network, each with a residual and a LayerNorm after it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build both."""
+        super().__init__()
+        width = config.hidden_channels
+        self.attention = nn.MultiheadAttention(width, config.num_heads, batch_first=True)
+        self.attention_norm = nn.LayerNorm(width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, config.feedforward_channels),
+            nn.ReLU(),
+            nn.Linear(config.feedforward_channels, width),
+        )
+        self.feedforward_norm = nn.LayerNorm(width)
+
+    def forward(self, kernels: Tokens) -> Tokens:
+        """Refine the kernels."""
+        kernels = self.attention_norm(
+            kernels + self.attention(kernels, kernels, kernels, need_weights=False)[0]
+        )
+        return self.feedforward_norm(kernels + self.feedforward(kernels))
+
+
+def branch(width: int, depth: int, outputs: int) -> nn.Sequential:
+    """Return [Linear without bias, LayerNorm, ReLU] x depth, then Linear with bias."""
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Linear(width, width, bias=False), nn.LayerNorm(width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+class DecoderStage(nn.Module):
+    """Pre-attention, attention, post-attention, and the two branches.
+
+    All attention blocks are queried by the same incoming kernels; the kernels themselves are in no residual, they
+    only generate weights (the official code; the paper's figure suggests otherwise).
+    """
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        """Build the stage."""
+        super().__init__()
+        width = config.hidden_channels
+        self.temperature = config.temperature
+        self.blocks = nn.ModuleList(AttentionBlock(config) for _ in range(config.num_attention_blocks))
+        self.post = PostAttention(config)
+        self.class_branch = branch(width, config.branch_depth, num_classes + 1)
+        self.mask_branch = branch(width, config.branch_depth, width)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.constant_(self.class_branch[-1].bias, -math.log(99))  # every class starts at probability 0.01
+
+    def forward(
+        self, features: Features, kernels: Tokens, mask_logits: Masks, with_classes: bool = True
+    ) -> tuple[StageOutputs, Tokens]:
+        """Run the stage.
+
+        Args:
+            features: the aggregator's map S.
+            kernels: the kernels of the stage before.
+            mask_logits: the masks of the stage before.
+            with_classes: compute the class branch too.
+
+        Returns:
+            The stage's masks and classes, and its kernels for the next stage.
+        """
+        objects = pooled_features(mask_logits, features)
+        for block in self.blocks:
+            objects = block(kernels, objects)
+        objects = self.post(objects)
+        masks = masks_from_kernels(self.mask_branch(objects), features)
+        classes = self.class_branch(objects) / self.temperature if with_classes else None
+        return StageOutputs(classes, masks), objects
+
+
+class Decoder(nn.Module):
+    """T stages after the proposal stage, whose masks are a plain 1x1 convolution of the features."""
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        """Build the proposal kernels and the stages."""
+        super().__init__()
+        self.proposals = nn.Conv2d(config.hidden_channels, config.num_queries, 1)
+        self.stages = nn.ModuleList(DecoderStage(config, num_classes) for _ in range(config.num_stages))
+
+    def forward(self, features: Features, all_stages: bool = False) -> list[StageOutputs]:
+        """Decode the features.
+
+        Args:
+            features: the aggregator's map S.
+            all_stages: return the stages 0..T with their classes, as the loss needs them, not the last one alone.
+
+        Returns:
+            The outputs of stages 0..T, or of stage T alone.
+        """
+        outputs = [StageOutputs(None, self.proposals(features))]
+        # The kernels of stage 0 are the convolution's weight; its bias acts on the masks alone.
+        kernels = self.proposals.weight.flatten(1).expand(features.shape[0], -1, -1)
+        last = len(self.stages) - 1
+        for index, stage in enumerate(self.stages):
+            output, kernels = stage(features, kernels, outputs[-1].mask_logits, all_stages or index == last)
+            outputs.append(output)
+        return outputs if all_stages else outputs[-1:]
