@@ -98,9 +98,7 @@ class Categories(Sequence[Category]):
         try:
             return self._index[category_id]
         except KeyError:
-            raise DatasetError(
-                f"unknown category_id {category_id}; known ids: {sorted(self._index)}"
-            ) from None
+            raise DatasetError(f"unknown category_id {category_id}; known ids: {sorted(self._index)}") from None
 
     @classmethod
     def from_json(cls, entries: Any, where: str = "categories") -> "Categories":
@@ -120,8 +118,7 @@ class Categories(Sequence[Category]):
     def to_json(self) -> list[dict[str, Any]]:
         """Return the `categories` list of a COCO panoptic file."""
         return [
-            {"id": c.id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)}
-            for c in self._categories
+            {"id": c.id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)} for c in self._categories
         ]
 
 
@@ -134,12 +131,8 @@ def _category_from_json(entry: Any, index: int, where: str) -> Category:
                 f"{where}: category number {index} has no '{key}'; COCO panoptic needs id, name and isthing"
             )
     if not isinstance(entry["id"], int) or entry["id"] < 0:
-        raise DatasetError(
-            f"{where}: category number {index} has id {entry['id']!r}; a whole number is needed"
-        )
+        raise DatasetError(f"{where}: category number {index} has id {entry['id']!r}; a whole number is needed")
     color = entry.get("color") or default_color(index)
     if len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color):
-        raise DatasetError(
-            f"{where}: category {entry['name']!r} has color {color!r}; three numbers 0-255 are needed"
-        )
+        raise DatasetError(f"{where}: category {entry['name']!r} has color {color!r}; three numbers 0-255 are needed")
     return Category(entry["id"], str(entry["name"]), bool(entry["isthing"]), (color[0], color[1], color[2]))

@@ -3,8 +3,8 @@
 The command line prints the message and exits with status 2; a traceback is only ever a bug of ours.
 """
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class YosoError(Exception):

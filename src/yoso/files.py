@@ -86,9 +86,7 @@ def read_image(path: PathLike) -> np.ndarray:
         raise ImageError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
         size = Path(path).stat().st_size
-        raise ImageError(
-            f"{path}: is empty" if size == 0 else f"{path}: is not an image Pillow can read"
-        ) from error
+        raise ImageError(f"{path}: is empty" if size == 0 else f"{path}: is not an image Pillow can read") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: cannot be read as an image ({error})") from error
 

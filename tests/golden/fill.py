@@ -62,17 +62,13 @@ def fill(key, shape):
     elif key.endswith("dcn_offset.bias"):
         w = 1.5 * z
     elif len(shape) == 1 and key.endswith(".weight"):  # every BN / LayerNorm scale
-        w = (0.25 if key.endswith("conv3.norm.weight") else 2.0 if "_atten.norm." in key else 1.0) * (
-            1.0 + 0.1 * u
-        )
+        w = (0.25 if key.endswith("conv3.norm.weight") else 2.0 if "_atten.norm." in key else 1.0) * (1.0 + 0.1 * u)
     elif len(shape) < 2 or key.endswith("deconv.bias"):
         w = 0.1 * z
     else:
         fan_in = shape[0] * 4 if "up_sample." in key else int(np.prod(shape[1:]))
         w = next((g for s, g in GAIN if s in key), 1.0) / math.sqrt(fan_in) * z
-        if (
-            "yoso_neck." in key and "up_sample" not in key
-        ):  # zero-sum rows: no common mode through ReLU'd inputs
+        if "yoso_neck." in key and "up_sample" not in key:  # zero-sum rows: no common mode through ReLU'd inputs
             w = w - w.mean(axis=tuple(range(1, w.ndim)), keepdims=True)
     if key.endswith("fc_cls.bias"):
         w[-1] += 0.45 + 0.0075 * n  # makes many proposals "no object"

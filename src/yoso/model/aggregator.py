@@ -1,5 +1,7 @@
 """The feature pyramid aggregator (section 3.2, figure 2): four backbone maps become one map at stride 4."""
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -19,9 +21,7 @@ class DeformableUpsample(nn.Module):
         super().__init__()
         self.conv = DeformableConv(in_channels, out_channels)
         self.conv_norm = nn.BatchNorm2d(out_channels)
-        self.up = nn.ConvTranspose2d(
-            out_channels, out_channels, kernel_size=4, stride=2, padding=1, bias=False
-        )
+        self.up = nn.ConvTranspose2d(out_channels, out_channels, kernel_size=4, stride=2, padding=1, bias=False)
         self.up_norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D 2*H 2*W"]:
@@ -40,7 +40,7 @@ class DeformablePyramid(nn.Module):
             nn.Conv2d(inner, outer, 1) for inner, outer in zip(in_channels, channels, strict=True)
         )
         self.ups = nn.ModuleList(
-            DeformableUpsample(coarse, fine) for fine, coarse in zip(channels[:-1], channels[1:], strict=True)
+            DeformableUpsample(coarse, fine) for fine, coarse in itertools.pairwise(channels)
         )
 
     def forward(self, maps: Maps) -> Maps:
@@ -67,9 +67,7 @@ class ConvolutionFirst(nn.Module):
         """Aggregate P2..P5 at the size of P2."""
         thin = [conv(level) for conv, level in zip(self.convs, levels, strict=True)]
         size = thin[0].shape[-2:]
-        coarse = [
-            F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in thin[:0:-1]
-        ]
+        coarse = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in thin[:0:-1]]
         return coarse[0] + coarse[1] + coarse[2] + thin[0] + self.bias
 
 
@@ -89,9 +87,7 @@ class InterpolationFirst(nn.Module):
     def forward(self, levels: Maps) -> Float[Tensor, "B D h w"]:
         """Aggregate P2..P5 at the size of P2."""
         size = levels[0].shape[-2:]
-        coarse = [
-            F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in levels[1:]
-        ]
+        coarse = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in levels[1:]]
         return self.conv(torch.cat([levels[0], *coarse], dim=1)) + self.bias
 
     def to_cfa(self) -> ConvolutionFirst:

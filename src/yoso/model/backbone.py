@@ -21,9 +21,7 @@ class Backbone(nn.Module):
 
     channels: tuple[int, int, int, int]
 
-    def __init__(
-        self, name: str, *, frozen_norm: bool = True, pretrained: bool = False, **options: Any
-    ) -> None:
+    def __init__(self, name: str, *, frozen_norm: bool = True, pretrained: bool = False, **options: Any) -> None:
         """Build the extractor.
 
         Args:

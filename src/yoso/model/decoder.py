@@ -59,9 +59,7 @@ class PostAttention(nn.Module):
 
     def forward(self, kernels: Tokens) -> Tokens:
         """Refine the kernels."""
-        kernels = self.attention_norm(
-            kernels + self.attention(kernels, kernels, kernels, need_weights=False)[0]
-        )
+        kernels = self.attention_norm(kernels + self.attention(kernels, kernels, kernels, need_weights=False)[0])
         return self.feedforward_norm(kernels + self.feedforward(kernels))
 
 

@@ -104,9 +104,7 @@ def load_official(network: nn.Module, tensors: Tensors, where: PathLike = "check
     load_exactly(network, {ours: tensors[official] for official, ours in names.items()}, where, names)
 
 
-def load_exactly(
-    network: nn.Module, tensors: Tensors, where: PathLike, names: Mapping[str, str] | None = None
-) -> None:
+def load_exactly(network: nn.Module, tensors: Tensors, where: PathLike, names: Mapping[str, str] | None = None) -> None:
     """Load tensors that must fit the network one to one.
 
     Args:
