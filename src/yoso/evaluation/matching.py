@@ -1,0 +1,252 @@
+"""Which predicted segments are right: the counts of one image that panoptic quality is made of.
+
+The rules are panopticapi's, the reference tool of the COCO panoptic challenge:
+
+- A prediction and a ground-truth segment of the same class match if their IoU is above 0.5. The union leaves out the
+  predicted pixels that are void in the ground truth. At most one pair can match.
+- A crowd segment of the ground truth never matches and is never a miss.
+- An unmatched prediction is no mistake if more than half of it lies on void or on the crowd segment of its class. If
+  a class has several crowd segments in one image, only the last one listed counts, as in the reference.
+- Ground-truth pixels whose id is not listed are neither void nor a segment; they count towards a prediction's area.
+- A ground-truth segment without pixels is a miss.
+
+One departure: areas are always counted from the id maps; a file's `area` is not looked at.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from yoso.categories import Categories
+from yoso.errors import DatasetError
+
+Segments = Sequence[Mapping[str, Any]]
+"""The `segments_info` of one image: `id`, `category_id` and, in a ground truth, `iscrowd` (0 if left out)."""
+
+VOID = 0
+"""Id of a pixel without a label in COCO panoptic PNGs. (The project's other copy would bring torch with it.)"""
+
+DENSE_CELLS = 1 << 22
+"""Up to this many possible pairs are counted in one dense table; beyond it, only those that occur."""
+
+
+@dataclass(frozen=True)
+class MatchCounts:
+    """Sums per class, over one image or many; add two with `+`.
+
+    Attributes:
+        iou_sum: (K,) float64, IoUs of the matched pairs added up.
+        true_positive: (K,) int64, matched pairs.
+        false_positive: (K,) int64, predictions without a partner.
+        false_negative: (K,) int64, ground-truth segments without a partner.
+    """
+
+    iou_sum: np.ndarray
+    true_positive: np.ndarray
+    false_positive: np.ndarray
+    false_negative: np.ndarray
+
+    @classmethod
+    def zeros(cls, num_classes: int) -> "MatchCounts":
+        """Return the counts of no image at all."""
+        return cls(np.zeros(num_classes), *(np.zeros(num_classes, np.int64) for _ in range(3)))
+
+    def __add__(self, other: "MatchCounts") -> "MatchCounts":
+        return MatchCounts(
+            self.iou_sum + other.iou_sum,
+            self.true_positive + other.true_positive,
+            self.false_positive + other.false_positive,
+            self.false_negative + other.false_negative,
+        )
+
+
+class _Listed(NamedTuple):
+    """The segments of a list as arrays of one length."""
+
+    ids: np.ndarray
+    classes: np.ndarray
+    is_crowd: np.ndarray
+
+
+class _Overlaps(NamedTuple):
+    """Pixels per (ground-truth row, prediction column) pair that occurs.
+
+    A row or column is 0 for void, 1 to the number of listed segments, and one more for an id that is not listed.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    pixels: np.ndarray
+
+
+def count_matches(
+    gt_id_map: np.ndarray,
+    gt_segments: Segments,
+    pred_id_map: np.ndarray,
+    pred_segments: Segments,
+    categories: Categories,
+    name: str = "image",
+) -> MatchCounts:
+    """Match the segments of one image; the rules are at the top of this file.
+
+    Args:
+        gt_id_map: (H, W) integers, the segment id of each pixel in the ground truth; 0 is void.
+        gt_segments: `segments_info` of the ground truth; empty is fine.
+        pred_id_map: (H, W) integers, the same for the prediction.
+        pred_segments: `segments_info` of the prediction; empty is fine.
+        categories: the classes of the data set.
+        name: what to call the image in an error.
+
+    Returns:
+        Counts for this image, arrays of length K in class-index order.
+
+    Raises:
+        DatasetError: the maps differ in size or are not (H, W) integers; a list has an id twice, an id below 1 or an
+            unknown category; map and list of the prediction disagree about its ids.
+    """
+    _check_maps(gt_id_map, pred_id_map, name)
+    num_classes = len(categories)
+    gt = _listed(gt_segments, categories, f"{name}: ground truth")
+    pred = _listed(pred_segments, categories, f"{name}: prediction")
+    rows, columns, pixels = overlaps = _overlaps(gt_id_map, gt.ids, pred_id_map, pred.ids)
+
+    gt_area = np.bincount(rows, pixels, len(gt.ids) + 2)
+    pred_area = np.bincount(columns, pixels, len(pred.ids) + 2)
+    _check_prediction(pred_id_map, pred, pred_area, name)
+    pred_void = np.bincount(columns, pixels * (rows == VOID), len(pred.ids) + 2)
+
+    both = (rows >= 1) & (rows <= len(gt.ids)) & (columns >= 1)
+    g, p, shared = rows[both] - 1, columns[both] - 1, pixels[both]
+    iou = shared / (pred_area[p + 1] + gt_area[g + 1] - shared - pred_void[p + 1])
+    match = (iou > 0.5) & (gt.classes[g] == pred.classes[p]) & ~gt.is_crowd[g]
+    g, p, iou = g[match], p[match], iou[match]
+
+    missed = ~gt.is_crowd
+    missed[g] = False
+    wrong = (pred_void[1:-1] + _on_crowd(gt, pred, overlaps)) / pred_area[1:-1] <= 0.5
+    wrong[p] = False
+    return MatchCounts(
+        iou_sum=np.bincount(gt.classes[g], iou, num_classes),
+        true_positive=np.bincount(gt.classes[g], minlength=num_classes),
+        false_positive=np.bincount(pred.classes[wrong], minlength=num_classes),
+        false_negative=np.bincount(gt.classes[missed], minlength=num_classes),
+    )
+
+
+def _on_crowd(gt: _Listed, pred: _Listed, overlaps: _Overlaps) -> np.ndarray:
+    """Count the pixels of each prediction that lie on the last listed crowd segment of its class."""
+    if not gt.is_crowd.any():
+        return np.zeros(len(pred.ids))
+    crowd_row = {int(gt.classes[i]): i + 1 for i in np.flatnonzero(gt.is_crowd)}
+    row_of_pred = np.array([0] + [crowd_row.get(int(c), -1) for c in pred.classes] + [-1])
+    on_crowd = (overlaps.columns >= 1) & (overlaps.rows == row_of_pred[overlaps.columns])
+    return np.bincount(overlaps.columns[on_crowd], overlaps.pixels[on_crowd], len(pred.ids) + 2)[1:-1]
+
+
+def _overlaps(gt_id_map: np.ndarray, gt_ids: np.ndarray, pred_id_map: np.ndarray, pred_ids: np.ndarray) -> _Overlaps:
+    """Count the pixels of every pair of ids that occurs.
+
+    Id maps are constant over long stretches of a row, so runs of equal pairs are found first: everything after two
+    comparisons per pixel works on some hundredth of the pixels.
+    """
+    gt_flat, pred_flat = gt_id_map.reshape(-1), pred_id_map.reshape(-1)
+    if gt_flat.size == 0:
+        return _Overlaps(*(np.zeros(0, np.int64) for _ in range(3)))
+    is_start = np.empty(gt_flat.size, bool)
+    is_start[0] = True
+    np.not_equal(gt_flat[1:], gt_flat[:-1], out=is_start[1:])
+    is_start[1:] |= pred_flat[1:] != pred_flat[:-1]
+    starts = np.flatnonzero(is_start)
+    lengths = np.diff(starts, append=gt_flat.size)
+
+    num_columns = len(pred_ids) + 2
+    pair = _index(gt_flat[starts], gt_ids) * num_columns + _index(pred_flat[starts], pred_ids)
+    if (len(gt_ids) + 2) * num_columns <= DENSE_CELLS:
+        pixels = np.bincount(pair, lengths)
+        pair = np.flatnonzero(pixels)
+        pixels = pixels[pair]
+    else:
+        pair, inverse = np.unique(pair, return_inverse=True)
+        pixels = np.bincount(inverse, lengths)
+    return _Overlaps(pair // num_columns, pair % num_columns, pixels)
+
+
+def _index(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return 0 for void, 1 + position for an id in `ids`, `len(ids) + 1` for any other value."""
+    values = values.astype(np.int64)
+    known = np.concatenate([[VOID], ids])
+    order = np.argsort(known)
+    place = np.minimum(np.searchsorted(known, values, sorter=order), len(known) - 1)
+    nearest = order[place]
+    return np.where(known[nearest] == values, nearest, len(known))
+
+
+def _check_maps(gt_id_map: np.ndarray, pred_id_map: np.ndarray, name: str) -> None:
+    for what, id_map in (("ground truth", gt_id_map), ("prediction", pred_id_map)):
+        if id_map.ndim != 2 or not np.issubdtype(id_map.dtype, np.integer):
+            raise DatasetError(
+                f"{name}: the id map of the {what} must be (H, W) integers; "
+                f"it is {id_map.dtype} of shape {id_map.shape}"
+            )
+    if gt_id_map.shape != pred_id_map.shape:
+        (gt_height, gt_width), (height, width) = gt_id_map.shape, pred_id_map.shape
+        raise DatasetError(
+            f"{name}: the prediction is {width}x{height} pixels but the ground truth is {gt_width}x{gt_height}; "
+            "save predictions at the size of the ground truth"
+        )
+
+
+def _check_prediction(pred_id_map: np.ndarray, pred: _Listed, pred_area: np.ndarray, name: str) -> None:
+    if pred_area[-1]:
+        stray = np.setdiff1d(pred_id_map, np.append(pred.ids, VOID))
+        raise DatasetError(
+            f"{name}: the prediction's id map has {_some(stray)} not in its segments_info; "
+            "list every segment there, or set such pixels to 0 (void)"
+        )
+    if not pred_area[1:-1].all():
+        empty = pred.ids[pred_area[1:-1] == 0]
+        raise DatasetError(
+            f"{name}: the prediction's segments_info lists {_some(empty)} without a pixel in its id map; "
+            "leave such segments out"
+        )
+
+
+def _some(ids: np.ndarray) -> str:
+    shown = ", ".join(str(i) for i in ids[:3])
+    more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+    return f"id {shown}" if len(ids) == 1 else f"ids {shown}{more}"
+
+
+def _listed(segments: Segments, categories: Categories, where: str) -> _Listed:
+    """Read and check one `segments_info`."""
+    ids = np.zeros(len(segments), np.int64)
+    classes = np.zeros(len(segments), np.int64)
+    is_crowd = np.zeros(len(segments), bool)
+    for position, segment in enumerate(segments):
+        try:
+            ids[position] = index(segment["id"])
+            classes[position] = categories.index_of(segment["category_id"])
+            is_crowd[position] = bool(segment.get("iscrowd", 0))
+        except KeyError as error:
+            raise DatasetError(
+                f"{where}: segment number {position} has no {error}; COCO panoptic needs id and category_id"
+            ) from None
+        except (AttributeError, TypeError, ValueError, OverflowError):
+            raise DatasetError(
+                f"{where}: segment number {position} is {segment!r}; id and category_id must be whole numbers"
+            ) from None
+        except DatasetError as error:
+            raise DatasetError(f"{where}: segment {segment['id']}: {error}") from None
+    _check_ids(ids, where)
+    return _Listed(ids, classes, is_crowd)
+
+
+def _check_ids(ids: np.ndarray, where: str) -> None:
+    if len(ids) and ids.min() < 1:
+        raise DatasetError(f"{where}: segment id {ids.min()} is not allowed; 0 is void and ids start at 1")
+    if len(set(ids.tolist())) != len(ids):
+        unique, times = np.unique(ids, return_counts=True)
+        raise DatasetError(f"{where}: {_some(unique[times > 1])} listed more than once; ids must be unique")
