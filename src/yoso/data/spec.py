@@ -1,0 +1,126 @@
+"""A data set is a small YAML, or a folder laid out by convention."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yoso.errors import ConfigError, did_you_mean
+
+SPLIT_KEYS = {"images", "masks", "annotations"}
+KEYS = {"name", "license", "attribution", "root", "train", "val"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where one split of a data set lies.
+
+    Attributes:
+        images: folder of photographs.
+        masks: folder of panoptic PNGs.
+        annotations: COCO panoptic JSON.
+    """
+
+    images: Path
+    masks: Path
+    annotations: Path
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A data set: its splits, and what its licence asks to be said.
+
+    Attributes:
+        name: for people.
+        splits: "train" and "val", or one of them.
+        license: of the data.
+        attribution: whom to name.
+    """
+
+    name: str
+    splits: dict[str, Split]
+    license: str = ""
+    attribution: str = ""
+
+    def split(self, name: str) -> Split:
+        """Return a split.
+
+        Raises:
+            ConfigError: the data set has no such split.
+        """
+        if name not in self.splits:
+            raise ConfigError(f"data set {self.name!r} has no split {name!r}.{did_you_mean(name, self.splits)}")
+        return self.splits[name]
+
+
+def load_spec(name_or_path: str | os.PathLike[str]) -> DatasetSpec:
+    """Read a data set's description.
+
+    Args:
+        name_or_path: a YAML file; a folder with `train/`, `val/`, `annotations/panoptic_<split>.json` and
+            `annotations/panoptic_<split>/`; or a name: `NAME.yaml` or the folder `NAME`, looked for in `$YOSO_DATA`
+            and in `./datasets`.
+
+    Raises:
+        ConfigError: there is no such data set, or the YAML has keys that do not exist or lacks some that must.
+    """
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        return _from_yaml(path)
+    roots = [Path(root) for root in (os.environ.get("YOSO_DATA"), "datasets") if root]
+    for candidate in (path, *(root / path for root in roots)):
+        if candidate.with_name(candidate.name + ".yaml").is_file():
+            return _from_yaml(candidate.with_name(candidate.name + ".yaml"))
+        if (candidate / "annotations").is_dir():
+            return _from_folder(candidate)
+    looked = ", ".join(str(root) for root in (Path(), *roots))
+    raise ConfigError(
+        f"no data set {str(name_or_path)!r} (looked in {looked}); give a YAML file, a folder with annotations/, or set "
+        "YOSO_DATA to the folder of your data sets"
+    )
+
+
+def _from_folder(folder: Path) -> DatasetSpec:
+    splits = {}
+    for name in ("train", "val"):
+        annotations = folder / "annotations" / f"panoptic_{name}.json"
+        if annotations.is_file():
+            splits[name] = Split(folder / name, annotations.with_suffix(""), annotations)
+    if not splits:
+        raise ConfigError(f"{folder / 'annotations'}: holds neither panoptic_train.json nor panoptic_val.json")
+    return DatasetSpec(folder.resolve().name, splits)
+
+
+def _from_yaml(path: Path) -> DatasetSpec:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:160]})") from error
+    content = _checked(content, KEYS, path, "the data set")
+    root = path.parent / str(content.get("root", "."))
+    splits = {name: _split(content[name], root, path, name) for name in ("train", "val") if name in content}
+    if not splits:
+        raise ConfigError(f"{path}: a data set needs 'train' or 'val', each with {sorted(SPLIT_KEYS)}")
+    texts = {key: str(content.get(key, "")) for key in ("license", "attribution")}
+    return DatasetSpec(str(content.get("name", path.stem)), splits, **texts)
+
+
+def _split(content: Any, root: Path, path: Path, name: str) -> Split:
+    content = _checked(content, SPLIT_KEYS, path, f"'{name}'")
+    if missing := sorted(SPLIT_KEYS - content.keys()):
+        raise ConfigError(f"{path}: '{name}' lacks {missing}")
+    return Split(**{key: root / str(content[key]) for key in SPLIT_KEYS})
+
+
+def _checked(content: Any, known: set[str], path: Path, what: str) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path}: {what} must be a mapping with keys {sorted(known)}")
+    for key in content:
+        if key not in known:
+            raise ConfigError(f"{path}: unknown key {key!r} in {what}.{did_you_mean(str(key), known)}")
+    return content

@@ -1,0 +1,123 @@
+"""`yoso train RECIPE|FILE.yaml --some.key value`: YAML and options become a `TrainingConfig`."""
+
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from yoso.errors import ConfigError, did_you_mean
+from yoso.training.config import TrainingConfig
+
+
+def recipes() -> dict[str, Path]:
+    """Return the recipes that come with the package, by name."""
+    return {path.stem: path for path in sorted(Path(str(package_files("yoso") / "recipes")).glob("*.yaml"))}
+
+
+def find_recipe(name_or_file: str) -> Path:
+    """Return the YAML file of a recipe given by name or as a file.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    if name_or_file in recipes():
+        return recipes()[name_or_file]
+    if not Path(name_or_file).is_file():
+        raise ConfigError(f"no recipe or file {name_or_file!r}.{did_you_mean(name_or_file, recipes())}")
+    return Path(name_or_file)
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of `yoso train`."""
+    parser = ArgumentParser(prog="yoso train", description="Train a network.", exit_on_error=False)
+    parser.add_argument("--recipe", action="config", help="a recipe's name or a YAML file (also the first argument)")
+    parser.add_class_arguments(TrainingConfig, as_group=False)
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of --output")
+    return parser
+
+
+def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
+    """Return the configuration that a command line asks for, and all that was parsed.
+
+    Raises:
+        ConfigError: an unknown recipe, key or option, or a value of the wrong type.
+    """
+    parser = build_parser()
+    rest = list(arguments)
+    if rest and not rest[0].startswith("-"):
+        path = find_recipe(rest.pop(0))
+        check_keys(path, parser)
+        rest = ["--recipe", str(path), *rest]
+    check_options(rest, parser)
+    try:
+        parsed = parser.parse_args(rest)
+        values = parser.instantiate_classes(parsed)
+    except ArgumentError as error:
+        raise ConfigError(" ".join(str(error).split())[:400]) from error
+    fields = TrainingConfig.__dataclass_fields__
+    return TrainingConfig(**{name: values[name] for name in fields}), parsed
+
+
+def known_keys(parser: ArgumentParser) -> set[str]:
+    """Return every dotted key that YAML and the command line may set."""
+    return {action.dest for action in parser._actions} | {"recipe"}
+
+
+def check_keys(path: Path, parser: ArgumentParser) -> None:
+    """Check a recipe's keys.
+
+    Raises:
+        ConfigError: the file is not YAML, or has a key that does not exist; names the closest that does.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:160]})") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: is not a recipe; a mapping of keys to values is needed")
+    known = known_keys(parser)
+    for key in _dotted(content, known):
+        if key not in known:
+            raise ConfigError(f"{path}: unknown key {key!r}.{did_you_mean(key, known)}")
+
+
+def check_options(arguments: list[str], parser: ArgumentParser) -> None:
+    """Check the names of the options.
+
+    Raises:
+        ConfigError: an option that does not exist; names the closest that does.
+    """
+    known = known_keys(parser) | {"help", "print_config", "h"}
+    for argument in arguments:
+        name = argument.lstrip("-").split("=")[0].rstrip("+")
+        free = any(name.startswith(f"{prefix}.") for prefix in ("about", "model.backbone_options"))
+        if argument.startswith("--") and name not in known and not free:
+            raise ConfigError(f"unknown option --{name}.{did_you_mean(name, known)}")
+
+
+def _dotted(content: dict[str, Any], known: set[str], prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in content.items():
+        key = f"{prefix}{name}"
+        below = any(other.startswith(f"{key}.") for other in known)
+        keys += _dotted(value, known, f"{key}.") if below and isinstance(value, dict) else [key]
+    return keys
+
+
+def main(arguments: list[str]) -> int:
+    """Run `yoso train`.
+
+    Args:
+        arguments: what stands after `yoso train`.
+
+    Returns:
+        The exit status.
+    """
+    from yoso.training.run import train
+
+    config, parsed = parse(arguments)
+    folder = train(config, resume=bool(parsed.resume))
+    print(f"model folder: {folder}")
+    return 0

@@ -1,0 +1,132 @@
+"""A recipe: everything that decides a training run, as frozen dataclasses that YAML and the command line fill."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from yoso.data.transforms import Augmentation
+from yoso.errors import ConfigError
+from yoso.loss.criterion import LossConfig
+from yoso.model.config import ModelConfig
+from yoso.structures import InferenceConfig
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW; the defaults are the official ones.
+
+    Attributes:
+        lr: learning rate.
+        backbone_multiplier: the backbone learns at this share of `lr`.
+        weight_decay: on everything but the scales and shifts of normalisation layers.
+        clip_norm: the gradient's total norm is clipped to it before every step.
+    """
+
+    lr: float = 1e-4
+    backbone_multiplier: float = 0.1
+    weight_decay: float = 0.05
+    clip_norm: float = 0.01
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate by iteration.
+
+    Attributes:
+        kind: "step" multiplies by `gamma` at each of `steps`; "poly" falls as (1 - iteration / iterations) ** `power`.
+        steps: iterations, for "step".
+        gamma: factor, for "step".
+        power: exponent, for "poly".
+        warmup_iterations: the rate rises linearly to its value over these.
+    """
+
+    kind: Literal["step", "poly"] = "poly"
+    steps: tuple[int, ...] = ()
+    gamma: float = 0.1
+    power: float = 0.9
+    warmup_iterations: int = 0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Length, batches, precision and bookkeeping of a run.
+
+    Attributes:
+        iterations: optimiser steps.
+        batch_size: images per process and batch; times `accumulate` and the processes gives images per step.
+        accumulate: batches per optimiser step.
+        precision: Lightning's: "32-true", "bf16-mixed" or "16-mixed".
+        ema_decay: decay of the moving average of the weights, 0 for none. Where there is one it is evaluated and kept.
+        workers: processes that load data.
+        seed: of everything random: order, augmentation, points.
+        checkpoint_every: iterations between checkpoints.
+        validate_every: iterations between evaluations on `val`; 0 for none.
+        validate_images: evaluate on the first so many; 0 for all.
+        log_every: iterations between log lines.
+        accelerator: Lightning's: "auto", "cpu", "gpu".
+        devices: processes, one per device.
+        nodes: machines.
+    """
+
+    iterations: int = 1000
+    batch_size: int = 16
+    accumulate: int = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    ema_decay: float = 0.0
+    workers: int = 4
+    seed: int = 0
+    checkpoint_every: int = 5000
+    validate_every: int = 5000
+    validate_images: int = 0
+    log_every: int = 20
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: a count that is too small, or a decay outside 0 to 1.
+        """
+        for name in ("iterations", "batch_size", "accumulate", "checkpoint_every", "log_every", "devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"run.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("workers", "validate_every", "validate_images"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"run.{name} is {getattr(self, name)}; it must not be negative")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"run.ema_decay is {self.ema_decay}; it must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A whole recipe.
+
+    Attributes:
+        data: a data set's name, YAML or folder.
+        model: the network.
+        backbone_weights: "imagenet" lets timm fetch its published weights, "none" starts fresh, anything else is a
+            safetensors file with timm's names.
+        start: model folder or bundled model whose weights are taken over where names and shapes agree; None for none.
+        inference: thresholds and test size; they go into the model folder.
+        loss: the criterion.
+        augmentation: what happens to training images.
+        optimizer: AdamW.
+        schedule: the learning rate.
+        run: length, batches, bookkeeping.
+        output: the run's folder.
+        about: facts for people, copied into the model folder: data, licence, attribution.
+    """
+
+    data: str
+    model: ModelConfig = field(default_factory=ModelConfig)
+    backbone_weights: str = "imagenet"
+    start: str | None = None
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    output: str = "runs/yoso"
+    about: dict[str, str] = field(default_factory=dict)

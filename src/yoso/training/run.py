@@ -1,0 +1,141 @@
+"""`train`: a recipe in, a run folder out."""
+
+import importlib.metadata
+import platform
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from yoso.categories import Categories
+from yoso.data.spec import load_spec
+from yoso.errors import CheckpointError, ConfigError
+from yoso.model.checkpoint import load_backbone, load_model
+from yoso.model.yoso import YOSO
+from yoso.training.callbacks import KeepBest, MovingAverage, Narrator, checkpoints
+from yoso.training.config import TrainingConfig
+from yoso.training.loaders import Loaders
+from yoso.training.module import TrainingModule
+
+
+def build_network(config: TrainingConfig, categories: Categories) -> YOSO:
+    """Return the recipe's network, with the weights it starts from.
+
+    Raises:
+        CheckpointError: backbone or starting weights that are missing or do not fit.
+    """
+    torch.manual_seed(config.run.seed)
+    network = YOSO(
+        config.model, len(categories), pretrained_backbone=config.backbone_weights == "imagenet" and not config.start
+    )
+    if config.start:
+        take_over(network, load_model(config.start).network)
+    elif config.backbone_weights not in {"imagenet", "none"}:
+        load_backbone(network, config.backbone_weights)
+    return network
+
+
+def take_over(network: YOSO, source: YOSO) -> list[str]:
+    """Copy every tensor of `source` whose name and shape agree; return the names of those left fresh."""
+    given, state = source.state_dict(), network.state_dict()
+    fitting = {key: value for key, value in given.items() if key in state and state[key].shape == value.shape}
+    network.load_state_dict(fitting, strict=False)
+    return sorted(state.keys() - fitting.keys())
+
+
+def facts() -> dict[str, Any]:
+    """Return what made a result: versions, commit, machine."""
+    packages = ("yoso", "torch", "torchvision", "timm", "lightning", "numpy")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _commit() -> str | None:
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """Return the newest checkpoint of a run folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    found = sorted((folder / "checkpoints").glob("*.ckpt"))
+    if not found:
+        raise CheckpointError(f"{folder}: no checkpoint to resume from; start without --resume")
+    return found[-1]
+
+
+def build_trainer(config: TrainingConfig, output: Path, categories: Categories) -> Trainer:
+    """Return Lightning's trainer for a recipe, writing into `output`."""
+    run = config.run
+    callbacks: list[Callback] = [KeepBest(output / "model", config, categories, facts())]
+    if run.ema_decay:
+        callbacks.append(MovingAverage(run.ema_decay))
+    images_per_step = run.batch_size * run.accumulate * run.devices * run.nodes
+    callbacks += [
+        checkpoints(output / "checkpoints", run.checkpoint_every),
+        Narrator(output / "train.log", run.log_every, images_per_step),
+    ]
+    return Trainer(
+        accelerator=run.accelerator,
+        devices=run.devices,
+        num_nodes=run.nodes,
+        precision=run.precision,
+        max_steps=run.iterations,
+        accumulate_grad_batches=run.accumulate,
+        gradient_clip_val=config.optimizer.clip_norm,
+        sync_batchnorm=run.devices * run.nodes > 1,
+        val_check_interval=run.validate_every * run.accumulate if run.validate_every else None,
+        check_val_every_n_epoch=None if run.validate_every else 1,
+        limit_val_batches=1.0 if run.validate_every else 0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=run.log_every,
+        use_distributed_sampler=False,
+        logger=TensorBoardLogger(output, name=None, version="tensorboard"),
+        callbacks=callbacks,
+        enable_model_summary=False,
+    )
+
+
+def train(config: TrainingConfig, resume: bool = False) -> Path:
+    """Train with a recipe.
+
+    Args:
+        config: the recipe.
+        resume: go on from the newest checkpoint of `config.output`.
+
+    Returns:
+        The model folder, `<output>/model`: the best by PQ on `val`, or the last weights where there is no `val`.
+
+    Raises:
+        ConfigError: the output folder already holds a run, and `resume` is not asked for.
+        YosoError: see `load_spec`, `build_network`, `TrainingModule`.
+    """
+    output = Path(config.output)
+    checkpoint = newest_checkpoint(output) if resume else None
+    if checkpoint is None and any((output / "checkpoints").glob("*.ckpt")):
+        raise ConfigError(f"{output}: already holds a run; add --resume to go on with it, or give another --output")
+    loaders = Loaders(config, load_spec(config.data))
+    categories = loaders.categories
+    module = TrainingModule(build_network(config, categories), config, categories)
+    trainer = build_trainer(config, output, categories)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        trainer.fit(module, datamodule=loaders, ckpt_path=checkpoint, weights_only=True)
+    return output / "model"
