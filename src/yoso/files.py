@@ -1,10 +1,13 @@
 """Files, read with errors a person can act on and written whole or not at all."""
 
+import errno
 import json
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+import stat
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +18,58 @@ from yoso.errors import DatasetError, ImageError, OutputError
 
 PathLike = str | os.PathLike[str]
 
+MAX_PIXELS = 10**9
+"""An image with more pixels is refused: as RGB it would take more than 3 GB."""
+
+_ORIENTATION = 0x0112
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; make room or write elsewhere",
+    errno.EDQUOT: "the disk quota is used up; make room or write elsewhere",
+    errno.EACCES: "permission denied; write to a folder of your own",
+    errno.EPERM: "permission denied; write to a folder of your own",
+    errno.EROFS: "the disk is read-only; write elsewhere",
+    errno.ENOTDIR: "a part of its path is a file, not a folder; choose another name",
+    errno.EEXIST: "a part of its path is a file, not a folder; choose another name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+
 
 @contextmanager
-def written_whole(path: PathLike) -> Iterator[Path]:
+def written_whole(path: PathLike) -> Generator[Path, None, None]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, remove it if not.
 
+    An older file of that name stays as it was until the new one is complete, and for good if the block fails.
+
     Raises:
-        OutputError: the folder cannot be made or written, or the disk is full.
+        OutputError: the folder cannot be made or written, the disk is full, or `path` is a folder or a device.
     """
     target = Path(path)
     temporary: Path | None = None
     try:
+        _refuse_special(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = target.with_name(f".{target.stem[:40]}-{secrets.token_hex(6)}{target.suffix}")
+        temporary.open("xb").close()
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
+        reason = _ADVICE.get(error.errno or 0) or error.strerror or error
+        raise OutputError(f"{target}: cannot be written ({reason})") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _refuse_special(target: Path) -> None:
+    """Renaming over a folder fails only after the work is done; over a device it would remove the device."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{target}: is a folder; give the name of a file in it")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"{target}: is not a regular file; give the name of a file")
 
 
 def read_json(path: PathLike) -> Any:
@@ -66,43 +92,148 @@ def write_json(path: PathLike, content: Any, indent: int | None = None) -> None:
         temporary.write_text(json.dumps(content, indent=indent))
 
 
+class _LargeImagesAllowed:
+    """Lifts Pillow's own limit on pixels, which is one global for all threads, while any thread opens an image.
+
+    Pillow warns above 89 megapixels and refuses above 179; `_opened` checks against `MAX_PIXELS` instead.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._limit: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_large_images_allowed = _LargeImagesAllowed()
+
+
+@contextmanager
+def _opened(
+    path: PathLike, error_class: type[ImageError] | type[DatasetError], kind: str
+) -> Generator[Image.Image, None, None]:
+    """Open and decode an image file; whatever a damaged file provokes becomes one line of `error_class`."""
+    try:
+        with ExitStack() as stack:
+            with _large_images_allowed:
+                image = stack.enter_context(Image.open(path))
+                _check_size(path, image, error_class)
+                image.load()
+            yield image
+    except (ImageError, DatasetError):
+        raise
+    except FileNotFoundError as error:
+        raise error_class(f"{path}: no such file; check the name") from error
+    except IsADirectoryError as error:
+        raise error_class(f"{path}: is a folder, not {kind}; give the files in it") from error
+    except PermissionError as error:
+        raise error_class(f"{path}: permission denied; make the file readable") from error
+    except UnidentifiedImageError as error:
+        raise error_class(_unidentified(path, kind)) from error
+    except Exception as error:  # decoders raise errors of any class, down to SyntaxError, on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise error_class(f"{path}: is damaged and cannot be read as {kind} ({reason}); replace it") from error
+
+
+def _check_size(path: PathLike, image: Image.Image, error_class: type[ImageError] | type[DatasetError]) -> None:
+    width, height = image.size
+    if width == 0 or height == 0:
+        raise error_class(f"{path}: has no pixels ({width} x {height}); replace it")
+    if width * height > MAX_PIXELS:
+        raise error_class(
+            f"{path}: is {width} x {height}, more than {MAX_PIXELS // 10**6:,} megapixels; shrink it or cut it up"
+        )
+
+
+def _unidentified(path: PathLike, kind: str) -> str:
+    if Path(path).stat().st_size == 0:
+        return f"{path}: is empty; replace it"
+    return f"{path}: is not {kind} (or of a format that is not supported); use a JPEG or PNG file"
+
+
 def read_image(path: PathLike) -> np.ndarray:
     """Read a photograph as RGB, upright.
 
-    EXIF orientation is applied; greyscale, palette, CMYK and 16-bit images are converted; transparency is laid over
-    white.
+    EXIF orientation is applied; greyscale, palette, CMYK, 16-bit and floating-point images are converted;
+    transparency is laid over white; of an animation, the first frame is taken.
 
     Returns:
-        uint8 array (H, W, 3).
+        uint8 array (H, W, 3), writable.
 
     Raises:
-        ImageError: the file is missing, empty, truncated or not an image.
+        ImageError: the file is missing, empty, truncated, damaged, not an image, not readable, a folder, or has no
+            pixels or more than `MAX_PIXELS`.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return to_rgb(image)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
-    except UnidentifiedImageError as error:
-        size = Path(path).stat().st_size
-        raise ImageError(f"{path}: is empty" if size == 0 else f"{path}: is not an image Pillow can read") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: cannot be read as an image ({error})") from error
+    with _opened(path, ImageError, "an image") as image:
+        return to_rgb(image)
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
-    """Convert a PIL image of any mode to an upright RGB array (H, W, 3), uint8."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode in {"I;16", "I;16B", "I;16L", "I", "F"}:
-        values = np.asarray(image).astype(np.float64)
-        scale = 255 / 65535 if image.mode != "F" or values.max(initial=0) > 255 else 1.0
-        grey = np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+    """Convert a PIL image of any mode to an upright RGB array; the image itself is left as it is.
+
+    Returns:
+        uint8 array (H, W, 3), writable.
+
+    Raises:
+        ImageError: the image has no pixels.
+    """
+    if 0 in image.size:
+        raise ImageError(f"the image has no pixels ({image.width} x {image.height}); give one that has")
+    image = _upright(image)
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        grey = _grey_from_deep(np.asarray(image), image.info.get("transparency"))
         return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return np.asarray(image.convert("RGB"))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
+    return np.array(image.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation. A photograph with unreadable EXIF data is still a photograph."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+    except Exception:  # damaged EXIF data raises errors of any class
+        return image
+
+
+def _grey_from_deep(values: np.ndarray, transparent: object) -> np.ndarray:
+    """Bring greyscale of more than 8 bits to uint8.
+
+    16-bit integers are scaled from 0-65535. 32-bit integers and floats carry no range, so the smallest of the
+    customary ones (1 for floats, 255, 65535) that holds the largest value is taken, or that value itself.
+
+    Args:
+        values: (H, W) integers or floats; NaN counts as 0.
+        transparent: the value that stands for transparent pixels, which become white; or anything else.
+    """
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+    highest = float(values.max())
+    if values.dtype.itemsize == 2:
+        full = 65535.0
+    else:
+        customary = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (65535.0,)
+        full = next((limit for limit in customary if highest <= limit), highest)
+    scaled = values * np.float32(255 / full)
+    grey = np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
+    if isinstance(transparent, int):
+        grey[values == transparent] = 255
+    return grey
 
 
 def read_id_map(path: PathLike) -> np.ndarray:
@@ -114,18 +245,12 @@ def read_id_map(path: PathLike) -> np.ndarray:
     Raises:
         DatasetError: the file is missing, damaged or not an RGB PNG.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in {"RGB", "RGBA"}:
-                raise DatasetError(
-                    f"{path}: a panoptic PNG is RGB (id = R + 256 G + 65536 B); this one is {image.mode}"
-                )
-            rgb = np.asarray(image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path}: cannot be read as a panoptic PNG ({error})") from error
-    return rgb_to_id(rgb)
+    with _opened(path, DatasetError, "a panoptic PNG") as image:
+        if image.mode not in {"RGB", "RGBA"}:
+            raise DatasetError(
+                f"{path}: a panoptic PNG is RGB (id = R + 256 G + 65536 B); this one is {image.mode}; write it as RGB"
+            )
+        return rgb_to_id(np.asarray(image.convert("RGB")))
 
 
 def rgb_to_id(rgb: np.ndarray) -> np.ndarray:

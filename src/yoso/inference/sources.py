@@ -1,0 +1,139 @@
+"""Which photographs a command line means: files, folders, patterns, or a list on standard input."""
+
+import glob
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from yoso.errors import ImageError
+
+_SUFFIXES = "avif bmp gif jfif jp2 jpe jpeg jpg mpo pbm pgm png ppm tga tif tiff webp"
+
+IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+"""Endings, in lower case, by which a folder's or a pattern's photographs are told from its other files."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What some sources stand for.
+
+    Attributes:
+        paths: the photographs, in the order of the sources, none twice.
+        errors: one for each source that stands for nothing; the others are not affected.
+    """
+
+    paths: list[Path]
+    errors: list[ImageError]
+
+
+def expand_sources(sources: Sequence[str | os.PathLike[str]], stdin: Iterable[bytes] | None = None) -> Sources:
+    """Find the photographs that a list of sources stands for.
+
+    A source is a file (of any ending: it was named on purpose), a folder (its images, sorted by name, without those
+    in folders below and without hidden ones), a pattern (`*`, `?`, `[...]`, and `**` for folders at any depth; only
+    images, unless the pattern itself ends in another suffix), or `-` for a list of such sources on standard input, one
+    per line. A file that exists is taken as it is, even if its name looks like a pattern. No image is opened.
+
+    Args:
+        sources: as typed.
+        stdin: where `-` reads its lines; standard input by default.
+
+    Returns:
+        The photographs, and an `ImageError` for each source that is missing, cannot be listed, or holds no image.
+    """
+    found: dict[str, Path] = {}
+    errors: list[ImageError] = []
+    for source in _with_listed(sources, stdin, errors):
+        try:
+            paths = _expand(source)
+        except ImageError as error:
+            errors.append(error)
+            continue
+        for path in paths:
+            found.setdefault(os.path.abspath(path), path)
+    return Sources(list(found.values()), errors)
+
+
+def output_stem(paths: Sequence[Path]) -> list[str]:
+    """Give each photograph a stem for its output files, so that no two outputs overwrite each other.
+
+    The file's own stem where it is free; `stem-2`, `stem-3`, ... for later files of the same stem. Stems that differ
+    by case alone count as the same, because some disks hold them so.
+
+    Returns:
+        As many stems as paths, all different.
+    """
+    own = {path.stem.casefold() for path in paths}
+    taken: set[str] = set()
+    stems = []
+    for path in paths:
+        stem, number = path.stem, 1
+        # A numbered stem must not take the name of a file that really is called so, even if that one comes later.
+        while stem.casefold() in taken or (number > 1 and stem.casefold() in own):
+            number += 1
+            stem = f"{path.stem}-{number}"
+        taken.add(stem.casefold())
+        stems.append(stem)
+    return stems
+
+
+def _with_listed(
+    sources: Sequence[str | os.PathLike[str]], stdin: Iterable[bytes] | None, errors: list[ImageError]
+) -> Iterator[str]:
+    """Yield every source as text, those listed on standard input in the place of `-`."""
+    for given in sources:
+        source = os.fspath(given)
+        if source != "-":
+            yield source
+            continue
+        stream = stdin if stdin is not None else getattr(sys.stdin, "buffer", ())
+        lines = [os.fsdecode(line.rstrip(b"\r\n")) for line in stream]
+        names = [line for line in lines if line.strip()]
+        if not names:
+            errors.append(ImageError("-: standard input lists no file; pipe file names into it, one per line"))
+        yield from names
+
+
+def _expand(source: str) -> list[Path]:
+    path = Path(source)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return _matches(source)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{source}: cannot be read ({reason}); check the name and its permissions") from error
+    if not stat.S_ISDIR(mode):
+        return [path]
+    try:
+        images = sorted(child for child in path.iterdir() if _is_image(child))
+    except OSError as error:
+        raise ImageError(f"{source}: cannot be listed ({error.strerror}); make the folder readable") from error
+    if not images:
+        raise ImageError(
+            f"{source}: holds no image; give a folder with images in it, or a pattern like '{source}/**/*'"
+        )
+    return images
+
+
+def _matches(pattern: str) -> list[Path]:
+    if not glob.has_magic(pattern):
+        if os.path.islink(pattern):
+            raise ImageError(f"{pattern}: is a link to a file that is not there; mend the link")
+        raise ImageError(f"{pattern}: no such file or folder; check the name")
+    paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    ending = Path(pattern).suffix
+    if len(ending) > 1 and not glob.has_magic(ending):
+        images = [path for path in paths if path.is_file()]
+    else:
+        images = [path for path in paths if _is_image(path)]
+    if not images:
+        raise ImageError(f"{pattern}: matches no image; check the pattern")
+    return images
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -1,0 +1,146 @@
+"""The panoptic merge on torch tensors: no loop over queries touches the device, two small transfers per image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Int32, Int64
+from torch import Tensor
+
+from yoso.postprocess.segments import Counts, Segment, Sizes, merge_segments, survivors
+from yoso.postprocess.upsampling import upsampled_strips
+
+LOOKUP_PIXELS = 2**21
+"""Pixels whose codes are turned into segment ids at a time; bounds the int64 index that torch needs."""
+
+
+@dataclass(frozen=True)
+class PanopticResult:
+    """Every pixel's segment.
+
+    Attributes:
+        segmentation: segment id per pixel, 0 is void; on the logits' device.
+        segments: in id order, ids 1, 2, ...
+    """
+
+    segmentation: Int32[Tensor, "H W"]
+    segments: list[Segment]
+
+
+@torch.no_grad()
+def panoptic(
+    class_logits: Float[Tensor, "N L"],
+    mask_logits: Float[Tensor, "N h w"],
+    sizes: Sizes,
+    is_thing: Sequence[bool] | Bool[Tensor, " K"],
+    object_mask_threshold: float,
+    overlap_threshold: float,
+) -> PanopticResult:
+    """Merge the queries of one image into non-overlapping segments (section 3.1), as the published code does.
+
+    A query takes part if its best class is not `no_object` and that class's probability is above
+    `object_mask_threshold`. Each pixel goes to the largest probability x sigmoid(mask), the first query on a tie, and
+    stays void where that query's own mask is below 0.5. A query is dropped if it won less than `overlap_threshold`
+    of the pixels that its mask covers. Pieces of one stuff class become one segment, numbered as the first of them.
+
+    Only the surviving queries are ever enlarged, in strips of rows if the image is large, so the memory needed
+    beyond the arguments and the result stays below a few hundred megabytes whatever the size.
+
+    Args:
+        class_logits: after the temperature; the last of the L = K + 1 is `no_object`.
+        mask_logits: any size; usually stride 4 of the padded image.
+        sizes: padded, image and output size in pixels.
+        is_thing: per class index; best kept on the CPU.
+        object_mask_threshold: 0 to 1.
+        overlap_threshold: 0 to 1.
+
+    Returns:
+        The segmentation at `sizes.output`, with its segments; all void and no segments if no query survives.
+    """
+    num_classes = class_logits.shape[1] - 1
+    scores, class_indices = _best_classes(class_logits)
+    kept = survivors(scores, class_indices, num_classes, object_mask_threshold)
+    if len(kept) == 0:
+        void = torch.zeros(sizes.output, dtype=torch.int32, device=mask_logits.device)
+        return PanopticResult(void, [])
+    codes, counts = _compete(mask_logits, scores, kept, sizes)
+    things = is_thing.tolist() if isinstance(is_thing, Tensor) else is_thing
+    owners, segments = merge_segments(
+        class_indices[kept].tolist(), scores[kept].tolist(), counts, things, overlap_threshold
+    )
+    return PanopticResult(_looked_up(codes, owners), segments)
+
+
+def _best_classes(class_logits: Float[Tensor, "N L"]) -> tuple[np.ndarray, np.ndarray]:
+    """Return probability and index of each query's best class, in one transfer."""
+    scores, class_indices = torch.softmax(class_logits.float(), -1).max(-1)
+    both = torch.stack([scores, class_indices.float()]).cpu().numpy()
+    return both[0], both[1].astype(np.int64)
+
+
+def _compete(
+    mask_logits: Float[Tensor, "N h w"], scores: np.ndarray, kept: np.ndarray, sizes: Sizes
+) -> tuple[Int32[Tensor, "H W"], Counts]:
+    """Let the surviving queries compete for the pixels.
+
+    Returns:
+        Per pixel 2 x (position of the winner among `kept`) + (its own mask is at least 0.5); and the counts.
+    """
+    device = mask_logits.device
+    queries = torch.from_numpy(kept).to(device, non_blocking=True)
+    weights = torch.from_numpy(scores[kept]).to(device, non_blocking=True)[:, None, None]
+    codes = torch.empty(sizes.output, dtype=torch.int32, device=device)
+    tally = _Tally(len(kept), sizes.output, device)
+    for rows, masks in upsampled_strips(mask_logits, queries, sizes):
+        masks = masks.sigmoid_()
+        winner = (masks * weights).max(0, keepdim=True).indices
+        code = (2 * winner + (masks.gather(0, winner) >= 0.5))[0]
+        codes[rows] = code
+        tally.add(rows, masks >= 0.5, code)
+    return codes, tally.counts()
+
+
+class _Tally:
+    """Counts of pixels per code, by row and by column, added up on the device."""
+
+    def __init__(self, num_masks: int, output: tuple[int, int], device: torch.device) -> None:
+        self.covered = torch.zeros(num_masks, dtype=torch.int64, device=device)
+        self.by_row = torch.zeros(2 * num_masks, output[0], dtype=torch.int64, device=device)
+        self.by_column = torch.zeros(2 * num_masks, output[1], dtype=torch.int64, device=device)
+        self.one = torch.ones(1, dtype=torch.int64, device=device)
+
+    def add(self, rows: slice, covered: Bool[Tensor, "Q rows W"], code: Int64[Tensor, "rows W"]) -> None:
+        """Count one strip. `scatter_add_`, because `bincount` makes the host wait for the device."""
+        height, width = code.shape
+        self.covered += covered.flatten(1).sum(1, dtype=torch.int32)
+        ones = self.one.expand(code.numel())
+        at_column = code * width + torch.arange(width, device=code.device)
+        self.by_column.view(-1).scatter_add_(0, at_column.view(-1), ones)
+        at_row = code * height + torch.arange(height, device=code.device)[:, None]
+        table = torch.zeros(len(self.by_row) * height, dtype=torch.int64, device=code.device)
+        self.by_row[:, rows] = table.scatter_add_(0, at_row.view(-1), ones).view(-1, height)
+
+    def counts(self) -> Counts:
+        """Bring the counts to the host, in one transfer."""
+        per_code = self.by_row.sum(1)
+        owned = per_code[1::2]
+        extents = (*_extent(self.by_row[1::2] > 0), *_extent(self.by_column[1::2] > 0))
+        table = torch.stack([per_code[0::2] + owned, self.covered, owned, *extents]).cpu().numpy()
+        return Counts(table[0], table[1], table[2], table[3:].T)
+
+
+def _extent(seen: Bool[Tensor, "Q n"]) -> tuple[Int[Tensor, " Q"], Int[Tensor, " Q"]]:
+    """Return the first and last position where something was seen; (n, -1) where nothing was."""
+    position = torch.arange(seen.shape[1], device=seen.device)
+    return torch.where(seen, position, seen.shape[1]).amin(1), torch.where(seen, position, -1).amax(1)
+
+
+def _looked_up(codes: Int32[Tensor, "H W"], owners: np.ndarray) -> Int32[Tensor, "H W"]:
+    """Replace every code by its segment id, in place: even codes (mask below 0.5) become void."""
+    table = np.zeros(2 * len(owners), np.int32)
+    table[1::2] = owners
+    lookup = torch.from_numpy(table).to(codes.device, non_blocking=True)
+    for part in codes.view(-1).split(LOOKUP_PIXELS):
+        part.copy_(lookup.take(part.long()))
+    return codes
