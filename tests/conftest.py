@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from yoso.categories import Categories, Category
+from yoso.data.coco_panoptic import ImageRecord, PanopticWriter
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -21,4 +26,42 @@ def shared() -> Path:
     folder = Path(os.environ.get("YOSO_SHARED", ROOT.parent / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip(f"test data not found in {folder}; set YOSO_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory) -> Path:
+    """A data set of eight drawn photographs of 96x128: squares (things) on ground and sky (stuff), some void, a crowd."""
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    categories = Categories(
+        [
+            Category(3, "square", True, (220, 40, 40)),
+            Category(7, "sky", False, (80, 140, 240)),
+            Category(9, "ground", False, (90, 160, 60)),
+        ]
+    )
+    random = np.random.default_rng(0)
+    for split in ("train", "val"):
+        writer = PanopticWriter(
+            folder / "annotations" / f"panoptic_{split}.json", folder / "annotations" / f"panoptic_{split}", categories
+        )
+        for index in range(8):
+            id_map, segments = np.zeros((96, 128), np.int32), []
+            id_map[:40], id_map[44:] = 70000, 300
+            segments += [{"id": 70000, "category_id": 7}, {"id": 300, "category_id": 9}]
+            for number in range(int(random.integers(1, 5))):
+                top, left = int(random.integers(40, 70)), int(random.integers(0, 100))
+                id_map[top : top + 24, left : left + 24] = 1000 + number
+                segments.append({"id": 1000 + number, "category_id": 3, "iscrowd": int(number == 3)})
+            present = set(np.unique(id_map).tolist())
+            segments = [segment for segment in segments if segment["id"] in present]
+            image = np.zeros((96, 128, 3), np.uint8)
+            for segment in segments:
+                color = categories[categories.index_of(segment["category_id"])].color
+                image[id_map == segment["id"]] = color
+            image = (image + random.integers(0, 30, image.shape)).clip(0, 255).astype(np.uint8)
+            (folder / split).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / split / f"{index}.png")
+            writer.add(ImageRecord(index, f"{index}.png", f"{index}_mask.png", 96, 128), id_map, segments)
+        writer.close()
     return folder

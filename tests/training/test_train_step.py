@@ -15,9 +15,10 @@ from yoso.structures import Target
 from yoso.training.config import OptimizerConfig
 from yoso.training.optimizer import build_optimizer
 
-# (losses, gradient norms) relative; golden/README.md: the Cityscapes step takes BatchNorm statistics over 12
-# positions, which amplifies rounding: official runs differ from float64 by 3e-5 and 1e-2 there.
-TOLERANCE = {"coco": (1e-5, 1e-4), "cityscapes": (5e-5, 2e-2)}
+# (losses, gradient norms) relative. The same step in float64 differs from the official float32 figures by up to 1.3e-5
+# in a loss and 2.1e-4 in a gradient's norm on COCO, so the figures hold no more than that. On Cityscapes BatchNorm takes
+# its statistics over 12 positions, which amplifies rounding: official runs differ among themselves by 3e-5 and 1e-2.
+TOLERANCE = {"coco": (1e-5, 5e-4), "cityscapes": (5e-5, 2e-2)}
 CONFIGS = {
     "coco": (ModelConfig(), 133),
     "cityscapes": (ModelConfig(backbone_norm="trainable", branch_depth=3), 19),
@@ -98,7 +99,7 @@ def test_step_is_the_official_one(name, points, golden, fill, official_random):
     for key, (norm, first) in expected["grads_norm_first3"].items():
         gradient = parameters[our_name(key, depth)].grad
         assert float(gradient.norm()) == pytest.approx(norm, rel=gradient_tolerance, abs=1e-4), key
-        absolute = gradient_tolerance * float(gradient.abs().max())
+        absolute = 3 * gradient_tolerance * float(gradient.abs().max())  # single values round worse than norms
         assert gradient.flatten()[:3].tolist() == pytest.approx(first, abs=absolute + 1e-5), key
 
     check_buffers(network, expected["buffers_after"], depth)

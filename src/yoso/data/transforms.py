@@ -73,8 +73,8 @@ def build_transform(augmentation: Augmentation) -> Transform:
             image, segments = large_scale_jitter(image, segments, augmentation, draw)
         else:
             image, segments = resize_crop(image, segments, augmentation, draw)
-        moved = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()
-        return sample._replace(image=moved, segment_map=torch.from_numpy(np.ascontiguousarray(segments)))
+        moved = torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous()
+        return sample._replace(image=moved, segment_map=torch.from_numpy(segments.copy()))
 
     return transform
 
@@ -166,7 +166,7 @@ def color_jitter(image: np.ndarray, draw: Draw) -> np.ndarray:
 
     Brightness moves by up to 32 of 255, contrast and saturation by a factor of 0.5 to 1.5, hue by up to 36 degrees.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)
     contrast_first = draw.coin()
     if draw.coin():
         shift = round(draw.uniform(-32, 32))

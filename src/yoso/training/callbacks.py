@@ -30,10 +30,11 @@ class MovingAverage(WeightAveraging):
         super().__init__(avg_fn=average)
 
 
-class KeepBest(Callback):
-    """After each evaluation logs PQ, and writes the model folder if it is the best so far.
+class Keeper(Callback):
+    """After each evaluation logs PQ, and writes the model folder if it is the best so far; keeps the last checkpoint.
 
-    Must stand before `MovingAverage` in the list of callbacks: it saves while the averaged weights are in place.
+    Must stand before `MovingAverage` in the list of callbacks: it saves the model while the averaged weights are in
+    place, and the checkpoint while they are not.
     """
 
     def __init__(self, folder: Path, config: TrainingConfig, categories: Categories, facts: dict[str, Any]) -> None:
@@ -67,9 +68,10 @@ class KeepBest(Callback):
         self.best = max(self.best, pq)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the last weights if no evaluation ever chose any."""
-        if trainer.is_global_zero and self.best < 0 and trainer.global_step >= self.config.run.iterations:
-            self.save(pl_module, {"iteration": trainer.global_step})
+        """Save a checkpoint of the last step, if none was due there."""
+        path = self.folder.parent / "checkpoints" / f"{trainer.global_step:08d}.ckpt"
+        if not path.exists():
+            trainer.save_checkpoint(path)
 
     def save(self, pl_module: LightningModule, metrics: dict[str, Any]) -> None:
         """Write the model folder."""
@@ -166,17 +168,12 @@ class Narrator(ProgressBar):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what the evaluation gave."""
-        metrics = trainer.callback_metrics
-        if self.progress is not None and not trainer.sanity_checking and "val/pq_all" in metrics:
-            figures = [
-                f"{name.removeprefix('val/')} {100 * float(metrics[name]):.2f}"
-                for name in sorted(metrics)
-                if name.startswith("val/")
-            ]
-            self.tell(
-                f"{time.strftime('%Y-%m-%d %H:%M:%S')} iteration {trainer.global_step} evaluation: {', '.join(figures)}"
-            )
-            self.mark = (time.perf_counter(), trainer.global_step)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        if self.progress is None or trainer.sanity_checking or not metrics:
+            return
+        figures = ", ".join(f"{name.removeprefix('val/')} {100 * value:.2f}" for name, value in sorted(metrics.items()))
+        self.tell(f"{time.strftime('%Y-%m-%d %H:%M:%S')} iteration {trainer.global_step} evaluation: {figures}")
+        self.mark = (time.perf_counter(), trainer.global_step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar."""

@@ -53,7 +53,7 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
     check_options(rest, parser)
     try:
         parsed = parser.parse_args(rest)
-        values = parser.instantiate_classes(parsed)
+        values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ConfigError(" ".join(str(error).split())[:400]) from error
     fields = TrainingConfig.__dataclass_fields__

@@ -1,13 +1,17 @@
 """`train`: a recipe in, a run folder out."""
 
 import importlib.metadata
+import json
+import logging
 import platform
 import subprocess
 import warnings
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -15,9 +19,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from yoso.categories import Categories
 from yoso.data.spec import load_spec
 from yoso.errors import CheckpointError, ConfigError
+from yoso.files import written_whole
 from yoso.model.checkpoint import load_backbone, load_model
 from yoso.model.yoso import YOSO
-from yoso.training.callbacks import KeepBest, MovingAverage, Narrator, checkpoints
+from yoso.training.callbacks import Keeper, MovingAverage, Narrator, checkpoints
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Loaders
 from yoso.training.module import TrainingModule
@@ -84,14 +89,12 @@ def newest_checkpoint(folder: Path) -> Path:
 def build_trainer(config: TrainingConfig, output: Path, categories: Categories) -> Trainer:
     """Return Lightning's trainer for a recipe, writing into `output`."""
     run = config.run
-    callbacks: list[Callback] = [KeepBest(output / "model", config, categories, facts())]
+    callbacks: list[Callback] = [Keeper(output / "model", config, categories, facts())]
     if run.ema_decay:
         callbacks.append(MovingAverage(run.ema_decay))
     images_per_step = run.batch_size * run.accumulate * run.devices * run.nodes
-    callbacks += [
-        checkpoints(output / "checkpoints", run.checkpoint_every),
-        Narrator(output / "train.log", run.log_every, images_per_step),
-    ]
+    callbacks.append(checkpoints(output / "checkpoints", run.checkpoint_every))
+    callbacks.append(Narrator(output / "train.log", run.log_every, images_per_step))
     return Trainer(
         accelerator=run.accelerator,
         devices=run.devices,
@@ -113,6 +116,12 @@ def build_trainer(config: TrainingConfig, output: Path, categories: Categories) 
     )
 
 
+def write_recipe(output: Path, config: TrainingConfig) -> None:
+    """Write the resolved recipe into the run's folder; `yoso train <folder>/recipe.yaml` repeats the run."""
+    with written_whole(output / "recipe.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False))
+
+
 def train(config: TrainingConfig, resume: bool = False) -> Path:
     """Train with a recipe.
 
@@ -128,14 +137,30 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         YosoError: see `load_spec`, `build_network`, `TrainingModule`.
     """
     output = Path(config.output)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     checkpoint = newest_checkpoint(output) if resume else None
     if checkpoint is None and any((output / "checkpoints").glob("*.ckpt")):
         raise ConfigError(f"{output}: already holds a run; add --resume to go on with it, or give another --output")
-    loaders = Loaders(config, load_spec(config.data))
+    spec = load_spec(config.data)
+    if "val" not in spec.splits:
+        config = replace(config, run=replace(config.run, validate_every=0))
+    loaders = Loaders(config, spec)
     categories = loaders.categories
     module = TrainingModule(build_network(config, categories), config, categories)
     trainer = build_trainer(config, output, categories)
+    write_recipe(output, config)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         trainer.fit(module, datamodule=loaders, ckpt_path=checkpoint, weights_only=True)
+        finish(trainer, module, loaders)
     return output / "model"
+
+
+def finish(trainer: Trainer, module: TrainingModule, loaders: Loaders) -> None:
+    """Evaluate the last weights if the last step was not evaluated; save them if nothing ever was."""
+    run = module.config.run
+    if run.validate_every and trainer.global_step % run.validate_every:
+        trainer.validate(module, datamodule=loaders, verbose=False)
+    elif not run.validate_every and trainer.is_global_zero:
+        keeper = next(callback for callback in trainer.callbacks if isinstance(callback, Keeper))
+        keeper.save(module, {"iteration": trainer.global_step})

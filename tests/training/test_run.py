@@ -1,0 +1,132 @@
+"""Whole runs on a tiny data set: what the folder holds, that resuming continues exactly, that faults are named."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+
+from yoso.data.transforms import Augmentation
+from yoso.errors import CheckpointError, ConfigError, NonFiniteError
+from yoso.loss.criterion import LossConfig
+from yoso.model.checkpoint import load_model, read_safetensors
+from yoso.model.config import ModelConfig
+from yoso.structures import PADDING, VOID, InferenceConfig, Sample
+from yoso.training import run
+from yoso.training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
+from yoso.training.module import TrainingModule, make_target
+
+
+@pytest.fixture
+def recipe(tiny_dataset, tmp_path):
+    return TrainingConfig(
+        data=str(tiny_dataset),
+        model=ModelConfig(
+            backbone="mobilenetv2_050", num_queries=8, hidden_channels=32, aggregation_channels=16, num_heads=4
+        ),
+        backbone_weights="none",
+        inference=InferenceConfig(0.1, 0.3, None),
+        loss=LossConfig(num_points=64),
+        augmentation=Augmentation(size=(64, 96), scale=(0.5, 1.5)),
+        optimizer=OptimizerConfig(lr=1e-3),
+        schedule=ScheduleConfig(kind="poly"),
+        run=RunConfig(
+            iterations=4,
+            batch_size=2,
+            accumulate=2,
+            ema_decay=0.9,
+            workers=0,
+            checkpoint_every=2,
+            validate_every=3,
+            log_every=1,
+            accelerator="cpu",
+        ),
+        output=str(tmp_path / "run"),
+        about={"data": "tiny"},
+    )
+
+
+def test_run_folder_holds_everything(recipe, tmp_path, capsys):
+    folder = run.train(recipe)
+    model = load_model(folder)
+    assert model.categories.names == ("square", "sky", "ground")
+    assert model.about == {"data": "tiny"}
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {"iteration", "val", "versions", "commit"} <= metrics.keys()
+    resolved = yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())
+    assert resolved["run"]["accumulate"] == 2
+    log = (tmp_path / "run/train.log").read_text()
+    assert log.count("iteration") >= 4
+    for word in ("loss", "lr", "images/s", "min left", "evaluation", "pq_all"):
+        assert word in log
+    assert any((tmp_path / "run/tensorboard").iterdir())
+    evaluated = [json.loads(line)["iteration"] for line in (tmp_path / "run/validation.jsonl").read_text().splitlines()]
+    assert evaluated == [3, 4]
+
+
+def test_resumed_run_ends_exactly_where_an_uninterrupted_one_does(recipe, tmp_path):
+    run.train(recipe)
+    whole = tmp_path / "run"
+    part = tmp_path / "part"
+    shutil.copytree(whole, part)
+    (part / "checkpoints/00000004.ckpt").unlink()
+    shutil.rmtree(part / "model")
+    run.train(replace(recipe, output=str(part)), resume=True)
+    expected = torch.load(whole / "checkpoints/00000004.ckpt", weights_only=True)
+    resumed = torch.load(part / "checkpoints/00000004.ckpt", weights_only=True)
+    for kind in ("state_dict", "current_model_state"):
+        assert expected[kind].keys() == resumed[kind].keys()
+        for key, value in expected[kind].items():
+            assert torch.equal(value, resumed[kind][key]), key
+
+
+def test_without_evaluation_the_last_averaged_weights_are_kept(recipe, tmp_path):
+    folder = run.train(replace(recipe, run=replace(recipe.run, validate_every=0, iterations=2)))
+    checkpoint = torch.load(tmp_path / "run/checkpoints/00000002.ckpt", weights_only=True)["state_dict"]
+    for key, value in read_safetensors(folder / "model.safetensors").items():
+        assert torch.equal(value, checkpoint[f"network.{key}"]), key
+
+
+def test_a_used_folder_is_not_overwritten(recipe):
+    run.train(replace(recipe, run=replace(recipe.run, iterations=2)))
+    with pytest.raises(ConfigError, match="--resume"):
+        run.train(recipe)
+
+
+def test_nothing_to_resume(recipe):
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        run.train(recipe, resume=True)
+
+
+def test_fine_tuning_takes_over_what_fits(recipe, tmp_path):
+    first = run.train(replace(recipe, run=replace(recipe.run, iterations=2)))
+    second = replace(recipe, start=str(first), model=replace(recipe.model, branch_depth=2), output=str(tmp_path / "b"))
+    network = run.build_network(second, load_model(first).categories)
+    source = load_model(first).network.state_dict()
+    state = network.state_dict()
+    assert torch.equal(state["aggregator.embed.weight"], source["aggregator.embed.weight"])
+    assert "decoder.stages.0.class_branch.3.weight" in run.take_over(network, load_model(first).network)
+
+
+def test_weights_that_are_not_finite_stop_the_run_and_name_the_image(recipe, tiny_dataset):
+    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.spec import load_spec
+
+    dataset = PanopticDataset(load_spec(tiny_dataset).split("train"))
+    module = TrainingModule(run.build_network(recipe, dataset.categories), recipe, dataset.categories)
+    with torch.no_grad():
+        module.network.decoder.proposals.bias.fill_(float("nan"))
+    with pytest.raises(NonFiniteError, match=r"0\.png.*stage 0|stage 0.*0\.png"):
+        module.losses([dataset[0]])
+
+
+def test_target_marks_void_and_keeps_emptied_segments():
+    segment_map = torch.tensor([[1, 1, VOID], [3, PADDING, PADDING]], dtype=torch.int32)
+    sample = Sample(torch.zeros(3, 2, 3, dtype=torch.uint8), segment_map, torch.tensor([4, 5, 6]), "x.png")
+    target = make_target(sample, (4, 4), ignore_void=True)
+    assert target.masks.shape == (3, 4, 4)
+    assert target.masks.sum((1, 2)).tolist() == [2, 0, 1]
+    assert (~target.valid).nonzero().tolist() == [[0, 2]]
+    assert make_target(sample, (4, 4)).valid is None

@@ -1,0 +1,84 @@
+"""Recipes, options, and what is said about wrong ones."""
+
+import pytest
+import yaml
+
+from yoso.errors import ConfigError
+from yoso.training.cli import main, parse, recipes
+
+
+@pytest.mark.parametrize("name", sorted(recipes()))
+def test_every_recipe_parses(name):
+    config, _ = parse([name])
+    assert config.data
+    assert config.run.iterations > 100
+
+
+def test_official_values():
+    coco, _ = parse(["coco_r50"])
+    assert (coco.run.iterations, coco.schedule.steps, coco.run.batch_size) == (368750, (327778, 355092), 16)
+    assert (coco.optimizer.lr, coco.optimizer.weight_decay, coco.optimizer.clip_norm) == (1e-4, 0.05, 0.01)
+    assert (coco.loss.num_points, coco.loss.ignore_void, coco.model.aggregation) == (12544, False, "cfa")
+    cityscapes, _ = parse(["cityscapes_r50"])
+    assert (cityscapes.model.branch_depth, cityscapes.model.backbone_norm) == (3, "trainable")
+    assert cityscapes.inference.object_mask_threshold == 0.8
+    ade, _ = parse(["ade20k_r50"])
+    assert (ade.model.temperature, ade.run.iterations, ade.augmentation.pad) == (0.5, 160000, True)
+    mapillary, _ = parse(["mapillary_r50"])
+    assert (mapillary.model.num_queries, mapillary.model.temperature, mapillary.run.iterations) == (150, 0.1, 300000)
+
+
+def test_options_override_the_recipe():
+    config, _ = parse(["coco_r50", "--model.aggregation", "ifa", "--loss.ignore_void=true", "--run.batch_size", "2"])
+    assert (config.model.aggregation, config.loss.ignore_void, config.run.batch_size) == ("ifa", True, 2)
+    assert config.inference.input_size == (800, 1333)
+    config, _ = parse(["coco_r50", "--inference.input_size", "[512,800]"])
+    assert config.inference.input_size == (512, 800)
+
+
+def test_print_config_prints_yaml_that_parses_again(capsys, tmp_path):
+    with pytest.raises(SystemExit) as done:
+        main(["coco_r50", "--run.seed", "7", "--print_config"])
+    assert done.value.code == 0
+    printed = capsys.readouterr().out
+    assert yaml.safe_load(printed)["run"]["seed"] == 7
+    path = tmp_path / "again.yaml"
+    path.write_text(printed)
+    assert parse([str(path)])[0] == parse(["coco_r50", "--run.seed", "7"])[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["coco_r5"], "coco_r50"),
+        (["coco_r50", "--run.bach_size", "2"], "run.batch_size"),
+        (["coco_r50", "--run.batch_size", "two"], "batch_size"),
+        (["coco_r50", "--run.batch_size", "0"], "at least 1"),
+        (["coco_r50", "--model.attention", "sdcaa"], "attention"),
+        (["coco_r50", "--augmentation.scale", "[2.0,0.1]"], "scale"),
+        ([], "data"),
+    ],
+)
+def test_wrong_options_are_named(arguments, words):
+    with pytest.raises(ConfigError) as error:
+        parse(arguments)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data: x\nmodle: {}\n", "model"),
+        ("data: x\nmodel: {temprature: 1.0}\n", "model.temperature"),
+        ("- a\n- b\n", "mapping"),
+        ("a: [", "YAML"),
+    ],
+)
+def test_wrong_files_are_named(text, words, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        parse([str(path)])
+    assert "mine.yaml" in str(error.value)
+    assert words in str(error.value)
