@@ -31,7 +31,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory) -> Path:
-    """A data set of eight drawn photographs of 96x128: squares (things) on ground and sky (stuff), some void, a crowd."""
+    """A data set of eight drawn photographs of 96x128: squares (things), ground and sky (stuff), void, a crowd."""
     folder = tmp_path_factory.mktemp("data") / "tiny"
     categories = Categories(
         [
@@ -65,3 +65,34 @@ def tiny_dataset(tmp_path_factory) -> Path:
             writer.add(ImageRecord(index, f"{index}.png", f"{index}_mask.png", 96, 128), id_map, segments)
         writer.close()
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory, tiny_dataset) -> Path:
+    """A model folder: a very small network with random weights, for the classes of `tiny_dataset`."""
+    import torch
+
+    from yoso.data.coco_panoptic import read_annotations
+    from yoso.model.checkpoint import Model, save_model
+    from yoso.model.config import ModelConfig
+    from yoso.model.yoso import YOSO
+    from yoso.structures import InferenceConfig
+
+    config = ModelConfig(
+        backbone="mobilenetv2_100",
+        pyramid_channels=(8, 8, 8, 8),
+        aggregation_channels=16,
+        hidden_channels=16,
+        num_stages=1,
+        num_queries=12,
+        num_heads=2,
+        feedforward_channels=16,
+        temperature=0.5,
+    )
+    categories = read_annotations(tiny_dataset / "annotations" / "panoptic_val.json").categories
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = YOSO(config, len(categories)).eval()
+    # Thresholds of 0, because random weights are sure of nothing, yet the tests need segments to look at.
+    model = Model(network, categories, InferenceConfig(0.0, 0.0, (64, 128)), {"data": "none, random weights"})
+    return save_model(tmp_path_factory.mktemp("model") / "tiny", model)

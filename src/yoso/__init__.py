@@ -1,1 +1,61 @@
-"""YOSO: real-time panoptic segmentation, from photographs to segments."""
+"""YOSO: real-time panoptic segmentation, from photographs to segments.
+
+    import yoso
+
+    predictor = yoso.load("facades-mnv2")
+    result = predictor("street.jpg")
+    picture = yoso.render("street.jpg", result)
+
+The names below are imported on first use: importing the package loads no torch and prints nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from yoso.errors import YosoError
+    from yoso.inference.predictor import Predictor, load
+    from yoso.inference.rendering import render
+    from yoso.model.config import ModelConfig
+    from yoso.model.yoso import YOSO
+    from yoso.structures import InferenceConfig, Outputs
+
+    __version__: str
+
+__all__ = [
+    "YOSO",
+    "InferenceConfig",
+    "ModelConfig",
+    "Outputs",
+    "Predictor",
+    "YosoError",
+    "__version__",
+    "load",
+    "render",
+]
+
+_HOMES = {
+    "InferenceConfig": "yoso.structures",
+    "ModelConfig": "yoso.model.config",
+    "Outputs": "yoso.structures",
+    "Predictor": "yoso.inference.predictor",
+    "YOSO": "yoso.model.yoso",
+    "YosoError": "yoso.errors",
+    "load": "yoso.inference.predictor",
+    "render": "yoso.inference.rendering",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value = import_module("importlib.metadata").version("yoso")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

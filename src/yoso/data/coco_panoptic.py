@@ -1,5 +1,6 @@
 """COCO panoptic format: one JSON for a split, one PNG of segment ids per photograph."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,19 @@ import torch
 from torch.utils.data import Dataset
 
 from yoso.categories import Categories
+from yoso.data.id_maps import measure, renumbered, shown
 from yoso.data.spec import Split
 from yoso.errors import DatasetError
 from yoso.files import PathLike, read_id_map, read_image, read_json, write_id_map, write_json
-from yoso.structures import VOID, Sample
+from yoso.structures import Sample
 
-SEGMENT_KEYS = ("id", "category_id")
+MAX_SEGMENT_ID = 2**24 - 1
+"""The largest id that the three bytes of an RGB pixel hold."""
+
+ImageId = int | str
+
+_MAX_CATEGORY_ID = 2**31 - 1
+_DOCTOR = "`yoso data check` lists all such places"
 
 
 class ImageRecord(NamedTuple):
@@ -29,7 +37,7 @@ class ImageRecord(NamedTuple):
         width: likewise.
     """
 
-    image_id: int | str
+    image_id: ImageId
     file_name: str
     mask_name: str
     height: int
@@ -59,12 +67,11 @@ class Annotations:
     Attributes:
         path: the file.
         categories: its classes.
-        text: all names of all images, one after the other, UTF-8.
+        text: for all images, one after the other: the id as JSON, the file name, the mask name; UTF-8.
         ends: (I, 3) where each image's id, file name and mask name end in `text`.
         sizes: (I, 2) height and width.
         segments: (S, 3) id, category_id, iscrowd, image after image.
         firsts: (I + 1,) where each image's segments begin.
-        numeric_ids: whether image ids are numbers.
     """
 
     path: Path
@@ -74,52 +81,73 @@ class Annotations:
     sizes: np.ndarray
     segments: np.ndarray
     firsts: np.ndarray
-    numeric_ids: bool
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def record(self, index: int) -> ImageRecord:
-        """Return what is known of an image."""
+        """Return what is known of an image, 0 to I - 1."""
         start = int(self.ends[index - 1, 2]) if index else 0
-        names = []
+        parts = []
         for end in self.ends[index].tolist():
-            names.append(self.text[start:end].tobytes().decode())
+            parts.append(self.text[start:end].tobytes().decode())
             start = end
         height, width = self.sizes[index].tolist()
-        return ImageRecord(int(names[0]) if self.numeric_ids else names[0], names[1], names[2], height, width)
+        return ImageRecord(json.loads(parts[0]), parts[1], parts[2], height, width)
 
     def segments_of(self, index: int) -> np.ndarray:
-        """Return (M, 3): id, category_id, iscrowd of an image's segments."""
+        """Return (M, 3): id, category_id, iscrowd of an image's segments, in the file's order."""
         return self.segments[self.firsts[index] : self.firsts[index + 1]]
 
 
+def read_panoptic(path: PathLike) -> dict[str, Any]:
+    """Read a JSON and make sure that, as a whole, it is COCO panoptic; single entries are not looked at.
+
+    Raises:
+        DatasetError: the file is missing, is not JSON, or is not COCO panoptic; says what it lacks or what else it is.
+    """
+    content = read_json(path)
+    needed = "an object with the lists images, annotations and categories is needed"
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path}: is not COCO panoptic: it holds a {type(content).__name__}; {needed}")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content.get(key), list):
+            raise DatasetError(f"{path}: is not COCO panoptic: it has no list {key!r}; {needed}")
+    first = next(iter(content["annotations"]), None)
+    if isinstance(first, dict) and "segments_info" not in first and "bbox" in first:
+        raise DatasetError(
+            f"{path}: is not COCO panoptic: its annotations have no 'segments_info' but a 'bbox', as COCO detection "
+            "files have; use the panoptic file of the data set"
+        )
+    return content
+
+
 def read_annotations(path: PathLike) -> Annotations:
-    """Read a panoptic JSON.
+    """Read a panoptic JSON. Images without an annotation are left out; the order is that of the annotations.
 
     Raises:
         DatasetError: the file is missing, is not JSON, or is not COCO panoptic; says what it lacks.
     """
-    content = read_json(path)
-    if not isinstance(content, Mapping) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
-        raise DatasetError(f"{path}: is not COCO panoptic; an object with images, annotations and categories is needed")
-    categories = Categories.from_json(content.get("categories"), str(path))
-    images = {_field(image, "id", path, "image"): image for image in content["images"]}
-    rows, names, sizes, counts = [], [], [], []
+    content = read_panoptic(path)
+    categories = Categories.from_json(content["categories"], str(path))
+    if max(category.id for category in categories) > _MAX_CATEGORY_ID:
+        raise DatasetError(f"{path}: a category id is above {_MAX_CATEGORY_ID}; give the categories smaller ids")
+    images = _images_by_id(content["images"], path)
+    encoded, sizes, rows, counts = [], [], [], []
     for annotation in content["annotations"]:
-        image_id = _field(annotation, "image_id", path, "annotation")
-        if "segments_info" not in annotation:
-            kind = " (this looks like a COCO detection file)" if "bbox" in annotation else ""
-            raise DatasetError(f"{path}: the annotation of image {image_id} has no segments_info{kind}")
+        image_id = _image_id(annotation, "image_id", path, "annotation")
         if image_id not in images:
-            raise DatasetError(f"{path}: an annotation is of image {image_id}, which is not among the images")
-        image = images[image_id]
-        mask_name = str(_field(annotation, "file_name", path, "annotation"))
-        names.append((str(image_id), str(_field(image, "file_name", path, "image")), mask_name))
-        sizes.append((int(image.get("height", 0)), int(image.get("width", 0))))
-        counts.append(len(annotation["segments_info"]))
-        rows += [_segment(segment, categories, path, image_id) for segment in annotation["segments_info"]]
-    encoded = [part.encode() for triple in names for part in triple]
+            raise DatasetError(f"{path}: an annotation is of image {image_id!r}, unknown or annotated twice; {_DOCTOR}")
+        image = images.pop(image_id)
+        file_name = _text(image, "file_name", path, f"image {image_id!r}")
+        where = f"the annotation of image {image_id!r}"
+        encoded += [
+            part.encode() for part in (json.dumps(image_id), file_name, _text(annotation, "file_name", path, where))
+        ]
+        sizes.append((_side(image.get("height")), _side(image.get("width"))))
+        segments = _segments(annotation, categories, path, image_id)
+        counts.append(len(segments))
+        rows += segments
     return Annotations(
         path=Path(path),
         categories=categories,
@@ -128,27 +156,69 @@ def read_annotations(path: PathLike) -> Annotations:
         sizes=np.array(sizes, np.int32).reshape(-1, 2),
         segments=np.array(rows, np.int32).reshape(-1, 3),
         firsts=np.cumsum([0, *counts], dtype=np.int64),
-        numeric_ids=all(isinstance(key, int) for key in images),
     )
 
 
-def _field(entry: Any, key: str, path: PathLike, what: str) -> Any:
-    if not isinstance(entry, Mapping) or key not in entry:
-        raise DatasetError(f"{path}: is not COCO panoptic; an {what} has no '{key}'")
-    return entry[key]
+def _images_by_id(entries: list[Any], path: PathLike) -> dict[ImageId, Mapping[str, Any]]:
+    images: dict[ImageId, Mapping[str, Any]] = {}
+    for entry in entries:
+        image_id = _image_id(entry, "id", path, "image")
+        if image_id in images:
+            raise DatasetError(f"{path}: two images have the id {image_id!r}; {_DOCTOR}")
+        images[image_id] = entry
+    return images
 
 
-def _segment(segment: Any, categories: Categories, path: PathLike, image_id: Any) -> tuple[int, int, int]:
-    try:
-        values = int(segment["id"]), int(segment["category_id"]), int(segment.get("iscrowd", 0))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DatasetError(f"{path}: image {image_id} has a segment without a whole id and category_id") from error
-    if not categories.has_id(values[1]):
+def _image_id(entry: Any, key: str, path: PathLike, what: str) -> ImageId:
+    value = entry.get(key) if isinstance(entry, Mapping) else None
+    if not isinstance(value, int | str):
+        raise DatasetError(f"{path}: is not COCO panoptic: an {what} has no {key!r} that is a number or a text")
+    return value
+
+
+def _text(entry: Mapping[str, Any], key: str, path: PathLike, where: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str):
+        raise DatasetError(f"{path}: is not COCO panoptic: {where} has no {key!r}")
+    return value
+
+
+def _side(value: Any) -> int:
+    side = whole(value)
+    return side if side is not None and 0 <= side < 2**31 else 0
+
+
+def whole(value: Any) -> int | None:
+    """Return a whole number from a JSON, also one written as 7.0; None for anything else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _segments(
+    annotation: Mapping[str, Any], categories: Categories, path: PathLike, image_id: ImageId
+) -> list[tuple[int, int, int]]:
+    entries = annotation.get("segments_info")
+    if not isinstance(entries, list):
+        raise DatasetError(f"{path}: is not COCO panoptic: the annotation of image {image_id!r} has no 'segments_info'")
+    segments = [_segment(entry, categories, f"{path}: image {image_id!r}") for entry in entries]
+    if len({segment[0] for segment in segments}) != len(segments):
+        raise DatasetError(f"{path}: image {image_id!r} has two segments of one id; {_DOCTOR}")
+    return segments
+
+
+def _segment(entry: Any, categories: Categories, where: str) -> tuple[int, int, int]:
+    values = [whole(entry.get(key)) if isinstance(entry, Mapping) else None for key in ("id", "category_id")]
+    segment_id, category_id = values
+    if segment_id is None or category_id is None:
+        raise DatasetError(f"{where} has a segment without a whole id and category_id; {_DOCTOR}")
+    if not 0 < segment_id <= MAX_SEGMENT_ID:
+        raise DatasetError(f"{where} has a segment of id {segment_id}; ids are 1 to {MAX_SEGMENT_ID}; {_DOCTOR}")
+    if not categories.has_id(category_id):
         raise DatasetError(
-            f"{path}: image {image_id}, segment {values[0]} is of category {values[1]}, which is not among the "
-            "categories; `yoso data check` lists all such segments"
+            f"{where}, segment {segment_id} is of category {category_id}, which is not among the categories; {_DOCTOR}"
         )
-    return values
+    return segment_id, category_id, int(bool(entry.get("iscrowd", 0)))
 
 
 class PanopticDataset(Dataset[Sample]):
@@ -170,9 +240,10 @@ class PanopticDataset(Dataset[Sample]):
         keep = range(len(self.annotations))
         if filter_empty:
             keep = [index for index in keep if (self.annotations.segments_of(index)[:, 2] == 0).any()]
-        self.indices = np.array(keep, np.int64)
+        self.indices = np.array(keep, np.int32)
         if len(self.indices) == 0:
-            raise DatasetError(f"{split.annotations}: holds no image with a segment")
+            lacks = "a segment to learn" if filter_empty else "an annotation"
+            raise DatasetError(f"{split.annotations}: holds no image with {lacks}; is it the right file?")
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -194,34 +265,27 @@ class PanopticDataset(Dataset[Sample]):
         if image.shape[:2] != id_map.shape:
             raise DatasetError(
                 f"{self.split.masks / record.mask_name}: is {id_map.shape[1]}x{id_map.shape[0]}, its photograph "
-                f"{self.split.images / record.file_name} is {image.shape[1]}x{image.shape[0]}"
+                f"{self.split.images / record.file_name} is {image.shape[1]}x{image.shape[0]}; {_DOCTOR}"
             )
         rows = self.annotations.segments_of(int(self.indices[index])).tolist()
         segments = [{"id": i, "category_id": category, "iscrowd": crowd} for i, category, crowd in rows]
         return PanopticExample(image, id_map, segments, record)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read a training sample: ids become 1..M in the order of the JSON; void, crowd and unknown ids become void."""
+        """Read a training sample: ids become 1..M in the order of the JSON; void, crowd and unknown ids become void.
+
+        A segment that the PNG lacks stays as an empty target. For errors see `example`.
+        """
         example = self.example(index)
         targets = [segment for segment in example.segments if not segment["iscrowd"]]
         ids = np.array([segment["id"] for segment in targets], np.int32)
         labels = [self.categories.index_of(segment["category_id"]) for segment in targets]
         return Sample(
-            torch.from_numpy(example.image.copy()).permute(2, 0, 1),
-            torch.from_numpy(_renumbered(example.id_map, ids)),
+            torch.from_numpy(example.image).permute(2, 0, 1),
+            torch.from_numpy(renumbered(example.id_map, ids)),
             torch.tensor(labels, dtype=torch.int64),
             example.record.file_name,
         )
-
-
-def _renumbered(id_map: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return 1 + position in `ids` per pixel, `VOID` where the pixel's id is not among them."""
-    order = np.argsort(ids, kind="stable")
-    known = ids[order]
-    place = np.searchsorted(known, id_map).clip(max=max(len(ids) - 1, 0))
-    if len(ids) == 0:
-        return np.full(id_map.shape, VOID, np.int32)
-    return np.where(known[place] == id_map, order[place] + 1, VOID).astype(np.int32)
 
 
 class PanopticWriter:
@@ -232,6 +296,8 @@ class PanopticWriter:
         self.annotations, self.masks, self.categories = Path(annotations), Path(masks), categories
         self.images: list[dict[str, Any]] = []
         self.entries: list[dict[str, Any]] = []
+        self._names: set[str] = set()
+        self._ids: set[ImageId] = set()
 
     def add(self, record: ImageRecord, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]]) -> None:
         """Write one PNG; area and box of every segment are counted from it.
@@ -239,42 +305,46 @@ class PanopticWriter:
         Args:
             record: the photograph; its `mask_name` is the PNG's name.
             id_map: (H, W) ids, 0 is void.
-            segments: `id`, `category_id` and, if wanted, `iscrowd` and `score`.
+            segments: `id`, `category_id` and, if wanted, `iscrowd` and more that JSON can hold, such as `score`.
+                Segments without a pixel are left out.
 
         Raises:
+            DatasetError: map and segments contradict each other, or the image or its PNG was added before.
             OutputError: the PNG cannot be written.
         """
-        boxes = measure(id_map)
-        infos = []
-        for segment in segments:
-            area, bbox = boxes.get(int(segment["id"]), (0, [0, 0, 0, 0]))
-            infos.append({"iscrowd": 0, **segment, "area": area, "bbox": bbox})
-        write_id_map(self.masks / record.mask_name, id_map)
+        path = self.masks / record.mask_name
+        if record.mask_name in self._names or record.image_id in self._ids:
+            raise DatasetError(f"{path}: this PNG or its image {record.image_id!r} was added before; add each once")
+        infos = self._infos(path, id_map, segments)
+        write_id_map(path, id_map)
         height, width = id_map.shape
         self.images.append({"id": record.image_id, "file_name": record.file_name, "height": height, "width": width})
         self.entries.append({"image_id": record.image_id, "file_name": record.mask_name, "segments_info": infos})
+        self._names.add(record.mask_name)
+        self._ids.add(record.image_id)
+
+    def _infos(self, path: Path, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        measured = measure(id_map)
+        named, infos = set(), []
+        for segment in segments:
+            segment_id, category_id, crowd = _segment(segment, self.categories, f"{path}: the image")
+            if segment_id in named:
+                raise DatasetError(f"{path}: two segments have the id {segment_id}; give each its own")
+            named.add(segment_id)
+            if segment_id in measured:
+                area, bbox = measured[segment_id]
+                own = {"id": segment_id, "category_id": category_id, "iscrowd": crowd, "area": area, "bbox": bbox}
+                infos.append({**segment, **own})
+        if nameless := sorted(measured.keys() - named):
+            raise DatasetError(f"{path}: pixels have the ids {shown(nameless)}, which are not among the segments")
+        return infos
 
     def close(self) -> Path:
-        """Write the JSON and return its path."""
+        """Write the JSON and return its path.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         content = {"images": self.images, "annotations": self.entries, "categories": self.categories.to_json()}
         write_json(self.annotations, content)
         return self.annotations
-
-
-def measure(id_map: np.ndarray) -> dict[int, tuple[int, list[int]]]:
-    """Return area in pixels and [x, y, width, height] of every id in a map, void aside."""
-    ids, inverse = np.unique(id_map, return_inverse=True)
-    inverse = inverse.reshape(id_map.shape)
-    height, width = id_map.shape
-    areas = np.bincount(inverse.ravel(), minlength=len(ids))
-    in_row = np.bincount((inverse * height + np.arange(height)[:, None]).ravel(), minlength=len(ids) * height)
-    in_column = np.bincount((inverse * width + np.arange(width)).ravel(), minlength=len(ids) * width)
-    result = {}
-    for index, segment_id in enumerate(ids.tolist()):
-        if segment_id != VOID:
-            rows = np.flatnonzero(in_row[index * height : (index + 1) * height])
-            columns = np.flatnonzero(in_column[index * width : (index + 1) * width])
-            x, y = int(columns[0]), int(rows[0])
-            box = [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
-            result[segment_id] = (int(areas[index]), box)
-    return result

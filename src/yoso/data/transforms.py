@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as tvf
 
 from yoso.errors import ConfigError
+from yoso.preprocess import resized_size
 from yoso.structures import PADDING, Sample
 
 FILL = 128
@@ -111,7 +112,7 @@ def large_scale_jitter(
         image, segments = mirrored(image, segments)
     factor = draw.uniform(*augmentation.scale)
     factor = min(height * factor / segments.shape[0], width * factor / segments.shape[1])
-    size = tuple(max(1, round(side * factor)) for side in segments.shape)
+    size = (max(1, round(segments.shape[0] * factor)), max(1, round(segments.shape[1] * factor)))
     image, segments = resized(image, segments, size)
     shift = draw.uniform()
     top, left = (round(max(side - limit, 0) * shift) for side, limit in zip(size, augmentation.size, strict=True))
@@ -126,8 +127,7 @@ def resize_crop(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resize to a random shorter side, crop, vary the colours, flip."""
     shorter = augmentation.shorter_sides[draw.integer(len(augmentation.shorter_sides))]
-    factor = min(shorter / min(segments.shape), augmentation.longest / max(segments.shape))
-    size = tuple(max(1, int(side * factor + 0.5)) for side in segments.shape)
+    size = resized_size(segments.shape, (shorter, augmentation.longest))
     image, segments = resized(image, segments, size)
     height, width = (min(side, limit) for side, limit in zip(size, augmentation.size, strict=True))
     top, left = draw.integer(size[0] - height + 1), draw.integer(size[1] - width + 1)

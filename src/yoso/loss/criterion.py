@@ -1,4 +1,7 @@
-"""What training minimises: classes, masks and dice at every stage, after matching each stage on its own."""
+"""What training minimises: classes, masks and dice at every stage, each stage matched on its own.
+
+This is the set prediction loss of the paper's section 3.1.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +9,12 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from yoso.errors import NonFiniteError
+from yoso.loss.comparison import Comparison, EveryPosition, RandomPoints
 from yoso.loss.matcher import Match, assign, class_cost, dice_cost, mask_cost
-from yoso.loss.points import sample_points, uncertain_points
 from yoso.structures import StageOutputs, Target
 
 
@@ -20,16 +23,16 @@ class LossConfig:
     """Weights of the terms, in the loss and in the matching alike, and where masks are compared.
 
     Attributes:
-        class_weight: on cross-entropy.
+        class_weight: on the cross-entropy; in the matching, on minus the probability of the target's class.
         mask_weight: on the masks' binary cross-entropy.
         dice_weight: on the masks' dice loss.
         no_object_weight: weight of the `no_object` class within the cross-entropy.
-        num_points: points per mask.
-        oversample_ratio: candidates per point.
-        importance_ratio: share of points chosen where the prediction is least sure.
-        mask_sampling: "points" compares at sampled points (official); "dense" at every position of the logits with
-            area-averaged targets: no randomness, and faster on a CPU.
-        ignore_void: void and crowd pixels take no part in the mask terms; officially they are negatives.
+        num_points: points per mask ("points" only).
+        oversample_ratio: candidates per point, at least 1 ("points" only).
+        importance_ratio: share of points chosen where the prediction is least sure, 0 to 1 ("points" only).
+        mask_sampling: "points" compares at random points, as the paper's models were trained; "dense" at every
+            position of the logits, with the share of pixels that a target covers: not random, and faster on a CPU.
+        ignore_void: void and crowd pixels take no part in the mask terms; in the paper's models they are negatives.
     """
 
     class_weight: float = 2.0
@@ -44,12 +47,17 @@ class LossConfig:
 
 
 class Criterion(nn.Module):
-    """The set criterion."""
+    """The set criterion: match queries to targets, then compare each pair; the others should say `no_object`."""
 
-    class_weights: Tensor
+    class_weights: Float[Tensor, " L"]
 
     def __init__(self, config: LossConfig, num_classes: int) -> None:
-        """Prepare for K classes."""
+        """Prepare the criterion.
+
+        Args:
+            config: weights and sampling.
+            num_classes: classes of the data set, K, without `no_object`.
+        """
         super().__init__()
         self.config = config
         weights = torch.ones(num_classes + 1)
@@ -57,109 +65,136 @@ class Criterion(nn.Module):
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, stages: Sequence[StageOutputs], targets: Sequence[Target]) -> dict[str, Float[Tensor, ""]]:
-        """Return weighted terms `stage{i}/class`, `stage{i}/mask`, `stage{i}/dice`; their sum is the loss."""
+        """Return the weighted terms, whose sum is the loss. All is computed in float32, under autocast too.
+
+        At each stage, random numbers are drawn for the matching of each image in turn, then for the losses of all
+        matched masks. A batch without any target has mask and dice terms of zero, with a gradient of zero.
+
+        Args:
+            stages: what the decoder's stages say of B images, the proposal stage (without classes) first.
+            targets: one per image, on the device of the stages; masks of one padded size.
+
+        Returns:
+            `stage{i}/class` (where the stage has classes): the mean over all queries, weighted by class;
+            `stage{i}/mask`, `stage{i}/dice`: the sum over matched masks, divided by the number of targets, averaged
+            over all processes and at least 1.
+
+        Raises:
+            NonFiniteError: a matching cost or a term is NaN or infinite; names it, the stage and the image.
+        """
         device = stages[0].mask_logits.device
         with torch.autocast(device.type, enabled=False):
-            dense = None
-            if self.config.mask_sampling == "dense":
-                dense = [pooled(target, stages[0].mask_logits.shape[-2:]) for target in targets]
-            normaliser = mean_target_count(targets, device)
-            terms: dict[str, Tensor] = {}
-            for index, stage in enumerate(stages):
-                terms |= self._stage(index, stage, targets, dense, normaliser)
+            compare = self._comparer(stages[0], targets)
+            num_targets = mean_num_targets(targets, device)
+            terms = {}
+            for stage, outputs in enumerate(stages):
+                classes = None if outputs.class_logits is None else outputs.class_logits.float()
+                outputs = StageOutputs(classes, outputs.mask_logits.float())
+                matches = self._match(stage, outputs, targets, compare)
+                for name, value in self._losses(outputs, targets, matches, compare, num_targets).items():
+                    terms[f"stage{stage}/{name}"] = value
+            check_finite(terms, stages, targets)
         return terms
 
-    def _stage(self, index, stage, targets, dense, normaliser):
-        classes = None if stage.class_logits is None else stage.class_logits.float()
-        masks = stage.mask_logits.float()
-        matches = [self._match(index, image, classes, masks, targets, dense) for image in range(len(targets))]
-        terms = {}
-        if classes is not None:
-            terms["class"] = self.config.class_weight * self._class_loss(classes, targets, matches)
-        bce, dice = self._mask_losses(masks, targets, matches, dense)
-        terms["mask"] = self.config.mask_weight * bce / normaliser
-        terms["dice"] = self.config.dice_weight * dice / normaliser
-        for name, value in terms.items():
-            if not bool(torch.isfinite(value)):
-                names = ", ".join(target.name or f"image {i}" for i, target in enumerate(targets))
-                raise NonFiniteError(f"the {name} loss of stage {index} became {value.item()} on {names}")
-        return {f"stage{index}/{name}": value for name, value in terms.items()}
+    def _comparer(self, outputs: StageOutputs, targets: Sequence[Target]) -> RandomPoints | EveryPosition:
+        config = self.config
+        if config.mask_sampling == "dense":
+            height, width = outputs.mask_logits.shape[-2:]
+            return EveryPosition(targets, (height, width), config.ignore_void)
+        return RandomPoints(
+            targets, config.num_points, config.oversample_ratio, config.importance_ratio, config.ignore_void
+        )
 
     @torch.no_grad()
-    def _match(self, index, image, classes, masks, targets, dense) -> Match:
-        target, logits = targets[image], masks[image]
-        if dense is not None:
-            truth, weight = dense[image]
-            logits = logits.flatten(1)
-        else:
-            points = torch.rand(1, self.config.num_points, 2, device=logits.device)
-            truth, weight = sampled(target, points.expand(len(target.labels), -1, -1)) if len(target.labels) else (
-                logits.new_zeros(0, self.config.num_points), logits.new_ones(self.config.num_points))
-            logits = sample_points(logits, points)
-            if weight.dim() == 2:
-                weight = weight[0]
-        costs = {
-            "mask": self.config.mask_weight * mask_cost(logits, truth, weight),
-            "dice": self.config.dice_weight * dice_cost(logits, truth, weight),
-        }
-        if classes is not None:
-            costs["class"] = self.config.class_weight * class_cost(classes[image], target.labels)
-        return assign(costs, f"{target.name or f'image {image}'}, stage {index}")
+    def _match(
+        self,
+        stage: int,
+        outputs: StageOutputs,
+        targets: Sequence[Target],
+        compare: RandomPoints | EveryPosition,
+    ) -> list[Match]:
+        config, matches = self.config, []
+        for image, target in enumerate(targets):
+            logits, truth, weight = compare.for_matching(image, outputs.mask_logits[image])
+            costs = {
+                "mask": config.mask_weight * mask_cost(logits, truth, weight),
+                "dice": config.dice_weight * dice_cost(logits, truth, weight),
+            }
+            if outputs.class_logits is not None:
+                costs["class"] = config.class_weight * class_cost(outputs.class_logits[image], target.labels)
+            matches.append(assign(costs, target.name or f"image {image}", stage))
+        return matches
 
-    def _class_loss(self, classes, targets, matches):
-        truth = torch.full(classes.shape[:2], classes.shape[-1] - 1, dtype=torch.int64, device=classes.device)
-        for row, target, match in zip(truth, targets, matches, strict=True):
-            row[match.queries] = target.labels[match.targets].long()
-        return F.cross_entropy(classes.flatten(0, 1), truth.flatten(), self.class_weights)
-
-    def _mask_losses(self, masks, targets, matches, dense):
-        logits = torch.cat([image[match.queries] for image, match in zip(masks, matches, strict=True)])
-        if len(logits) == 0:
-            zero = masks.sum() * 0
-            return zero, zero
-        if dense is not None:
-            truth = torch.cat([pair[0][match.targets] for pair, match in zip(dense, matches, strict=True)])
-            weight = torch.cat([pair[1].expand(len(match.targets), -1) for pair, match in zip(dense, matches, strict=True)])
-            values = logits.flatten(1)
-        else:
-            points = uncertain_points(logits.detach(), self.config.num_points, self.config.oversample_ratio, self.config.importance_ratio)
-            pairs, start = [], 0
-            for target, match in zip(targets, matches, strict=True):
-                mine = points[start : start + len(match.targets)]
-                pairs.append(sampled(target, mine, match.targets))
-                start += len(match.targets)
-            truth = torch.cat([pair[0] for pair in pairs])
-            weight = torch.cat([pair[1] for pair in pairs])
-            values = sample_points(logits, points)
-        bce = F.binary_cross_entropy_with_logits(values, truth, weight, reduction="none").sum(1) / weight.sum(1).clamp(min=1)
-        inside, truth = values.sigmoid() * weight, truth * weight
-        dice = 1 - (2 * (inside * truth).sum(1) + 1) / (inside.sum(1) + truth.sum(1) + 1)
-        return bce.sum(), dice.sum()
+    def _losses(
+        self,
+        outputs: StageOutputs,
+        targets: Sequence[Target],
+        matches: Sequence[Match],
+        compare: RandomPoints | EveryPosition,
+        num_targets: Float[Tensor, ""],
+    ) -> dict[str, Float[Tensor, ""]]:
+        terms = {}
+        if outputs.class_logits is not None:
+            classes = matched_classes(outputs.class_logits, targets, matches)
+            loss = F.cross_entropy(outputs.class_logits.flatten(0, 1), classes.flatten(), self.class_weights)
+            terms["class"] = self.config.class_weight * loss
+        images = torch.cat([torch.full_like(match.queries, image) for image, match in enumerate(matches)])
+        logits = outputs.mask_logits[images, torch.cat([match.queries for match in matches])]
+        compared = compare.for_loss(logits, matches)
+        terms["mask"] = self.config.mask_weight * mask_loss(compared).sum() / num_targets
+        terms["dice"] = self.config.dice_weight * dice_loss(compared).sum() / num_targets
+        return terms
 
 
-def sampled(target: Target, points, rows=None):
-    """Truth and weight at points (R, P, 2)."""
-    masks = target.masks if rows is None else target.masks[rows]
-    truth = sample_points(masks.float(), points)
-    if target.valid is None:
-        return truth, torch.ones_like(truth)
-    weight = (sample_points(target.valid.float().expand(len(points), -1, -1), points) >= 0.5).float()
-    return truth, weight
+def matched_classes(
+    class_logits: Float[Tensor, "B N L"], targets: Sequence[Target], matches: Sequence[Match]
+) -> Int[Tensor, "B N"]:
+    """Return the class that each query should say: its target's, or `no_object`."""
+    classes = torch.full(class_logits.shape[:2], class_logits.shape[2] - 1, device=class_logits.device)
+    for row, target, match in zip(classes, targets, matches, strict=True):
+        row[match.queries] = target.labels[match.targets].long()
+    return classes
 
 
-def pooled(target: Target, size):
-    """Truth (M, hw) and weight (hw)."""
-    truth = F.adaptive_avg_pool2d(target.masks.float()[None], size)[0].flatten(1) if len(target.labels) else target.masks.new_zeros(0, size[0] * size[1], dtype=torch.float)
-    if target.valid is None:
-        return truth, truth.new_ones(size[0] * size[1])
-    return truth, F.adaptive_avg_pool2d(target.valid.float()[None, None], size).flatten()
+def mask_loss(compared: Comparison) -> Float[Tensor, " R"]:
+    """Return each matched mask's binary cross-entropy, averaged over the positions by their weight."""
+    logits, truth, weight = compared
+    loss = F.binary_cross_entropy_with_logits(logits, truth, weight, reduction="none")
+    return loss.mean(1) if weight is None else loss.sum(1) / weight.sum(1).clamp(min=1)
 
 
-def mean_target_count(targets, device) -> float:
-    """Mean number of targets per process, at least 1."""
+def dice_loss(compared: Comparison) -> Float[Tensor, " R"]:
+    """Return each matched mask's dice loss, 1 - (2 |a b| + 1) / (|a| + |b| + 1), 0 to 1."""
+    inside, truth, weight = compared.logits.sigmoid(), compared.truth, compared.weight
+    area = inside.sum(1)
+    if weight is not None:
+        truth, area = truth * weight, (inside * weight).sum(1)
+    return 1 - (2 * (inside * truth).sum(1) + 1) / (area + truth.sum(1) + 1)
+
+
+def mean_num_targets(targets: Sequence[Target], device: torch.device) -> Float[Tensor, ""]:
+    """Return the number of targets of a batch, averaged over all processes, at least 1."""
     count = torch.tensor(float(sum(len(target.labels) for target in targets)), device=device)
-    world = 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(count)
-        world = torch.distributed.get_world_size()
-    return max(count.item() / world, 1.0)
+        count /= torch.distributed.get_world_size()
+    return count.clamp(min=1)
+
+
+def check_finite(
+    terms: dict[str, Float[Tensor, ""]], stages: Sequence[StageOutputs], targets: Sequence[Target]
+) -> None:
+    """Raise NonFiniteError for the first term that is NaN or infinite, naming the images whose logits are."""
+    # One question for all terms, as each answer makes a GPU wait.
+    if bool(torch.stack(list(terms.values())).isfinite().all()):
+        return
+    term, value = next((term, value) for term, value in terms.items() if not bool(value.isfinite()))
+    stage, kind = term.removeprefix("stage").split("/")
+    outputs = stages[int(stage)]
+    logits = outputs.mask_logits if kind != "class" or outputs.class_logits is None else outputs.class_logits
+    names = [target.name or f"image {image}" for image, target in enumerate(targets)]
+    bad = [name for name, image in zip(names, logits, strict=True) if not bool(image.isfinite().all())]
+    raise NonFiniteError(
+        f"{', '.join(bad or names)}: the {kind} loss of stage {stage} is {value.item()}. Lower the learning rate, "
+        "train in float32, or start from other weights."
+    )

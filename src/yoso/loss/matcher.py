@@ -1,7 +1,9 @@
-"""Bipartite matching: which query answers for which target."""
+"""Bipartite matching: which query answers for which target (paper, section 3.1)."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -12,52 +14,86 @@ from yoso.errors import NonFiniteError
 
 
 class Match(NamedTuple):
-    """Pairs of one image: `queries[i]` answers for `targets[i]`."""
+    """The pairs of one image: query `queries[i]` answers for target `targets[i]`.
+
+    Attributes:
+        queries: rising query indices; min(N, M) of them.
+        targets: the target of each, every one at most once.
+    """
 
     queries: Int[Tensor, " R"]
     targets: Int[Tensor, " R"]
 
 
-def mask_cost(
-    logits: Float[Tensor, "N P"], truth: Float[Tensor, "M P"], weight: Float[Tensor, " P"]
-) -> Float[Tensor, "N M"]:
-    """Binary cross-entropy of every query with every target, averaged over the weighted points.
+def class_cost(logits: Float[Tensor, "N L"], labels: Int[Tensor, " M"]) -> Float[Tensor, "N M"]:
+    """Return minus the probability that each query gives to each target's class, -1 to 0.
 
-    bce(x, t) = softplus(x) - x t, so all pairs cost one matrix product.
+    Args:
+        logits: class logits, the last one `no_object`.
+        labels: class index per target, 0 to L - 2.
     """
-    softplus = (F.softplus(logits) * weight).sum(1, keepdim=True)
-    return (softplus - logits @ (truth * weight).T) / weight.sum().clamp(min=1)
+    return -logits.softmax(-1)[:, labels.long()]
+
+
+def mask_cost(
+    logits: Float[Tensor, "N P"], truth: Float[Tensor, "M P"], weight: Float[Tensor, " P"] | None = None
+) -> Float[Tensor, "N M"]:
+    """Return the mean binary cross-entropy of every query with every target.
+
+    As bce(x, t) = softplus(x) - x t, one matrix product serves all pairs.
+
+    Args:
+        logits: of each query's mask, at P positions.
+        truth: of each target at the same positions, 0 to 1.
+        weight: of each position, 0 to 1; None means all ones. The mean is over the weights, whose sum counts as 1 at
+            least.
+    """
+    if weight is None:
+        return (F.softplus(logits).sum(1, keepdim=True) - logits @ truth.T) / logits.shape[1]
+    positive = (F.softplus(logits) @ weight)[:, None]
+    return (positive - logits @ (truth * weight).T) / weight.sum().clamp(min=1)
 
 
 def dice_cost(
-    logits: Float[Tensor, "N P"], truth: Float[Tensor, "M P"], weight: Float[Tensor, " P"]
+    logits: Float[Tensor, "N P"], truth: Float[Tensor, "M P"], weight: Float[Tensor, " P"] | None = None
 ) -> Float[Tensor, "N M"]:
-    """Dice loss of every query with every target: 1 - (2 |a b| + 1) / (|a| + |b| + 1)."""
-    inside, truth = logits.sigmoid() * weight, truth * weight
-    return 1 - (2 * inside @ truth.T + 1) / (inside.sum(1)[:, None] + truth.sum(1) + 1)
+    """Return the dice loss of every query with every target, 1 - (2 |a b| + 1) / (|a| + |b| + 1), 0 to 1.
+
+    Args:
+        logits: of each query's mask, at P positions; a is their sigmoid.
+        truth: of each target at the same positions, 0 to 1; b above.
+        weight: of each position in the sums, 0 to 1; None means all ones.
+    """
+    inside = logits.sigmoid()
+    if weight is None:
+        common, sizes = inside @ truth.T, inside.sum(1)[:, None] + truth.sum(1)
+    else:
+        truth = truth * weight
+        common, sizes = inside @ truth.T, (inside @ weight)[:, None] + truth.sum(1)
+    return 1 - (2 * common + 1) / (sizes + 1)
 
 
-def class_cost(logits: Float[Tensor, "N L"], labels: Int[Tensor, " M"]) -> Float[Tensor, "N M"]:
-    """Minus the probability of each target's class."""
-    return -logits.softmax(-1)[:, labels]
-
-
-def assign(costs: dict[str, Float[Tensor, "N M"]], where: str) -> Match:
-    """Return the cheapest assignment of min(N, M) pairs.
+def assign(costs: Mapping[str, Float[Tensor, "N M"]], image: str, stage: int) -> Match:
+    """Return the cheapest one-to-one assignment of min(N, M) pairs.
 
     Args:
         costs: weighted terms by name; their sum is minimised.
-        where: image and stage, for the message.
+        image: name of the image, for the message.
+        stage: decoder stage, for the message.
+
+    Returns:
+        The pairs, on the device of the costs.
 
     Raises:
-        NonFiniteError: a term is NaN or infinite.
+        NonFiniteError: a term is NaN or infinite somewhere.
     """
-    for name, cost in costs.items():
-        if not bool(torch.isfinite(cost).all()):
-            raise NonFiniteError(
-                f"{where}: the matching cost '{name}' is not finite; the training diverged or the weights are "
-                "damaged. Lower the learning rate, or start from another checkpoint"
-            )
-    total = sum(costs.values())
-    queries, targets = linear_sum_assignment(total.cpu().numpy())
-    return Match(torch.as_tensor(queries).to(total.device), torch.as_tensor(targets).to(total.device))
+    terms = list(costs.values())
+    total = torch.stack(terms).sum(0).cpu().numpy()
+    if not np.isfinite(total).all():
+        bad = [name for name, cost in costs.items() if not bool(torch.isfinite(cost).all())]
+        raise NonFiniteError(
+            f"{image}: the {' and '.join(bad) or 'total'} cost of matching at stage {stage} is not finite. Lower the "
+            "learning rate, train in float32, or start from other weights."
+        )
+    queries, targets = linear_sum_assignment(total)
+    return Match(*(torch.as_tensor(index, device=terms[0].device) for index in (queries, targets)))

@@ -39,9 +39,7 @@ class DeformablePyramid(nn.Module):
         self.laterals = nn.ModuleList(
             nn.Conv2d(inner, outer, 1) for inner, outer in zip(in_channels, channels, strict=True)
         )
-        self.ups = nn.ModuleList(
-            DeformableUpsample(coarse, fine) for fine, coarse in itertools.pairwise(channels)
-        )
+        self.ups = nn.ModuleList(DeformableUpsample(coarse, fine) for fine, coarse in itertools.pairwise(channels))
 
     def forward(self, maps: Maps) -> Maps:
         """Return P2..P5 (finest first): the sums, that is what the deformable convolutions read."""
@@ -97,8 +95,8 @@ class InterpolationFirst(nn.Module):
         """
         cfa = ConvolutionFirst(self.channels, self.conv.out_channels).to(self.bias)
         with torch.no_grad():
-            for conv, columns in zip(cfa.convs, self.conv.weight.split(self.channels, dim=1), strict=True):
-                conv.weight.copy_(columns)
+            shares = self.conv.weight.split(self.channels, dim=1)
+            cfa.convs.load_state_dict({f"{level}.weight": share for level, share in enumerate(shares)})
             cfa.bias.copy_(self.bias)
         return cfa.train(self.training)
 
@@ -110,9 +108,9 @@ class Aggregator(nn.Module):
         """Build the aggregator for a backbone of these channels (finest first)."""
         super().__init__()
         channels = config.pyramid_channels or tuple(width // 2 for width in in_channels)
-        aggregate = {"cfa": ConvolutionFirst, "ifa": InterpolationFirst}[config.aggregation]
+        kind = {"cfa": ConvolutionFirst, "ifa": InterpolationFirst}[config.aggregation]
         self.pyramid = DeformablePyramid(in_channels, channels)
-        self.aggregate = aggregate(channels, config.aggregation_channels)
+        self.aggregate: ConvolutionFirst | InterpolationFirst = kind(channels, config.aggregation_channels)
         self.output = nn.Conv2d(config.aggregation_channels, config.aggregation_channels, 3, padding=1)
         self.embed = nn.Conv2d(config.aggregation_channels + 2, config.hidden_channels, 1)
         self._initialise()

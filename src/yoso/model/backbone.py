@@ -42,10 +42,11 @@ class Backbone(nn.Module):
             )
         except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
             raise ConfigError(f"backbone {name!r} cannot give features at four strides ({error})") from error
-        strides = tuple(self.net.feature_info.reduction())
+        info: Any = self.net.feature_info
+        strides = tuple(info.reduction())
         if strides != STRIDES:
             raise ConfigError(f"backbone {name!r} gives features at strides {strides}; YOSO needs {STRIDES}")
-        self.channels = tuple(self.net.feature_info.channels())
+        self.channels = tuple(info.channels())
         self.frozen_norm = frozen_norm
         if frozen_norm:
             for module in self._norms():

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
@@ -155,7 +155,7 @@ def config_from_json(kind: type[T], values: dict[str, Any]) -> T:
     Raises:
         ConfigError: a key that the dataclass does not have.
     """
-    known = {field.name for field in dataclasses.fields(kind)}
+    known = {field.name for field in dataclasses.fields(cast(Any, kind))}
     for key in values:
         if key not in known:
             raise ConfigError(f"unknown key {key!r}.{did_you_mean(key, known)}")

@@ -95,7 +95,9 @@ class DecoderStage(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.constant_(self.class_branch[-1].bias, -math.log(99))  # every class starts at probability 0.01
+        last = self.class_branch[-1]
+        if isinstance(last, nn.Linear):
+            nn.init.constant_(last.bias, -math.log(99))  # every class starts at probability 0.01
 
     def forward(
         self, features: Features, kernels: Tokens, mask_logits: Masks, with_classes: bool = True

@@ -20,7 +20,8 @@ class DeformableConv(nn.Module):
         super().__init__()
         self.offset = nn.Conv2d(in_channels, 3 * TAPS, kernel_size=3, padding=1)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, 3, 3))
-        nn.init.zeros_(self.offset.bias)
+        if self.offset.bias is not None:
+            nn.init.zeros_(self.offset.bias)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
         """Convolve at the predicted positions.
@@ -32,7 +33,7 @@ class DeformableConv(nn.Module):
         offset, mask = steering[:, : 2 * TAPS], steering[:, 2 * TAPS :].sigmoid()
         if x.device.type == "cpu" and not torch.compiler.is_compiling():
             return deform_conv_by_columns(x, offset, mask, self.weight)
-        return deform_conv2d(x, offset, self.weight, padding=1, mask=mask)
+        return deform_conv2d(x, offset, self.weight, padding=(1, 1), mask=mask)
 
 
 def deform_conv_by_columns(

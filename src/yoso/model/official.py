@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from yoso.errors import CheckpointError
 from yoso.files import PathLike
+from yoso.model.yoso import YOSO
 
 Tensors = Mapping[str, Tensor]
 
@@ -93,7 +94,7 @@ def read_official(path: PathLike) -> dict[str, Tensor]:
     return dict(content)
 
 
-def load_official(network: nn.Module, tensors: Tensors, where: PathLike = "checkpoint") -> None:
+def load_official(network: YOSO, tensors: Tensors, where: PathLike = "checkpoint") -> None:
     """Load official tensors into a network of the same configuration.
 
     Raises:

@@ -15,6 +15,7 @@ from yoso.categories import Categories
 from yoso.evaluation.report import as_json
 from yoso.model.checkpoint import Model, save_model
 from yoso.training.config import TrainingConfig
+from yoso.training.module import TrainingModule
 
 
 class MovingAverage(WeightAveraging):
@@ -51,7 +52,7 @@ class Keeper(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute PQ, log it, and save if it is the best."""
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or not isinstance(pl_module, TrainingModule):
             return
         result = pl_module.quality.compute()
         pl_module.quality.reset()
@@ -73,7 +74,7 @@ class Keeper(Callback):
         if not path.exists():
             trainer.save_checkpoint(path)
 
-    def save(self, pl_module: LightningModule, metrics: dict[str, Any]) -> None:
+    def save(self, pl_module: TrainingModule, metrics: dict[str, Any]) -> None:
         """Write the model folder."""
         model = Model(pl_module.network, self.categories, self.config.inference, dict(self.config.about))
         save_model(self.folder, model, {**metrics, **self.facts})

@@ -107,6 +107,7 @@ class TrainingConfig:
         model: the network.
         backbone_weights: "imagenet" lets timm fetch its published weights, "none" starts fresh, anything else is a
             safetensors file with timm's names.
+        calibrate: begin with centred features of unit spread, see `calibration`; for small data sets.
         start: model folder or bundled model whose weights are taken over where names and shapes agree; None for none.
         inference: thresholds and test size; they go into the model folder.
         loss: the criterion.
@@ -121,6 +122,7 @@ class TrainingConfig:
     data: str
     model: ModelConfig = field(default_factory=ModelConfig)
     backbone_weights: str = "imagenet"
+    calibrate: bool = False
     start: str | None = None
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     loss: LossConfig = field(default_factory=LossConfig)

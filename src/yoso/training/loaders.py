@@ -1,7 +1,7 @@
 """The run's data: training samples that start where the run stands, and validation images as they are."""
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 
 from yoso.data.coco_panoptic import PanopticDataset, PanopticExample
@@ -20,10 +20,10 @@ class Drawn(Dataset[Sample]):
         self.dataset = dataset
         self.transform = build_transform(config.augmentation)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
+    def __getitem__(self, index: tuple[int, int]) -> Sample:
         """Return the image at an index, augmented with random numbers of a seed."""
-        index, seed = key
-        return self.transform(self.dataset[index], torch.Generator().manual_seed(seed))
+        position, seed = index
+        return self.transform(self.dataset[position], torch.Generator().manual_seed(seed))
 
 
 class Examples(Dataset[PanopticExample]):
@@ -62,9 +62,19 @@ class Loaders(LightningDataModule):
         self.validation = PanopticDataset(spec.split("val")) if config.run.validate_every else None
         self.categories = self.training.categories
 
+    def first(self, position: int) -> Sample:
+        """Return the run's sample at a position, counted from its beginning."""
+        sampler = EndlessSampler(len(self.training), self.config.run.seed, position)
+        return Drawn(self.training, self.config)[next(iter(sampler))]
+
+    def _trainer(self) -> Trainer:
+        if self.trainer is None:
+            raise RuntimeError("loaders are made by a trainer")
+        return self.trainer
+
     def train_dataloader(self) -> DataLoader:
         """Return batches from the run's current position on, without end."""
-        run, trainer = self.config.run, self.trainer
+        run, trainer = self.config.run, self._trainer()
         seen = trainer.global_step * run.accumulate * run.batch_size
         sampler = EndlessSampler(len(self.training), run.seed, seen, trainer.global_rank, trainer.world_size)
         return DataLoader(
@@ -82,5 +92,6 @@ class Loaders(LightningDataModule):
         if self.validation is None:
             return []
         examples = Examples(self.validation, self.config.run.validate_images)
-        mine = range(self.trainer.global_rank, len(examples), self.trainer.world_size)
+        trainer = self._trainer()
+        mine = range(trainer.global_rank, len(examples), trainer.world_size)
         return DataLoader(examples, batch_size=1, sampler=list(mine), num_workers=0, collate_fn=list)

@@ -106,7 +106,7 @@ class TrainingModule(LightningModule):
         ]
         return result.segmentation.cpu().numpy(), segments
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule, stepped every iteration."""
         optimizer = build_optimizer(self.network, self.config.optimizer)
         factor = lr_factor(self.config.schedule, self.config.run.iterations)

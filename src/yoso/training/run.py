@@ -22,6 +22,7 @@ from yoso.errors import CheckpointError, ConfigError
 from yoso.files import written_whole
 from yoso.model.checkpoint import load_backbone, load_model
 from yoso.model.yoso import YOSO
+from yoso.training.calibration import calibrate
 from yoso.training.callbacks import Keeper, MovingAverage, Narrator, checkpoints
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Loaders
@@ -146,7 +147,10 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         config = replace(config, run=replace(config.run, validate_every=0))
     loaders = Loaders(config, spec)
     categories = loaders.categories
-    module = TrainingModule(build_network(config, categories), config, categories)
+    network = build_network(config, categories)
+    if config.calibrate and not resume:
+        calibrate(network, [loaders.first(index) for index in range(min(16, len(loaders.training)))])
+    module = TrainingModule(network, config, categories)
     trainer = build_trainer(config, output, categories)
     write_recipe(output, config)
     with warnings.catch_warnings():
@@ -162,5 +166,5 @@ def finish(trainer: Trainer, module: TrainingModule, loaders: Loaders) -> None:
     if run.validate_every and trainer.global_step % run.validate_every:
         trainer.validate(module, datamodule=loaders, verbose=False)
     elif not run.validate_every and trainer.is_global_zero:
-        keeper = next(callback for callback in trainer.callbacks if isinstance(callback, Keeper))
+        keeper = next(callback for callback in getattr(trainer, "callbacks", []) if isinstance(callback, Keeper))
         keeper.save(module, {"iteration": trainer.global_step})

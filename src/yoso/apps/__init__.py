@@ -1,0 +1,1 @@
+"""The command line: `yoso predict`, `eval`, `pq`, `data check`, `convert`, `models` and `train`."""

@@ -1,0 +1,113 @@
+"""Reading a command's arguments: argparse, with errors as everywhere else in the project."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Literal, NoReturn
+
+from yoso.errors import ConfigError, did_you_mean
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` that raises `ConfigError` and proposes the option that was meant."""
+
+    def __init__(self, command: str, description: str, **kwargs: Any) -> None:
+        """Name the command.
+
+        Args:
+            command: as typed after `yoso`.
+            description: one sentence.
+            kwargs: argparse's own.
+        """
+        super().__init__(prog=f"yoso {command}", description=description, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise argparse's message.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{self.prog}: {message}; see `{self.prog} --help`")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Read the arguments, options and others in any order.
+
+        Raises:
+            ConfigError: an unknown option, a missing or needless argument, or a value of the wrong kind.
+        """
+        known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        for argument in arguments:
+            name = argument.split("=")[0]
+            if name == "--":
+                break
+            if name.startswith("--") and name not in known:
+                raise ConfigError(f"{self.prog}: unknown option {name}.{did_you_mean(name, known)}")
+        namespace, rest = self.parse_known_intermixed_args(list(arguments))
+        if rest:
+            self.error(f"unexpected argument {rest[0]!r}")
+        return namespace
+
+
+def input_size(text: str) -> tuple[int, int] | Literal["native"]:
+    """Read the value of `--input-size`.
+
+    Args:
+        text: "native", "SHORTER" or "SHORTERxLONGEST" in pixels; the longer side is unbounded if it is not given.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if text == "native":
+        return "native"
+    shorter, cross, longest = text.lower().partition("x")
+    try:
+        size = (int(shorter), int(longest) if cross else 10**9)
+    except ValueError:
+        size = (0, 0)
+    if min(size) < 1:
+        raise ConfigError(f"--input-size {text}: give SHORTER or SHORTERxLONGEST in pixels (as 512x800), or native")
+    return size
+
+
+def share(text: str) -> float:
+    """Read a number from 0 to 1.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ConfigError(f"threshold {text!r}: a number from 0 to 1 is needed")
+    return value
+
+
+def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Add the options that every command with a network has.
+
+    Args:
+        parser: the command's.
+        default: the model to take if none is given; None makes `--model` obligatory.
+    """
+    said = f" (default: {default})" if default else ""
+    parser.add_argument(
+        "--model", default=default, required=default is None, help=f"a bundled model or a model folder{said}"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+    parser.add_argument(
+        "--input-size",
+        type=input_size,
+        metavar="S[xL]|native",
+        help="shorter side in pixels, and the most the longer one may get; native does not resize (default: the "
+        "model's own)",
+    )
+    parser.add_argument(
+        "--object-mask-threshold", type=share, metavar="P", help="least score of a segment, 0 to 1 (default: model's)"
+    )
+    parser.add_argument(
+        "--overlap-threshold",
+        type=share,
+        metavar="P",
+        help="least share of a mask that no other segment covers, 0 to 1 (default: the model's)",
+    )

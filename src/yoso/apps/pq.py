@@ -1,0 +1,35 @@
+"""`yoso pq`: score predictions that lie on disk."""
+
+from yoso.apps.arguments import Parser
+from yoso.apps.console import show, show_json
+
+
+def main(arguments: list[str]) -> int:
+    """Run `yoso pq GT.json GT_DIR PRED.json PRED_DIR [--json]`.
+
+    Args:
+        arguments: what stands after `yoso pq`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        YosoError: files that are missing or not COCO panoptic.
+    """
+    parser = Parser("pq", "Score predictions in COCO panoptic format; no model is needed.")
+    parser.add_argument("gt_json", metavar="GT.json", help="COCO panoptic file of the ground truth")
+    parser.add_argument("gt_dir", metavar="GT_DIR", help="folder of its PNGs")
+    parser.add_argument("pred_json", metavar="PRED.json", help="COCO panoptic file of the predictions")
+    parser.add_argument("pred_dir", metavar="PRED_DIR", help="folder of their PNGs")
+    parser.add_argument("--json", action="store_true", help="print one JSON document, figures from 0 to 1")
+    args = parser.parse(arguments)
+
+    from yoso.evaluation.report import as_json, as_table
+    from yoso.evaluation.score import count_folders
+
+    counts = count_folders(args.gt_json, args.gt_dir, args.pred_json, args.pred_dir)
+    if args.json:
+        show_json(as_json(counts.result(), counts.categories))
+    else:
+        show(as_table(counts.result(), counts.categories))
+    return 0

@@ -1,0 +1,113 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from yoso.apps.cli import main
+from yoso.evaluation.report import as_json
+from yoso.evaluation.score import count_folders
+from yoso.files import read_image
+
+
+@pytest.fixture
+def evaluate(tiny_model, tmp_path, capsys):
+    def run(data, *arguments, model=tiny_model, output=tmp_path / "out"):
+        words = ["eval", "--model", model, "--data", data, "--output", output, *arguments]
+        status = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err.splitlines()
+
+    return run
+
+
+def test_figures_are_those_of_the_saved_predictions(evaluate, tiny_dataset, tmp_path):
+    status, out, err = evaluate(tiny_dataset, "--json")
+    assert (status, err) == (0, [])
+    metrics = json.loads(out)
+    assert metrics == json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["images"], metrics["split"], metrics["input_size"]) == (8, "val", [64, 128])
+    truth = tiny_dataset / "annotations" / "panoptic_val.json"
+    counts = count_folders(
+        truth, truth.with_suffix(""), tmp_path / "out" / "panoptic.json", tmp_path / "out" / "panoptic"
+    )
+    scored = as_json(counts.result(), counts.categories)
+    assert {key: metrics[key] for key in scored} == scored
+
+
+def test_the_table_and_the_sheet(evaluate, tiny_dataset, tmp_path):
+    status, out, err = evaluate(tiny_dataset, "--limit", "3")
+    assert (status, err) == (0, [])
+    assert all(word in out for word in ("square", "sky", "ground", "things", "stuff", "all", "worst.png", "3 images"))
+    sheet = read_image(tmp_path / "out" / "worst.png")
+    # Three images of three pictures each, six pictures to a row.
+    assert sheet.shape[1] > 6 * 320
+    assert 2 * 240 < sheet.shape[0] < 3 * 320
+
+
+def test_a_perfect_prediction_scores_1(evaluate, tiny_dataset, tmp_path, monkeypatch):
+    """The truth itself, handed in as if the network had said it."""
+    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.spec import load_spec
+    from yoso.inference.predictor import Predictor, Timings
+
+    dataset = PanopticDataset(load_spec(tiny_dataset).split("val"))
+    answers = iter([dataset.example(index) for index in range(len(dataset))])
+
+    def timed(self, image, **options):
+        example = next(answers)
+        infos, segmentation = [], np.zeros_like(example.id_map)
+        for number, segment in enumerate((s for s in example.segments if not s["iscrowd"]), start=1):
+            label_id = dataset.categories.index_of(segment["category_id"])
+            segmentation[example.id_map == segment["id"]] = number
+            category = dataset.categories[label_id]
+            infos.append(
+                {"id": number, "label_id": label_id, "label": category.name, "is_thing": category.is_thing, "score": 1}
+            )
+        return {"segmentation": segmentation, "segments_info": infos}, Timings(0.1, 0.1, 0.1, 0.1)
+
+    monkeypatch.setattr(Predictor, "timed", timed)
+    status, out, _ = evaluate(tiny_dataset, "--json")
+    assert status == 0
+    metrics = json.loads(out)
+    assert (metrics["all"]["pq"], metrics["things"]["pq"], metrics["stuff"]["pq"]) == (1, 1, 1)
+    assert metrics["median_seconds"] == pytest.approx(0.3)
+
+
+def test_other_classes_are_refused(evaluate, tiny_dataset, tmp_path):
+    other = shutil.copytree(tiny_dataset, tmp_path / "other")
+    path = other / "annotations" / "panoptic_val.json"
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = "circle"
+    path.write_text(json.dumps(content))
+    status, out, err = evaluate(other)
+    assert (status, out) == (2, "")
+    assert len(err) == 1
+    assert "'square'" in err[0]
+    assert "'circle'" in err[0]
+
+
+@pytest.mark.parametrize("kind", ["no split", "missing photograph", "truth as output", "other size"])
+def test_bad_data_is_one_line(evaluate, tiny_dataset, tmp_path, kind):
+    data = shutil.copytree(tiny_dataset, tmp_path / "copy")
+    arguments, hint, output = [], "", tmp_path / "out"
+    if kind == "no split":
+        arguments, hint = ["--split", "test"], "'test'"
+    elif kind == "missing photograph":
+        (data / "val" / "5.png").unlink()
+        hint = "5.png"
+    elif kind == "other size":
+        Image.new("RGB", (3, 4)).save(data / "val" / "2.png")
+        hint = "2.png"
+    else:
+        output, hint = data / "annotations", "ground truth"
+        (data / "annotations" / "panoptic_val").rename(data / "annotations" / "panoptic")
+        (data / "annotations" / "panoptic_val.json").rename(data / "annotations" / "panoptic.json")
+        folders = {"images": "val", "masks": "annotations/panoptic", "annotations": "annotations/panoptic.json"}
+        data = data / "data.yaml"
+        data.write_text(json.dumps({"val": folders}))
+    status, _, err = evaluate(data, *arguments, output=output)
+    assert status == 2
+    assert len(err) == 1
+    assert hint in err[0]
