@@ -130,3 +130,24 @@ def test_target_marks_void_and_keeps_emptied_segments():
     assert target.masks.sum((1, 2)).tolist() == [2, 0, 1]
     assert (~target.valid).nonzero().tolist() == [[0, 2]]
     assert make_target(sample, (4, 4)).valid is None
+
+
+def test_frozen_statistics_stay_frozen_through_training_and_resuming(recipe, tmp_path):
+    """Lightning does not call `train()`; a frozen BatchNorm must not need that to be frozen."""
+    categories = load_spec_categories(recipe.data)
+    fresh = run.build_network(recipe, categories).backbone.state_dict()
+    run.train(recipe)
+    (tmp_path / "run/checkpoints/00000004.ckpt").unlink()
+    run.train(recipe, resume=True)
+    trained = load_model(tmp_path / "run/model").network.backbone.state_dict()
+    frozen = [key for key in fresh if key.endswith(("running_mean", "running_var"))]
+    assert len(frozen) > 50
+    for key in frozen:
+        torch.testing.assert_close(trained[key], fresh[key], rtol=1e-5, atol=1e-6)
+
+
+def load_spec_categories(data):
+    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.spec import load_spec
+
+    return PanopticDataset(load_spec(data).split("train")).categories

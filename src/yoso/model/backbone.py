@@ -50,7 +50,7 @@ class Backbone(nn.Module):
         self.frozen_norm = frozen_norm
         if frozen_norm:
             for module in self._norms():
-                module.requires_grad_(False)
+                module.requires_grad_(False).eval()
 
     def _norms(self) -> list[_BatchNorm]:
         return [module for module in self.modules() if isinstance(module, _BatchNorm)]

@@ -148,9 +148,10 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     loaders = Loaders(config, spec)
     categories = loaders.categories
     network = build_network(config, categories)
-    if config.calibrate and not resume:
+    if config.calibrate and not resume and config.start is None:
         calibrate(network, [loaders.first(index) for index in range(min(16, len(loaders.training)))])
-    module = TrainingModule(network, config, categories)
+    # Lightning leaves modes as it finds them: frozen normalisation must stay in evaluation mode, the rest must not.
+    module = TrainingModule(network.train(), config, categories)
     trainer = build_trainer(config, output, categories)
     write_recipe(output, config)
     with warnings.catch_warnings():
