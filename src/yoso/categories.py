@@ -113,7 +113,11 @@ class Categories(Sequence[Category]):
         """
         if not isinstance(entries, list):
             raise DatasetError(f"{where}: 'categories' must be a list of categories")
-        return cls(_category_from_json(entry, index, where) for index, entry in enumerate(entries))
+        categories = [_category_from_json(entry, index, where) for index, entry in enumerate(entries)]
+        try:
+            return cls(categories)
+        except DatasetError as error:
+            raise DatasetError(f"{where}: {error}") from None
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the `categories` list of a COCO panoptic file."""
@@ -133,6 +137,10 @@ def _category_from_json(entry: Any, index: int, where: str) -> Category:
     if not isinstance(entry["id"], int) or entry["id"] < 0:
         raise DatasetError(f"{where}: category number {index} has id {entry['id']!r}; a whole number is needed")
     color = entry.get("color") or default_color(index)
-    if len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color):
+    if (
+        not isinstance(color, list | tuple)
+        or len(color) != 3
+        or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
+    ):
         raise DatasetError(f"{where}: category {entry['name']!r} has color {color!r}; three numbers 0-255 are needed")
     return Category(entry["id"], str(entry["name"]), bool(entry["isthing"]), (color[0], color[1], color[2]))

@@ -15,6 +15,7 @@ from yoso.structures import StageOutputs, Target
 
 INJECTED = ["basic", "nocls", "oneempty", "allempty"]
 CASES = [*INJECTED, "seeded12544"]
+TERMS = {"loss_ce": "stage0/class", "loss_mask": "stage0/mask", "loss_dice": "stage0/dice"}
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}
 
 

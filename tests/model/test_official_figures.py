@@ -1,12 +1,13 @@
 """Every landmark on the way through the network equals the official one."""
 
+import copy
 import json
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from golden_figures import FORWARDS, GOLDEN, Figures, fill, uniform
+from golden_figures import FORWARDS, GOLDEN, TOLERANCE, Figures, fill, uniform
 
 from yoso.model.attention import ATTENTIONS
 from yoso.model.config import ModelConfig
@@ -24,7 +25,7 @@ LANDMARKS = [
 
 def test_no_landmark_is_left_out():
     assert {forward: sum(f == forward for f, _ in LANDMARKS) for forward in FORWARDS} == {
-        "coco_a": 51,
+        "coco_a": 52,
         "coco_c": 13,
         "cityscapes_c": 6,
         "ade20k_a": 5,
@@ -36,8 +37,10 @@ def landmarks(official_network):
     """What the network says at each landmark of a recorded pass, by the official names."""
 
     @cache
-    def run(forward):
+    def run(forward, dtype):
         network = official_network(forward.split("_")[0])
+        if dtype == torch.float64:
+            network = copy.deepcopy(network).double()
         images = Figures.read(GOLDEN / f"forward_{forward}.npz").images
         seen = {"input_padded": network.prepare(images)}
         hooks = [module.register_forward_hook(hook) for module, hook in watchers(network, seen)]
@@ -107,7 +110,14 @@ def stage_watchers(name, stage, seen, record):
 
 @pytest.mark.parametrize(("forward", "name"), LANDMARKS)
 def test_landmark(forward, name, figures, landmarks):
-    figures(f"forward_{forward}").check(name, landmarks(forward)[name])
+    """In float64 the arithmetic is the same on every machine, so this says that it is the official one."""
+    figures(f"forward_{forward}").check(name, landmarks(forward, torch.float64)[name])
+
+
+@pytest.mark.parametrize(("forward", "name"), LANDMARKS)
+def test_landmark_in_single_precision(forward, name, figures, landmarks):
+    """Both sides are rounded now, each by up to 1.4e-5 measured, differently on each machine and number of threads."""
+    figures(f"forward_{forward}").check(name, landmarks(forward, torch.float32)[name], 2 * TOLERANCE)
 
 
 @pytest.mark.parametrize("forward", FORWARDS)
@@ -120,7 +130,8 @@ def test_segments_of_the_whole_network(forward, landmarks):
     for image, about in enumerate(json.loads((GOLDEN / "forward_meta.json").read_text())[f"forward_{forward}"]):
         size = (about["h"], about["w"])
         sizes = Sizes((64, 96), size, (about["height"] or size[0], about["width"] or size[1]))
-        logits = landmarks(forward)["cls_s2"][image], landmarks(forward)["mask_s2"][image]
+        outputs = landmarks(forward, torch.float32)
+        logits = outputs["cls_s2"][image], outputs["mask_s2"][image]
         for index, official in enumerate(about["results"]):
             thresholds = official["object_mask_threshold"], official["overlap_threshold"]
             result = panoptic(*logits, sizes, is_thing, *thresholds)

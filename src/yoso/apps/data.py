@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser
 from yoso.apps.console import make_folder, progress_report, show, show_json
@@ -18,6 +18,9 @@ MOST_ROWS = 40
 """Findings shown per split; the JSON holds all."""
 
 FOUND_ERRORS = 1
+
+UNMENDABLE = {"id-only-in-png", "unknown-category"}
+"""Kinds that leave pixels whose id no segment of the repaired JSON has."""
 
 
 def main(arguments: list[str]) -> int:
@@ -49,14 +52,15 @@ def main(arguments: list[str]) -> int:
     names = [args.split] if args.split else list(spec.splits)
     outputs = _outputs(spec, names, args.fix)
     reports = {name: _examine(spec, name) for name in names}
-    written = _repair(reports, outputs)
+    repaired = {name: _repair(spec, name, reports[name], path) for name, path in outputs.items()}
     if args.json:
-        show_json({"data": spec.name, "splits": {name: report.to_json() for name, report in reports.items()}})
+        splits = {name: report.to_json() | repaired.get(name, {}) for name, report in reports.items()}
+        show_json({"data": spec.name, "splits": splits})
     else:
         for name, report in reports.items():
             _show_report(f"{spec.name}, {name}", report)
-        for path in written:
-            show(f"repaired annotations: {path}")
+        for name in repaired:
+            _show_repair(reports[name], repaired[name])
     return FOUND_ERRORS if any(report.errors for report in reports.values()) else 0
 
 
@@ -83,13 +87,26 @@ def _examine(spec: "DatasetSpec", name: str) -> "Report":
         return check_split(split, on_progress=report)
 
 
-def _repair(reports: dict[str, "Report"], outputs: dict[str, Path]) -> list[Path]:
+def _repair(spec: "DatasetSpec", name: str, report: "Report", path: Path) -> dict[str, Any]:
+    """Write a split's repaired annotations; return where, how many images are left, and what is still wrong."""
     from yoso.data.doctor import repair
 
-    for name, path in outputs.items():
-        make_folder(path.parent)
-        repair(reports[name], path)
-    return list(outputs.values())
+    make_folder(path.parent)
+    repair(report, path)
+    annotations = report.repaired["annotations"]
+    kept = {str(spec.split(name).masks / annotation["file_name"]) for annotation in annotations}
+    unmended = [found.file for found in report.findings if found.kind in UNMENDABLE and found.file in kept]
+    return {"repaired": str(path), "repaired_images": len(annotations), "unmended": unmended}
+
+
+def _show_repair(report: "Report", repaired: dict[str, Any]) -> None:
+    show(f"repaired annotations: {repaired['repaired']} ({repaired['repaired_images']} of {report.images} images)")
+    if unmended := repaired["unmended"]:
+        show(
+            f"JSON alone cannot mend {len(unmended)} of the findings, the first in {unmended[0]}: pixels without a "
+            "segment in the JSON, which readers take for void; paint them 0 in the PNG, or list the segment and its "
+            "category"
+        )
 
 
 def _show_report(title: str, report: "Report") -> None:

@@ -189,10 +189,10 @@ def _side(value: Any) -> int:
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number from a JSON, also one written as 7.0; None for anything else."""
+    """Return a whole number, also one written as 7.0 or numpy's; None for anything else."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
 
 
 def _segments(
@@ -201,22 +201,22 @@ def _segments(
     entries = annotation.get("segments_info")
     if not isinstance(entries, list):
         raise DatasetError(f"{path}: is not COCO panoptic: the annotation of image {image_id!r} has no 'segments_info'")
-    segments = [_segment(entry, categories, f"{path}: image {image_id!r}") for entry in entries]
+    segments = [_segment(entry, categories, f"{path}: image {image_id!r}", _DOCTOR) for entry in entries]
     if len({segment[0] for segment in segments}) != len(segments):
         raise DatasetError(f"{path}: image {image_id!r} has two segments of one id; {_DOCTOR}")
     return segments
 
 
-def _segment(entry: Any, categories: Categories, where: str) -> tuple[int, int, int]:
+def _segment(entry: Any, categories: Categories, where: str, advice: str) -> tuple[int, int, int]:
     values = [whole(entry.get(key)) if isinstance(entry, Mapping) else None for key in ("id", "category_id")]
     segment_id, category_id = values
     if segment_id is None or category_id is None:
-        raise DatasetError(f"{where} has a segment without a whole id and category_id; {_DOCTOR}")
+        raise DatasetError(f"{where} has a segment without a whole id and category_id; {advice}")
     if not 0 < segment_id <= MAX_SEGMENT_ID:
-        raise DatasetError(f"{where} has a segment of id {segment_id}; ids are 1 to {MAX_SEGMENT_ID}; {_DOCTOR}")
+        raise DatasetError(f"{where} has a segment of id {segment_id}; ids are 1 to {MAX_SEGMENT_ID}; {advice}")
     if not categories.has_id(category_id):
         raise DatasetError(
-            f"{where}, segment {segment_id} is of category {category_id}, which is not among the categories; {_DOCTOR}"
+            f"{where}, segment {segment_id} is of category {category_id}, which is not among the categories; {advice}"
         )
     return segment_id, category_id, int(bool(entry.get("iscrowd", 0)))
 
@@ -309,10 +309,13 @@ class PanopticWriter:
                 Segments without a pixel are left out.
 
         Raises:
-            DatasetError: map and segments contradict each other, or the image or its PNG was added before.
+            DatasetError: map and segments contradict each other, the image or its PNG was added before, or the PNG
+                would lie outside the folder.
             OutputError: the PNG cannot be written.
         """
         path = self.masks / record.mask_name
+        if not path.resolve().is_relative_to(self.masks.resolve()):
+            raise DatasetError(f"{record.mask_name}: this PNG would lie outside {self.masks}; give names without '..'")
         if record.mask_name in self._names or record.image_id in self._ids:
             raise DatasetError(f"{path}: this PNG or its image {record.image_id!r} was added before; add each once")
         infos = self._infos(path, id_map, segments)
@@ -327,7 +330,9 @@ class PanopticWriter:
         measured = measure(id_map)
         named, infos = set(), []
         for segment in segments:
-            segment_id, category_id, crowd = _segment(segment, self.categories, f"{path}: the image")
+            segment_id, category_id, crowd = _segment(
+                segment, self.categories, f"{path}: this map", "nothing was written"
+            )
             if segment_id in named:
                 raise DatasetError(f"{path}: two segments have the id {segment_id}; give each its own")
             named.add(segment_id)

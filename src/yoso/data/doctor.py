@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from yoso.categories import Categories
-from yoso.data.coco_panoptic import measure
+from yoso.data.coco_panoptic import MAX_SEGMENT_ID, read_panoptic, whole
+from yoso.data.id_maps import measure, shown
 from yoso.data.spec import Split
 from yoso.errors import DatasetError, ImageError
-from yoso.files import PathLike, read_id_map, read_image, read_json, write_json
+from yoso.files import PathLike, read_id_map, read_image, write_json
 
 REMEDIES = {
     "missing-image": "put the photograph there, or let --fix drop the image",
@@ -28,6 +29,7 @@ REMEDIES = {
     "wrong-bbox": "--fix measures it again",
     "unknown-category": "add the category, or let --fix drop the segment (its pixels then have an unlisted id)",
     "duplicate-segment-id": "give each segment its own id; --fix keeps the first",
+    "bad-entry": "an image needs id and file_name, an annotation image_id, file_name and segments_info; --fix drops it",
     "bad-segment": "a segment needs a whole id above 0 and a category_id; --fix drops it",
     "duplicate-image-id": "give each image its own id; --fix keeps the first",
     "duplicate-file-name": "two images share a file; --fix keeps the first",
@@ -35,8 +37,10 @@ REMEDIES = {
     "annotation-without-image": "list the image, or let --fix drop the annotation",
     "duplicate-annotation": "one annotation per image; --fix keeps the first",
     "no-segments": "nothing to learn here: training passes over it",
+    "unlisted-file": "list them in the JSON, or move them away; nothing reads them",
 }
-WARNINGS = {"no-segments", "wrong-area", "wrong-bbox"}
+WARNINGS = {"no-segments", "wrong-area", "wrong-bbox", "unlisted-file"}
+PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 DROPPED = {"missing-image", "unreadable-image", "missing-mask", "unreadable-mask", "size-mismatch"}
 
 
@@ -130,12 +134,8 @@ def check_split(split: Split, on_progress: Callable[[int, int], None] | None = N
     Raises:
         DatasetError: the JSON cannot be read at all or is not COCO panoptic; nothing else can be said then.
     """
-    content = read_json(split.annotations)
-    if not isinstance(content, Mapping) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
-        raise DatasetError(
-            f"{split.annotations}: is not COCO panoptic; an object with images, annotations and categories is needed"
-        )
-    categories = Categories.from_json(content.get("categories"), str(split.annotations))
+    content = read_panoptic(split.annotations)
+    categories = Categories.from_json(content["categories"], str(split.annotations))
     findings, pairs = pair_up(content, split)
     images, annotations, counts = [], [], _Counts(categories)
     with ThreadPoolExecutor(threads) as pool:
@@ -148,6 +148,7 @@ def check_split(split: Split, on_progress: Callable[[int, int], None] | None = N
                 counts.add(patient.annotation["segments_info"])
             if on_progress:
                 on_progress(done, len(pairs))
+    findings += unlisted(split, content)
     repaired = {**content, "images": images, "annotations": annotations}
     return Report(Path(split.annotations), len(content["images"]), findings, counts.rows(), repaired)
 
@@ -162,39 +163,79 @@ def repair(report: Report, path: PathLike) -> None:
 
 
 def pair_up(content: Mapping[str, Any], split: Split) -> tuple[list[Finding], list[tuple[dict, dict]]]:
-    """Match images with annotations; report those without a partner and those that occur twice."""
+    """Match images with annotations; report those that are malformed, without a partner, or there twice."""
     where, findings = split.annotations, []
-    annotations: dict[Any, dict] = {}
-    for entry in content["annotations"]:
-        key = _get(entry, "image_id", where, "annotation")
-        if not isinstance(entry.get("segments_info"), list) or "file_name" not in entry:
-            raise DatasetError(f"{where}: is not COCO panoptic; the annotation of image {key} has no segments_info")
-        if key in annotations:
-            findings.append(finding(where, "duplicate-annotation", f"image {key} has a second annotation"))
-        else:
-            annotations[key] = entry
+    annotations = _by_image(_sound(content["annotations"], "annotation", where, findings), where, findings)
     pairs, ids, names = [], set(), set()
-    for image in content["images"]:
-        key, name = _get(image, "id", where, "image"), _get(image, "file_name", where, "image")
+    for image in _sound(content["images"], "image", where, findings):
+        key, name = image["id"], image["file_name"]
         if key in ids:
-            findings.append(finding(where, "duplicate-image-id", f"id {key} is taken, {name} has it too"))
+            findings.append(finding(where, "duplicate-image-id", f"id {key!r} is taken, {name} has it too"))
         elif name in names:
-            findings.append(finding(where, "duplicate-file-name", f"{name} is listed again as image {key}"))
+            findings.append(finding(where, "duplicate-file-name", f"{name} is listed again as image {key!r}"))
         elif key not in annotations:
-            findings.append(finding(split.images / name, "image-without-annotation", f"image {key} is not annotated"))
-        else:
-            pairs.append((image, annotations[key]))
+            findings.append(finding(split.images / name, "image-without-annotation", f"image {key!r} is not annotated"))
+        elif annotation := annotations[key]:
+            pairs.append((image, annotation))
         ids.add(key)
         names.add(name)
-    for key in annotations.keys() - ids:
-        findings.append(finding(where, "annotation-without-image", f"an annotation is of image {key}, not listed"))
+    text = "an annotation is of image {!r}, not listed"
+    findings += [finding(where, "annotation-without-image", text.format(key)) for key in annotations if key not in ids]
     return findings, pairs
 
 
-def _get(entry: Any, key: str, where: PathLike, what: str) -> Any:
-    if not isinstance(entry, Mapping) or key not in entry:
-        raise DatasetError(f"{where}: is not COCO panoptic; an {what} has no '{key}'")
-    return entry[key]
+def _by_image(entries: list[dict[str, Any]], where: PathLike, findings: list[Finding]) -> dict[Any, dict[str, Any]]:
+    """Return annotations by image id, an empty one where the PNG belongs to an earlier annotation."""
+    annotations: dict[Any, dict[str, Any]] = {}
+    masks = set()
+    for entry in entries:
+        key, mask = entry["image_id"], entry["file_name"]
+        if key in annotations:
+            findings.append(finding(where, "duplicate-annotation", f"image {key!r} has a second annotation"))
+        elif mask in masks:
+            findings.append(finding(where, "duplicate-file-name", f"{mask} is listed again, for image {key!r}"))
+            annotations[key] = {}
+        else:
+            annotations[key] = entry
+            masks.add(mask)
+    return annotations
+
+
+_FIELDS: dict[str, dict[str, Any]] = {
+    "image": {"id": int | str, "file_name": str},
+    "annotation": {"image_id": int | str, "file_name": str, "segments_info": list},
+}
+
+
+def _sound(entries: list[Any], what: str, where: PathLike, findings: list[Finding]) -> list[dict[str, Any]]:
+    """Return the entries that have every field needed; report the others."""
+    sound = []
+    for number, entry in enumerate(entries):
+        fields = _FIELDS[what].items()
+        lacking = [key for key, kind in fields if not isinstance(entry, dict) or not isinstance(entry.get(key), kind)]
+        if lacking:
+            findings.append(finding(where, "bad-entry", f"{what} number {number} has no usable {', '.join(lacking)}"))
+        else:
+            sound.append(entry)
+    return sound
+
+
+def unlisted(split: Split, content: Mapping[str, Any]) -> list[Finding]:
+    """Report photographs and PNGs that lie in the split's folders but not in its JSON; one finding per folder."""
+    folders = {"images": split.images, "annotations": split.masks}
+    listed = {
+        folder / entry["file_name"]
+        for key, folder in folders.items()
+        for entry in content[key]
+        if isinstance(entry, dict) and isinstance(entry.get("file_name"), str)
+    }
+    findings = []
+    for folder in dict.fromkeys(folders.values()):
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path not in listed)
+        if files:
+            text = f"{len(files)} pictures are not in the JSON, the first is {files[0].relative_to(folder)}"
+            findings.append(finding(folder, "unlisted-file", text))
+    return findings
 
 
 class Patient:
@@ -210,8 +251,8 @@ class Patient:
     def __init__(self, image: dict, annotation: dict, split: Split, categories: Categories) -> None:
         """Copy the entries."""
         self.image, self.annotation = dict(image), dict(annotation)
-        self.photograph = split.images / str(image["file_name"])
-        self.mask = split.masks / str(annotation["file_name"])
+        self.photograph = split.images / image["file_name"]
+        self.mask = split.masks / annotation["file_name"]
         self.categories = categories
         self.findings: list[Finding] = []
 
@@ -277,18 +318,19 @@ class Patient:
             else:
                 kept.append(self._measured(segment, *measured[segment["id"]]))
         if strange := sorted(measured.keys() - seen):
-            shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
-            self.note(self.mask, "id-only-in-png", f"{len(strange)} ids are not in the JSON: {shown}")
+            pixels = sum(measured[segment_id][0] for segment_id in strange)
+            text = f"{len(strange)} ids ({pixels} pixels) are not in the JSON: {shown(strange)}"
+            self.note(self.mask, "id-only-in-png", text)
         if not kept:
             self.note(self.mask, "no-segments", "holds no segment")
         self.annotation["segments_info"] = kept
 
     def _is_bad(self, segment: Any, seen: set[int]) -> bool:
-        if not isinstance(segment, Mapping) or not all(_whole(segment.get(key)) for key in ("id", "category_id")):
+        if not isinstance(segment, Mapping) or None in map(whole, map(segment.get, ("id", "category_id"))):
             self.note(self.mask, "bad-segment", f"{str(segment)[:80]} has no whole id and category_id")
             return True
-        if not 0 < segment["id"] < 2**24:
-            self.note(self.mask, "bad-segment", f"segment id {segment['id']} is not between 1 and 2^24 - 1")
+        if not 0 < segment["id"] <= MAX_SEGMENT_ID:
+            self.note(self.mask, "bad-segment", f"segment id {segment['id']} is not between 1 and {MAX_SEGMENT_ID}")
             return True
         if segment["id"] in seen:
             self.note(self.mask, "duplicate-segment-id", f"segment id {segment['id']} occurs twice")
@@ -299,7 +341,7 @@ class Patient:
         if segment.get("area") != area:
             text = f"segment {segment['id']} has {area} pixels, the JSON says {segment.get('area')}"
             self.note(self.mask, "wrong-area", text)
-        if segment.get("bbox") is None or list(segment["bbox"]) != bbox:
+        if segment.get("bbox") != bbox:
             text = f"segment {segment['id']} lies in {bbox}, the JSON says {segment.get('bbox')}"
             self.note(self.mask, "wrong-bbox", text)
         return {**segment, "area": area, "bbox": bbox}
@@ -328,10 +370,6 @@ class _Counts:
             ClassCount(category.name, category.is_thing, **{key: c[index] for key, c in self.counters.items()})
             for index, category in enumerate(self.categories)
         ]
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _by(size: Any) -> str:

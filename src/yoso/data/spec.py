@@ -12,6 +12,7 @@ from yoso.errors import ConfigError, did_you_mean
 
 SPLIT_KEYS = {"images", "masks", "annotations"}
 KEYS = {"name", "license", "attribution", "root", "train", "val"}
+YAML_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -62,25 +63,36 @@ def load_spec(name_or_path: str | os.PathLike[str]) -> DatasetSpec:
     Args:
         name_or_path: a YAML file; a folder with `train/`, `val/`, `annotations/panoptic_<split>.json` and
             `annotations/panoptic_<split>/`; or a name: `NAME.yaml` or the folder `NAME`, looked for in `$YOSO_DATA`
-            and in `./datasets`.
+            and in `./datasets`. Paths in a YAML are relative to its `root`, which is relative to the YAML's folder.
 
     Raises:
         ConfigError: there is no such data set, or the YAML has keys that do not exist or lacks some that must.
     """
-    path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"}:
+    path = Path(name_or_path).expanduser()
+    if path.suffix in YAML_SUFFIXES:
         return _from_yaml(path)
     roots = [Path(root) for root in (os.environ.get("YOSO_DATA"), "datasets") if root]
     for candidate in (path, *(root / path for root in roots)):
-        if candidate.with_name(candidate.name + ".yaml").is_file():
-            return _from_yaml(candidate.with_name(candidate.name + ".yaml"))
+        for suffix in YAML_SUFFIXES:
+            if candidate.name and (description := candidate.with_name(candidate.name + suffix)).is_file():
+                return _from_yaml(description)
         if (candidate / "annotations").is_dir():
             return _from_folder(candidate)
     looked = ", ".join(str(root) for root in (Path(), *roots))
     raise ConfigError(
         f"no data set {str(name_or_path)!r} (looked in {looked}); give a YAML file, a folder with annotations/, or set "
-        "YOSO_DATA to the folder of your data sets"
+        f"YOSO_DATA to the folder of your data sets.{did_you_mean(path.name, _names(roots))}"
     )
+
+
+def _names(roots: list[Path]) -> set[str]:
+    """Return the names of the data sets in these folders."""
+    entries = [entry for root in roots if root.is_dir() for entry in root.iterdir()]
+    return {
+        entry.stem if entry.suffix in YAML_SUFFIXES else entry.name
+        for entry in entries
+        if entry.suffix in YAML_SUFFIXES or (entry / "annotations").is_dir()
+    }
 
 
 def _from_folder(folder: Path) -> DatasetSpec:
@@ -99,22 +111,29 @@ def _from_yaml(path: Path) -> DatasetSpec:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:160]})") from error
     content = _checked(content, KEYS, path, "the data set")
-    root = path.parent / str(content.get("root", "."))
+    root = path.parent / Path(_text(content, "root", path, ".")).expanduser()
     splits = {name: _split(content[name], root, path, name) for name in ("train", "val") if name in content}
     if not splits:
         raise ConfigError(f"{path}: a data set needs 'train' or 'val', each with {sorted(SPLIT_KEYS)}")
-    texts = {key: str(content.get(key, "")) for key in ("license", "attribution")}
-    return DatasetSpec(str(content.get("name", path.stem)), splits, **texts)
+    texts = {key: _text(content, key, path, "") for key in ("license", "attribution")}
+    return DatasetSpec(_text(content, "name", path, path.stem), splits, **texts)
 
 
 def _split(content: Any, root: Path, path: Path, name: str) -> Split:
     content = _checked(content, SPLIT_KEYS, path, f"'{name}'")
     if missing := sorted(SPLIT_KEYS - content.keys()):
         raise ConfigError(f"{path}: '{name}' lacks {missing}")
-    return Split(**{key: root / str(content[key]) for key in SPLIT_KEYS})
+    return Split(**{key: root / Path(_text(content, key, path, "")).expanduser() for key in SPLIT_KEYS})
+
+
+def _text(content: Mapping[str, Any], key: str, path: Path, default: str) -> str:
+    value = content.get(key, default)
+    if not isinstance(value, str | int | float):
+        raise ConfigError(f"{path}: {key!r} is {value!r}; a text is needed")
+    return str(value)
 
 
 def _checked(content: Any, known: set[str], path: Path, what: str) -> Mapping[str, Any]:

@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as tvf
 
 from yoso.errors import ConfigError
 from yoso.preprocess import resized_size
@@ -56,6 +55,8 @@ class Augmentation:
         """
         if min(*self.size, self.longest, *self.shorter_sides) < 1:
             raise ConfigError("augmentation: size, longest and shorter_sides must be at least 1 pixel")
+        if self.kind == "resize_crop" and not self.shorter_sides:
+            raise ConfigError("augmentation.shorter_sides is empty; resize_crop needs at least one to choose from")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ConfigError(f"augmentation.scale is {self.scale}; two factors above 0 are needed, smaller one first")
 
@@ -164,29 +165,56 @@ def padded(image: np.ndarray, segments: np.ndarray, size: tuple[int, int]) -> tu
 def color_jitter(image: np.ndarray, draw: Draw) -> np.ndarray:
     """Vary the colours as SSD does: brightness, contrast (before or after the rest), saturation, hue, each or not.
 
-    Brightness moves by up to 32 of 255, contrast and saturation by a factor of 0.5 to 1.5, hue by up to 36 degrees.
+    Brightness moves by up to 32 of 255, contrast and saturation by a factor of 0.5 to 1.5, hue by up to 36 degrees in
+    steps of 2. The official code rounds hue to 2 degrees and saturation to 8 bits on the way; here neither is rounded.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; left as it is.
+        draw: where the random numbers come from.
     """
-    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)
     contrast_first = draw.coin()
     if draw.coin():
-        shift = round(draw.uniform(-32, 32))
-        pixels = (pixels.to(torch.int16) + shift).clamp(0, 255).to(torch.uint8)
-    if contrast_first:
-        pixels = _contrast(pixels, draw)
-    if draw.coin():
-        pixels = tvf.adjust_saturation(pixels, draw.uniform(0.5, 1.5))
-    if draw.coin():
-        pixels = tvf.adjust_hue(pixels, draw.uniform(-0.1, 0.1))
-    if not contrast_first:
-        pixels = _contrast(pixels, draw)
-    return pixels.permute(1, 2, 0).numpy()
+        image = _scaled(image, 1.0, draw.uniform(-32.0, 32.0))
+    if contrast_first and draw.coin():
+        image = _scaled(image, draw.uniform(0.5, 1.5))
+    saturation = draw.uniform(0.5, 1.5) if draw.coin() else 1.0
+    degrees = 2.0 * (draw.integer(37) - 18) if draw.coin() else 0.0
+    if saturation != 1 or degrees:
+        image = recoloured(image, saturation, degrees)
+    if not contrast_first and draw.coin():
+        image = _scaled(image, draw.uniform(0.5, 1.5))
+    return image
 
 
-def _contrast(pixels: torch.Tensor, draw: Draw) -> torch.Tensor:
-    # SSD scales about black, not about the mean.
-    if not draw.coin():
-        return pixels
-    return (pixels.float() * draw.uniform(0.5, 1.5)).round().clamp(0, 255).to(torch.uint8)
+def _scaled(image: np.ndarray, factor: float, shift: float = 0.0) -> np.ndarray:
+    """Return `factor * image + shift`, cut to 0 to 255 and truncated, as the official code does it."""
+    table = np.clip(np.arange(256) * factor + shift, 0, 255).astype(np.uint8)
+    return table[image]
+
+
+def recoloured(image: np.ndarray, saturation: float, degrees: float) -> np.ndarray:
+    """Scale the saturation and turn the hue of uint8 RGB (H, W, 3), in the HSV sense: the largest channel stays.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        saturation: factor, at least 0; the result is cut at full saturation.
+        degrees: -60 to 60.
+    """
+    red, green, blue = (image[..., channel].astype(np.float32) for channel in range(3))
+    value = np.maximum(np.maximum(red, green), blue)
+    chroma = value - np.minimum(np.minimum(red, green), blue)
+    divisor = np.maximum(chroma, 1)
+    # The hue in sixths of a turn: 0 red, 2 green, 4 blue, down to -1 for a red that leans to blue.
+    hue = np.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor)
+    hue = np.where(value == red, (green - blue) / divisor, hue) + np.float32(degrees / 60)
+    chroma = np.minimum(chroma * np.float32(saturation), value)
+    result = np.empty_like(image)
+    for channel, offset in enumerate((5, 3, 1)):
+        place = hue + offset
+        place -= 6 * (place >= 6)
+        share = np.clip(np.minimum(place, 4 - place), 0, 1)
+        result[..., channel] = value - chroma * share + np.float32(0.5)
+    return result
 
 
 def collate(samples: list[Sample]) -> list[Sample]:

@@ -90,7 +90,7 @@ def count_matches(
     categories: Categories,
     name: str = "image",
 ) -> MatchCounts:
-    """Match the segments of one image; the rules are at the top of this file.
+    """Match the segments of one image and return counts (K,) in class-index order; the rules are at the top.
 
     Args:
         gt_id_map: (H, W) integers, the segment id of each pixel in the ground truth; 0 is void.
@@ -99,9 +99,6 @@ def count_matches(
         pred_segments: `segments_info` of the prediction; empty is fine.
         categories: the classes of the data set.
         name: what to call the image in an error.
-
-    Returns:
-        Counts for this image, arrays of length K in class-index order.
 
     Raises:
         DatasetError: the maps differ in size or are not (H, W) integers; a list has an id twice, an id below 1 or an

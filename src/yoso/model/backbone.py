@@ -47,6 +47,7 @@ class Backbone(nn.Module):
         if strides != STRIDES:
             raise ConfigError(f"backbone {name!r} gives features at strides {strides}; YOSO needs {STRIDES}")
         self.channels = tuple(info.channels())
+        self.channels_last = str(getattr(self.net, "output_fmt", "NCHW")).endswith("NHWC")
         self.frozen_norm = frozen_norm
         if frozen_norm:
             for module in self._norms():
@@ -65,4 +66,5 @@ class Backbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Return C2, C3, C4, C5 of normalised images whose sides are multiples of 32."""
-        return self.net(images)
+        maps = self.net(images)
+        return [level.permute(0, 3, 1, 2) for level in maps] if self.channels_last else maps

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from yoso.categories import Categories
 from yoso.errors import CheckpointError, ConfigError, DatasetError, did_you_mean
@@ -45,7 +45,7 @@ class Model:
 def bundled_models() -> dict[str, Path]:
     """Return the folders of the models that come with the package, by name."""
     root = Path(str(package_files("yoso"))) / "assets"
-    return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / CONFIG).is_file()}
+    return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / CONFIG).is_file()}
 
 
 def find_model(name_or_folder: PathLike) -> Path:
@@ -88,7 +88,8 @@ def save_model(folder: PathLike, model: Model, metrics: dict[str, Any] | None = 
         if not key.endswith("num_batches_tracked"):
             tensors[key] = value.detach().to("cpu", torch.float16 if half else value.dtype).contiguous()
     with written_whole(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        # Not `save_file`: that makes a file that only its owner may read.
+        temporary.write_bytes(save(tensors, metadata={"format": "pt"}))
     config = {
         "format": 1,
         "model": dataclasses.asdict(model.network.config),

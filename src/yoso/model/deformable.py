@@ -48,14 +48,16 @@ def deform_conv_by_columns(
     there, while bilinear sampling and matrix products are vectorised. Positions outside the map count as zero in both.
     """
     batch, channels, height, width = x.shape
-    dy, dx = offset.reshape(batch, TAPS, 2, height, width).unbind(2)
+    # Half precision cannot count the pixels of a map: bfloat16 has only every second whole number above 256.
+    exact = torch.promote_types(x.dtype, torch.float32)
+    dy, dx = offset.to(exact).reshape(batch, TAPS, 2, height, width).unbind(2)
     tap = torch.arange(TAPS, device=x.device)
     rows = torch.arange(height, device=x.device).view(1, height, 1) + (tap // 3 - 1).view(TAPS, 1, 1)
     columns = torch.arange(width, device=x.device).view(1, 1, width) + (tap % 3 - 1).view(TAPS, 1, 1)
     # Pixel centres at (2i + 1) / size - 1: unlike the other convention this also holds for maps one pixel wide.
     grid = torch.stack([(2 * (columns + dx) + 1) / width - 1, (2 * (rows + dy) + 1) / height - 1], dim=-1)
     grid = grid.reshape(batch, TAPS * height, width, 2)
-    sampled = F.grid_sample(x, grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
-    sampled = sampled * mask.reshape(batch, 1, TAPS * height, width)
+    sampled = F.grid_sample(x.to(exact), grid.to(exact), mode="bilinear", padding_mode="zeros", align_corners=False)
+    sampled = sampled.to(x.dtype) * mask.reshape(batch, 1, TAPS * height, width)
     patches = sampled.reshape(batch, channels * TAPS, height * width)
     return (weight.flatten(1) @ patches).reshape(batch, -1, height, width)

@@ -125,15 +125,15 @@ def load_exactly(network: nn.Module, tensors: Tensors, where: PathLike, names: M
         problems.append(f"missing {_listed(missing)}")
     if unexpected := sorted(foreign.get(key, key) for key in given.keys() - expected.keys()):
         problems.append(f"unexpected {_listed(unexpected)}")
-    for key in expected.keys() & given.keys():
+    for key in sorted(expected.keys() & given.keys()):
         if expected[key].shape != given[key].shape:
             shapes = f"{tuple(given[key].shape)}, the network needs {tuple(expected[key].shape)}"
             problems.append(f"{foreign.get(key, key)} has shape {shapes}")
         elif not torch.isfinite(given[key]).all():
             problems.append(f"{foreign.get(key, key)} holds values that are not finite")
     if problems:
-        shown = "; ".join(sorted(problems)[:6])
-        more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
+        shown = "; ".join(problems[:12])
+        more = f"; and {len(problems) - 12} more" if len(problems) > 12 else ""
         raise CheckpointError(f"{where}: these weights do not fit the network: {shown}{more}")
     network.load_state_dict(given, strict=False)
 
@@ -142,6 +142,6 @@ def _is_counter(key: str) -> bool:
     return key.endswith("num_batches_tracked")
 
 
-def _listed(names: list[str], most: int = 8) -> str:
+def _listed(names: list[str], most: int = 60) -> str:
     shown = ", ".join(names[:most])
     return f"{len(names)} keys ({shown}{', ...' if len(names) > most else ''})"

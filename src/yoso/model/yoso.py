@@ -1,6 +1,7 @@
 """The whole network: photographs in, class and mask logits out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from yoso.structures import Outputs, StageOutputs
 SIZE_DIVISOR = 32
 """Padded sides are multiples of the coarsest stride."""
 
-Images = Shaped[Tensor, "B 3 H W"] | Sequence[Shaped[Tensor, "3 _ _"]]
+Images = Shaped[Tensor, "B 3 _ _"] | Sequence[Shaped[Tensor, "3 _ _"]]
 
 
 class YOSO(nn.Module):
@@ -51,7 +52,7 @@ class YOSO(nn.Module):
         for name, values in (("pixel_mean", config.pixel_mean), ("pixel_std", config.pixel_std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
-    def prepare(self, images: Images) -> Float[Tensor, "B 3 H W"]:
+    def prepare(self, images: Images) -> Float[Tensor, "B 3 _ _"]:
         """Normalise, **then** pad with zeros at the right and the bottom to a common multiple of 32."""
         if isinstance(images, Tensor):
             height, width = padded_size([images.shape[-2:]])
@@ -81,10 +82,12 @@ class YOSO(nn.Module):
         """Re-parameterise interpolation-first aggregation as convolution-first, in place; exact (equation 1)."""
         if isinstance(self.aggregator.aggregate, InterpolationFirst):
             self.aggregator.aggregate = self.aggregator.aggregate.to_cfa()
+            self.config = replace(self.config, aggregation="cfa")
         return self
 
 
 def padded_size(sizes: Sequence[Sequence[int]]) -> tuple[int, int]:
     """Return the smallest (H, W), multiples of 32, that holds images of all these (height, width)."""
-    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
-    return height + -height % SIZE_DIVISOR, width + -width % SIZE_DIVISOR
+    height, width = (max(size[axis] for size in sizes) + SIZE_DIVISOR - 1 for axis in (0, 1))
+    # Not `height + -height % 32`: torch.compile knows no remainder of negative numbers once sizes are dynamic.
+    return height // SIZE_DIVISOR * SIZE_DIVISOR, width // SIZE_DIVISOR * SIZE_DIVISOR
