@@ -108,6 +108,17 @@ def stage_watchers(name, stage, seen, record):
     yield stage.mask_branch, kernels
 
 
+@pytest.mark.parametrize("name", ["neck", "s1.k_in", "cls_s2"])
+def test_a_comparison_notices_a_wrong_value_and_a_wrong_shape(name, figures, landmarks):
+    official, tensor = figures("forward_coco_a"), landmarks("coco_a", torch.float32)[name]
+    wrong = tensor.detach().clone()
+    wrong.flatten()[0] += 1e-3 * tensor.abs().max()
+    with pytest.raises(AssertionError, match=f"{name}: differs by 1.0e-03"):
+        official.check(name, wrong, 5e-5)
+    with pytest.raises(AssertionError):
+        official.check(name, tensor.flatten())
+
+
 @pytest.mark.parametrize(("forward", "name"), LANDMARKS)
 def test_landmark(forward, name, figures, landmarks):
     """In float64 the arithmetic is the same on every machine, so this says that it is the official one."""

@@ -98,7 +98,8 @@ def load_official(network: YOSO, tensors: Tensors, where: PathLike = "checkpoint
     """Load official tensors into a network of the same configuration.
 
     Raises:
-        CheckpointError: keys are missing or unexpected, or shapes differ; all are listed, by their official names.
+        CheckpointError: keys are missing (named as here), or keys are unexpected, shapes differ or values are not
+            finite (named as in the file).
     """
     depth = network.config.branch_depth
     names = {official: our_name(official, depth) for official in tensors if official not in _NOT_OURS}

@@ -1,0 +1,55 @@
+"""The model that comes with the package is what its card says."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import yoso
+from yoso.apps.cli import main
+from yoso.model.checkpoint import bundled_models
+
+NAME = "facades-mnv2"
+
+
+@pytest.fixture(scope="module")
+def folder():
+    return bundled_models()[NAME]
+
+
+def test_it_is_small_and_complete(folder):
+    assert (folder / "model.safetensors").stat().st_size <= 16e6
+    assert (folder / "model.safetensors").stat().st_mode & 0o044 == 0o044
+    about = json.loads((folder / "config.json").read_text())["about"]
+    assert "CC BY 4.0" in about["data"]
+    assert "a-hwang/building-facade-segmentation" in about["data"]
+
+
+def test_the_card_shows_the_measured_figures(folder):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    card = (folder / "README.md").read_text()
+    for row in metrics["per_class"]:
+        figures = [f"{100 * row[key]:.1f}" if row[key] is not None else "-" for key in ("pq", "sq", "rq")]
+        line = rf"^\| {row['name']} \| \w+ \| " + re.escape(" | ".join(figures)) + r" \|"
+        assert re.search(line, card, re.M), row["name"]
+    assert f"**{100 * metrics['all']['pq']:.1f}**" in card
+    assert metrics["all"]["pq"] >= 0.18
+
+
+def test_it_segments_an_array():
+    predictor = yoso.load(NAME, device="cpu")
+    image = np.full((64, 96, 3), 127, np.uint8)
+    result = predictor(image)
+    assert result["segmentation"].shape == (64, 96)
+    assert {info["id"] for info in result["segments_info"]} == set(np.unique(result["segmentation"]).tolist()) - {0}
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_evaluation_prints_the_figures_of_the_card(folder, shared, tmp_path, capsys):
+    words = ["eval", "--model", NAME, "--data", shared / "data" / "facades", "--output", tmp_path, "--device", "cpu"]
+    assert main([str(word) for word in [*words, "--json"]]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    expected = json.loads((folder / "metrics.json").read_text())
+    assert measured["all"]["pq"] == pytest.approx(expected["all"]["pq"], abs=5e-4)
