@@ -4,6 +4,7 @@ Nothing heavy is imported here; each command imports what it needs, so that `yos
 """
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -53,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Importing makes millions of objects that live for ever; looking through them for garbage again and again takes a
+    # tenth of a command's start.
+    gc.set_threshold(200_000, 20, 20)
     try:
         with _own_warnings_only():
             return _dispatch(arguments)
