@@ -12,7 +12,8 @@ VARIANTS = [
     *({"num_attention_blocks": blocks, "attention": kind} for blocks in (1, 2, 3, 4) for kind in ("sdca", "mhca")),
     *({"attention": kind} for kind in ("dca", "ddca", "pdca")),
     *({"num_stages": stages} for stages in (1, 3)),
-    *({"num_queries": queries} for queries in (1, 12)),
+    # Not a single query: the LayerNorm behind SDCA cancels the one number that mixes it, whose gradient is rounding.
+    *({"num_queries": queries} for queries in (2, 12)),
     *({"kernel_size": size, "attention": kind} for size in (1, 2, 5) for kind in ("sdca", "dca", "ddca")),
     {"branch_depth": 3},
     {"aggregation": "ifa"},
