@@ -99,8 +99,8 @@ def test_keys_that_do_not_fit_are_named(official, tmp_path, capsys):
     err = capsys.readouterr().err
     assert status == 2
     assert len(err.splitlines()) == 1
-    assert "missing 1 keys" in err
-    assert "unexpected 1 keys (something.else)" in err
+    assert "missing 1 key " in err
+    assert "unexpected 1 key (something.else)" in err
     assert not (tmp_path / "model" / "config.json").exists()
 
 

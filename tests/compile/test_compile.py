@@ -8,7 +8,7 @@ from yoso.model.yoso import YOSO
 
 pytestmark = [
     pytest.mark.compiled,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's own, at tracing
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
 ]
 
 TOLERANCE = 1e-5

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoso.errors import NonFiniteError
+from yoso.errors import ConfigError, NonFiniteError
 from yoso.loss.comparison import Comparison, EveryPosition, RandomPoints, covered_share
 from yoso.loss.criterion import Criterion, LossConfig, dice_loss, mask_loss, mean_num_targets
 from yoso.loss.matcher import Match, assign, class_cost, dice_cost, mask_cost
@@ -395,3 +395,39 @@ def test_class_cost_is_minus_the_probability():
     logits = torch.tensor([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]])
     want = torch.tensor([[-1 / 3, -1 / 3], [0.0, -1.0]])
     torch.testing.assert_close(class_cost(logits, torch.tensor([1, 0])), want)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("class_weight", -1.0),
+        ("no_object_weight", -0.1),
+        ("num_points", 0),
+        ("oversample_ratio", 0.5),
+        ("importance_ratio", 1.5),
+    ],
+)
+def test_nonsense_is_refused_by_name(name, value):
+    with pytest.raises(ConfigError, match=rf"loss\.{name}"):
+        LossConfig(**{name: value})
+
+
+def test_mask_terms_are_divided_by_the_mean_number_of_targets_over_processes(monkeypatch):
+    """As if a second process had three targets where this one has one: the mean is 2."""
+    masks = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+    masks[..., :4] = True
+    target = Target(torch.tensor([0]), masks[0])
+    torch.manual_seed(0)
+    stage = StageOutputs(None, torch.randn(1, 3, 2, 2))
+    criterion = Criterion(LossConfig(mask_sampling="dense"), 2)
+    alone = criterion([stage], [target])
+
+    def all_reduce(count, *_, **__):
+        count += 3
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda *_: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    together = criterion([stage], [target])
+    for name, value in alone.items():
+        assert together[name].item() == pytest.approx(value.item() / 2), name

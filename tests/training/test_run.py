@@ -151,3 +151,16 @@ def load_spec_categories(data):
     from yoso.data.spec import load_spec
 
     return PanopticDataset(load_spec(data).split("train")).categories
+
+
+def test_figures_of_a_mixed_precision_run_are_those_of_its_model(recipe):
+    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.spec import load_spec
+
+    folder = run.train(replace(recipe, run=replace(recipe.run, precision="bf16-mixed")))
+    dataset = PanopticDataset(load_spec(recipe.data).split("val"))
+    module = TrainingModule(load_model(folder).network, recipe, dataset.categories).eval()
+    with torch.inference_mode():
+        module.validation_step([dataset.example(index) for index in range(len(dataset))], 0)
+    recorded = json.loads((folder / "metrics.json").read_text())["val"]["all"]
+    assert recorded["pq"] == pytest.approx(module.quality.compute().all.pq, abs=1e-12)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from yoso.errors import NonFiniteError
+from yoso.errors import ConfigError, NonFiniteError
 from yoso.loss.comparison import Comparison, EveryPosition, RandomPoints
 from yoso.loss.matcher import Match, assign, class_cost, dice_cost, mask_cost
 from yoso.structures import StageOutputs, Target
@@ -31,7 +31,8 @@ class LossConfig:
         oversample_ratio: candidates per point, at least 1 ("points" only).
         importance_ratio: share of points chosen where the prediction is least sure, 0 to 1 ("points" only).
         mask_sampling: "points" compares at random points, as the paper's models were trained; "dense" at every
-            position of the logits, with the share of pixels that a target covers: not random, and faster on a CPU.
+            position of the logits, with the share of pixels that a target covers, and matches on means of 2 x 2
+            positions: not random, and faster on a CPU.
         ignore_void: void and crowd pixels take no part in the mask terms; in the paper's models they are negatives.
     """
 
@@ -44,6 +45,22 @@ class LossConfig:
     importance_ratio: float = 0.75
     mask_sampling: Literal["points", "dense"] = "points"
     ignore_void: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: a negative weight, no points, or a ratio out of its range.
+        """
+        for name in ("class_weight", "mask_weight", "dice_weight", "no_object_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"loss.{name} is {getattr(self, name)}; it must not be negative")
+        if self.num_points < 1:
+            raise ConfigError(f"loss.num_points is {self.num_points}; it must be at least 1")
+        if self.oversample_ratio < 1:
+            raise ConfigError(f"loss.oversample_ratio is {self.oversample_ratio}; it must be at least 1")
+        if not 0 <= self.importance_ratio <= 1:
+            raise ConfigError(f"loss.importance_ratio is {self.importance_ratio}; it must be from 0 to 1")
 
 
 class Criterion(nn.Module):

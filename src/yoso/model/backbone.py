@@ -35,7 +35,9 @@ class Backbone(nn.Module):
         """
         super().__init__()
         if not timm.is_model(name):
-            raise ConfigError(f"timm has no backbone {name!r}.{did_you_mean(name, timm.list_models())[:80]}")
+            close = did_you_mean(name, timm.list_models())
+            advice = close if "Did you mean" in close else " `timm.list_models()` lists what there is."
+            raise ConfigError(f"timm has no backbone {name!r}.{advice}")
         try:
             self.net = timm.create_model(
                 name, features_only=True, out_indices=(-4, -3, -2, -1), pretrained=pretrained, **options

@@ -145,4 +145,4 @@ def _is_counter(key: str) -> bool:
 
 def _listed(names: list[str], most: int = 60) -> str:
     shown = ", ".join(names[:most])
-    return f"{len(names)} keys ({shown}{', ...' if len(names) > most else ''})"
+    return f"{len(names)} {'key' if len(names) == 1 else 'keys'} ({shown}{', ...' if len(names) > most else ''})"

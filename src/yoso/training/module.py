@@ -92,7 +92,9 @@ class TrainingModule(LightningModule):
         size = image.shape[:2]
         resized = resize(image, resized_size(size, self.config.inference.input_size))
         tensor = torch.from_numpy(resized.copy()).permute(2, 0, 1).to(self.device)
-        outputs = self.network(tensor[None])
+        # In full precision whatever the training's is, so that the figure is the one `yoso eval` gives for the model.
+        with torch.autocast(self.device.type, enabled=False):
+            outputs = self.network(tensor[None])
         result = panoptic(
             outputs.class_logits[0].float(),
             outputs.mask_logits[0].float(),
