@@ -76,7 +76,7 @@ def tiny_model(tmp_path_factory, tiny_dataset) -> Path:
     from yoso.model.checkpoint import Model, save_model
     from yoso.model.config import ModelConfig
     from yoso.model.yoso import YOSO
-    from yoso.structures import InferenceConfig
+    from yoso.settings import InferenceConfig
 
     config = ModelConfig(
         backbone="mobilenetv2_100",

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from yoso.errors import YosoError
-    from yoso.inference.predictor import Predictor, load
+    from yoso.inference.loading import load
+    from yoso.inference.predictor import Predictor
     from yoso.inference.rendering import render
     from yoso.model.config import ModelConfig
     from yoso.model.yoso import YOSO
-    from yoso.structures import InferenceConfig, Outputs
+    from yoso.settings import InferenceConfig
+    from yoso.structures import Outputs
 
     __version__: str
 
@@ -35,13 +37,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "InferenceConfig": "yoso.structures",
+    "InferenceConfig": "yoso.settings",
     "ModelConfig": "yoso.model.config",
     "Outputs": "yoso.structures",
     "Predictor": "yoso.inference.predictor",
     "YOSO": "yoso.model.yoso",
     "YosoError": "yoso.errors",
-    "load": "yoso.inference.predictor",
+    "load": "yoso.inference.loading",
     "render": "yoso.inference.rendering",
 }
 

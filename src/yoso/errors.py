@@ -31,6 +31,10 @@ class OutputError(YosoError):
     """A result that cannot be written."""
 
 
+class ExportError(YosoError):
+    """A network that cannot be exported as asked, or whose exported form is not what it was made from."""
+
+
 class NonFiniteError(YosoError):
     """A loss or cost that became NaN or infinite; names the quantity and the image."""
 

@@ -1,11 +1,16 @@
 """From a photograph to what the network takes: the size it is resized to, and the resizing."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
 from yoso.errors import ConfigError
 
 Size = tuple[int, int]
+
+SIZE_DIVISOR = 32
+"""Padded sides are multiples of the coarsest stride."""
 
 
 def resized_size(size: Size, input_size: Size | None) -> Size:
@@ -35,3 +40,18 @@ def resize(image: np.ndarray, size: Size) -> np.ndarray:
     if image.shape[:2] == tuple(size):
         return image
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def pad_with(image: np.ndarray, mean: Sequence[float], divisor: int = SIZE_DIVISOR) -> np.ndarray:
+    """Return a uint8 RGB image (H, W, 3) as float32, padded at the right and the bottom with one colour.
+
+    Args:
+        image: 0 to 255.
+        mean: the colour; the network's `pixel_mean`, which normalisation makes zero.
+        divisor: the sides become multiples of it.
+    """
+    height, width = (-(-side // divisor) * divisor for side in image.shape[:2])
+    padded = np.empty((height, width, 3), np.float32)
+    padded[...] = np.asarray(mean, np.float32)
+    padded[: image.shape[0], : image.shape[1]] = image
+    return padded

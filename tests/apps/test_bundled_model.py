@@ -8,7 +8,7 @@ import pytest
 
 import yoso
 from yoso.apps.cli import main
-from yoso.model.checkpoint import bundled_models
+from yoso.model.folder import bundled_models
 
 NAME = "facades-mnv2"
 

@@ -6,7 +6,7 @@ import torch
 
 from yoso.apps.cli import main
 from yoso.apps.convert import benchmark_categories, convertible, read_recipe
-from yoso.inference.predictor import load
+from yoso.inference.loading import load
 from yoso.model.yoso import YOSO
 
 COUNTS = {"coco": (80, 53), "cityscapes": (8, 11), "ade20k": (100, 50), "mapillary": (37, 28)}
@@ -79,7 +79,7 @@ def test_an_official_checkpoint_becomes_a_model_folder(official, tmp_path, capsy
     assert main(["convert", str(official), str(folder), "--recipe", "coco_r50"]) == 0
     assert str(folder) in capsys.readouterr().out
     predictor = load(folder, "cpu")
-    assert isinstance(predictor.network, YOSO)
+    assert isinstance(predictor.engine.network, YOSO)
     assert len(predictor.categories) == 133
     assert predictor.inference.input_size == (800, 1333)
     assert predictor.about["recipe"] == "coco_r50"
@@ -87,7 +87,7 @@ def test_an_official_checkpoint_becomes_a_model_folder(official, tmp_path, capsy
     assert result["segmentation"].shape == (20, 30)
     given = torch.load(official, weights_only=True)["model"]
     proposals = given["yoso_head.kernels.weight"]
-    assert torch.equal(predictor.network.decoder.proposals.weight, proposals)
+    assert torch.equal(predictor.engine.network.decoder.kernels, proposals.flatten(1))
 
 
 def test_keys_that_do_not_fit_are_named(official, tmp_path, capsys):

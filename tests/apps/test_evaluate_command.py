@@ -50,7 +50,8 @@ def test_a_perfect_prediction_scores_1(evaluate, tiny_dataset, tmp_path, monkeyp
     """The truth itself, handed in as if the network had said it."""
     from yoso.data.coco_panoptic import PanopticDataset
     from yoso.data.spec import load_spec
-    from yoso.inference.predictor import Predictor, Timings
+    from yoso.inference.engine import Timings
+    from yoso.inference.predictor import Predictor
 
     dataset = PanopticDataset(load_spec(tiny_dataset).split("val"))
     answers = iter([dataset.example(index) for index in range(len(dataset))])

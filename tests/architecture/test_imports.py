@@ -13,9 +13,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "yoso"
 
 FLOORS = [
-    {"errors", "categories", "structures", "files", "preprocess"},
+    {"errors", "categories", "structures", "settings", "files", "preprocess"},
     {"model", "loss", "postprocess", "data", "evaluation"},
-    {"training", "inference", "export", "benchmark"},
+    {"training", "inference"},
+    {"export"},
+    {"benchmark"},
     {"apps"},
     {"__main__", "__init__"},
 ]

@@ -31,7 +31,8 @@ def test_every_public_name_is_there(name):
 
 
 def test_the_names_are_those_of_the_rooms():
-    from yoso.inference.predictor import Predictor, load
+    from yoso.inference.loading import load
+    from yoso.inference.predictor import Predictor
     from yoso.model.yoso import YOSO
 
     assert yoso.load is load
@@ -63,7 +64,8 @@ def parameters_of(function):
 
 def test_signatures_are_frozen():
     required = inspect.Parameter.empty
-    assert parameters_of(yoso.load) == {"name_or_folder": required, "device": "auto"}
+    load = {"name_or_folder": required, "device": "auto", "runtime": "auto", "precision": "fp32"}
+    assert parameters_of(yoso.load) == load
     call = parameters_of(yoso.Predictor.__call__)
     assert call == {
         "self": required,

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yoso.errors import CheckpointError, ConfigError, ImageError
-from yoso.inference.predictor import Predictor, Timings, load, resolve_device
+from yoso.inference.engine import Timings
+from yoso.inference.loading import load
+from yoso.inference.predictor import Predictor
+from yoso.inference.torch_engine import resolve_device
 from yoso.model.checkpoint import load_model
 from yoso.model.yoso import YOSO
 from yoso.postprocess import Sizes, panoptic
@@ -61,7 +64,7 @@ def test_ids_areas_and_boxes_are_those_of_the_map(predictor, photo):
 def test_the_steps_are_resize_network_merge(predictor, photo):
     small = np.array(Image.open(photo).convert("RGB").resize((85, 64), Image.Resampling.BILINEAR))
     with torch.inference_mode():
-        outputs = predictor.network([torch.from_numpy(small).permute(2, 0, 1)])
+        outputs = predictor.engine.network([torch.from_numpy(small).permute(2, 0, 1)])
     assert isinstance(outputs, Outputs)
     sizes = Sizes(padded=(64, 96), image=(64, 85), output=(96, 128))
     by_hand = panoptic(outputs.class_logits[0], outputs.mask_logits[0], sizes, predictor.categories.is_thing, 0.0, 0.0)
@@ -225,8 +228,8 @@ def test_threads_do_not_disturb_each_other(predictor, tiny_dataset):
 
 def test_the_predictor_keeps_what_the_model_says(predictor, tiny_model):
     model = load_model(tiny_model)
-    assert isinstance(predictor.network, YOSO)
-    assert not predictor.network.training
+    assert isinstance(predictor.engine.network, YOSO)
+    assert not predictor.engine.network.training
     assert (predictor.categories, predictor.inference) == (model.categories, model.inference)
     assert predictor.about == {"data": "none, random weights"}
 

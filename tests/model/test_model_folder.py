@@ -20,7 +20,7 @@ from yoso.model.checkpoint import (
     save_model,
 )
 from yoso.model.config import ModelConfig
-from yoso.structures import InferenceConfig
+from yoso.settings import InferenceConfig
 
 CATEGORIES = Categories([Category(3, "car", True, (1, 2, 3)), Category(8, "sky", False, (4, 5, 6))])
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -111,7 +111,7 @@ class TestFinding:
             find_model("nothing-like-it")
 
     def test_a_misspelt_name_gets_a_suggestion(self, monkeypatch, tmp_path):
-        monkeypatch.setattr("yoso.model.checkpoint.package_files", lambda _: tmp_path)
+        monkeypatch.setattr("yoso.model.folder.package_files", lambda _: tmp_path)
         (tmp_path / "assets" / "facades-mnv2").mkdir(parents=True)
         (tmp_path / "assets" / "facades-mnv2" / CONFIG).write_text("{}")
         (tmp_path / "assets" / "not-a-model").mkdir()
@@ -121,7 +121,7 @@ class TestFinding:
             find_model("facade-mnv2")
 
     def test_a_package_without_models(self, monkeypatch, tmp_path):
-        monkeypatch.setattr("yoso.model.checkpoint.package_files", lambda _: tmp_path)
+        monkeypatch.setattr("yoso.model.folder.package_files", lambda _: tmp_path)
         assert bundled_models() == {}
 
     @pytest.mark.parametrize("name", [CONFIG, WEIGHTS])

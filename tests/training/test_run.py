@@ -13,7 +13,8 @@ from yoso.errors import CheckpointError, ConfigError, NonFiniteError
 from yoso.loss.criterion import LossConfig
 from yoso.model.checkpoint import load_model, read_safetensors
 from yoso.model.config import ModelConfig
-from yoso.structures import PADDING, VOID, InferenceConfig, Sample
+from yoso.settings import InferenceConfig
+from yoso.structures import PADDING, VOID, Sample
 from yoso.training import run
 from yoso.training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
 from yoso.training.module import TrainingModule, make_target

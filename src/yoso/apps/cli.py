@@ -38,6 +38,7 @@ COMMANDS = {
     "pq": Command("yoso.apps.pq", "score saved predictions, no model needed"),
     "data": Command("yoso.apps.data", "check a data set: `yoso data check DATASET`"),
     "train": Command("yoso.training.cli", "train with a recipe"),
+    "export": Command("yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or plain torch"),
     "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder"),
     "models": Command("yoso.apps.models", "list the models that come with the package"),
 }

@@ -14,7 +14,7 @@ from yoso.files import read_json
 
 if TYPE_CHECKING:
     from yoso.model.config import ModelConfig
-    from yoso.structures import InferenceConfig
+    from yoso.settings import InferenceConfig
 
 
 class Recipe(NamedTuple):
@@ -47,7 +47,7 @@ def read_recipe(name: str) -> Recipe:
     """
     from yoso.model.checkpoint import config_from_json
     from yoso.model.config import ModelConfig
-    from yoso.structures import InferenceConfig
+    from yoso.settings import InferenceConfig
 
     if name not in convertible():
         raise ConfigError(f"no official checkpoint belongs to recipe {name!r}.{did_you_mean(name, convertible())}")

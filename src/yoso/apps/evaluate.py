@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
     from yoso.data.spec import load_spec
     from yoso.evaluation.quality import panoptic_quality
     from yoso.evaluation.report import as_json, as_table
-    from yoso.inference.predictor import load
+    from yoso.inference.loading import load
 
     dataset = PanopticDataset(load_spec(args.data).split(args.split))
     output = make_folder(args.output)

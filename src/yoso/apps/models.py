@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     parser = Parser("models", "List the models that come with the package.")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
     args = parser.parse(arguments)
-    from yoso.model.checkpoint import bundled_models
+    from yoso.model.folder import bundled_models
 
     models = [describe(name, folder) for name, folder in bundled_models().items()]
     if args.json:
@@ -43,7 +43,7 @@ def describe(name: str, folder: Path) -> dict[str, Any]:
     """
     from yoso.categories import Categories
     from yoso.files import read_json
-    from yoso.model.checkpoint import CONFIG, METRICS, WEIGHTS
+    from yoso.model.folder import CONFIG, METRICS, WEIGHTS
 
     try:
         config = read_json(folder / CONFIG)

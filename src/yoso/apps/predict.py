@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from yoso.data.coco_panoptic import PanopticWriter
-    from yoso.inference.predictor import Predictor, Timings
+    from yoso.inference.engine import Timings
+    from yoso.inference.predictor import Predictor
 
 DEFAULT_MODEL = "facades-mnv2"
 DEFAULT_OUTPUT = "yoso-output"
@@ -109,7 +110,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(args: argparse.Namespace, paths: list[Path]) -> tuple[list[Done], list[Failed]]:
     from yoso.data.coco_panoptic import PanopticWriter
-    from yoso.inference.predictor import load
+    from yoso.inference.loading import load
     from yoso.inference.sources import output_stem
 
     output = make_folder(args.output)

@@ -1,77 +1,62 @@
 """From a photograph to its segments: one call around reading, resizing, the network and the merge."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike as OsPathLike
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from yoso.categories import Categories
 from yoso.errors import ConfigError, ImageError
 from yoso.files import PathLike, read_image, to_rgb
-from yoso.model.checkpoint import Model, load_model
-from yoso.model.yoso import YOSO, padded_size
-from yoso.postprocess import PanopticResult, Sizes, panoptic
-from yoso.preprocess import Size, resize, resized_size
-from yoso.structures import InferenceConfig
+from yoso.inference.engine import Engine, Request, Timings
+from yoso.postprocess.numpy_merge import PanopticArrays
+from yoso.preprocess import Size
+from yoso.settings import InferenceConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from yoso.postprocess.segments import Sizes
 
 Photo = PathLike | Image.Image | np.ndarray
 InputSize = Size | Literal["native"] | None
 Result = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Seconds that the steps of one prediction took.
-
-    Attributes:
-        read_seconds: from file to RGB array; almost nothing for an array.
-        resize_seconds: to the network's input, on the device.
-        network_seconds: to class and mask logits.
-        merge_seconds: from logits to segments, back on the host.
-    """
-
-    read_seconds: float
-    resize_seconds: float
-    network_seconds: float
-    merge_seconds: float
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """One call's arguments, checked."""
-
-    input_size: Size | None
-    output_size: Size | None
-    object_mask_threshold: float
-    overlap_threshold: float
+OWN_SIZE = (0, 0)
 
 
 class Predictor:
-    """A network ready to segment photographs. Calls from several threads do not disturb each other."""
+    """A network ready to segment photographs. Calls from several threads do not disturb each other.
 
-    def __init__(self, model: Model, device: str | torch.device = "auto") -> None:
-        """Put a model on a device, in evaluation mode.
+    Attributes:
+        engine: what runs the network; `engine.runtime` and `engine.device` say where.
+        categories: what its classes are.
+        inference: its own thresholds and input size, which a call may override.
+        about: free facts: licence, data, training.
+    """
 
-        Args:
-            model: network, categories, thresholds.
-            device: "auto" is CUDA where there is a CUDA device, else the CPU; or a name that torch knows.
+    def __init__(
+        self, engine: Engine, categories: Categories, inference: InferenceConfig, about: dict[str, Any] | None = None
+    ) -> None:
+        """Put the parts together; `yoso.load` does it for a model folder or an exported file."""
+        self.engine = engine
+        self.categories = categories
+        self.inference = inference
+        self.about = dict(about or {})
 
-        Raises:
-            ConfigError: there is no such device.
-        """
-        self.device = resolve_device(device)
-        self.network: YOSO = model.network.to(self.device).eval()
-        self.categories: Categories = model.categories
-        self.inference: InferenceConfig = model.inference
-        self.about = dict(model.about)
+    @property
+    def device(self) -> str:
+        """Where the network runs: "cpu", "cuda:0", ..."""
+        return self.engine.device
+
+    @property
+    def runtime(self) -> str:
+        """What runs it: "torch", "onnxruntime" or "openvino"."""
+        return self.engine.runtime
 
     # The implementation takes anything, because it checks what it is given; the overloads say what is right.
     @overload
@@ -123,22 +108,57 @@ class Predictor:
             ImageError: a photograph that cannot be read, or an array that is not RGB uint8.
             ConfigError: a size below 1 pixel, or a threshold outside 0 to 1.
         """
-        settings = self._settings(input_size, output_size, object_mask_threshold, overlap_threshold)
+        options = {
+            "input_size": input_size,
+            "output_size": output_size,
+            "object_mask_threshold": object_mask_threshold,
+            "overlap_threshold": overlap_threshold,
+        }
         if isinstance(image, list | tuple):
-            return [self._predict(one, settings)[0] for one in image]
-        return self._predict(image, settings)[0]
+            return [self.timed(one, **options)[0] for one in image]
+        return self.timed(image, **options)[0]
 
     def timed(self, image: Photo, **options: Any) -> tuple[Result, Timings]:
         """Segment one photograph and say how long each step took; options and errors as in a call."""
-        return self._predict(image, self._settings(**options))
+        request = self._request(**options)
+        start = time.perf_counter()
+        pixels = rgb_array(image)
+        read_seconds = time.perf_counter() - start
+        if request.output_size == OWN_SIZE:
+            request = replace(request, output_size=(pixels.shape[0], pixels.shape[1]))
+        arrays, timings = self.engine.segment(pixels, request)
+        return self._plain(arrays), replace(timings, read_seconds=read_seconds)
 
-    def _settings(
+    def outputs(self, image: Photo, input_size: InputSize = None) -> "tuple[Tensor, Tensor, Sizes]":
+        """Run the network alone, for those who make something else of its logits than a panoptic result.
+
+        Args:
+            image: a path, a PIL image, or an RGB array (H, W, 3) of uint8.
+            input_size: as in a call.
+
+        Returns:
+            Class logits (N, K+1), mask logits (N, h, w), both on the predictor's device, and the sizes that the
+            functions of `yoso.postprocess` take with them; the output's is the photograph's own.
+
+        Raises:
+            ImageError: a photograph that cannot be read, or an array that is not RGB uint8.
+            ConfigError: a size below 1 pixel, or an exported file that has the merge inside.
+        """
+        import torch
+
+        pixels = rgb_array(image)
+        request = replace(self._request(input_size), output_size=(pixels.shape[0], pixels.shape[1]))
+        class_logits, mask_logits, sizes = self.engine.logits(pixels, request)
+        return torch.as_tensor(class_logits), torch.as_tensor(mask_logits), sizes
+
+    def _request(
         self,
         input_size: Any = None,
         output_size: Any = None,
         object_mask_threshold: Any = None,
         overlap_threshold: Any = None,
-    ) -> _Settings:
+    ) -> Request:
+        """Check a call's arguments; `OWN_SIZE` stands for the photograph's own size."""
         own = self.inference
         if input_size is None:
             network_size = own.input_size
@@ -148,42 +168,14 @@ class Predictor:
             network_size = None
         else:
             network_size = _checked_size("input_size", input_size, "(shorter, longest)")
-        return _Settings(
+        return Request(
             network_size,
-            None if output_size is None else _checked_size("output_size", output_size, "(height, width)"),
+            OWN_SIZE if output_size is None else _checked_size("output_size", output_size, "(height, width)"),
             _checked_share("object_mask_threshold", object_mask_threshold, own.object_mask_threshold),
             _checked_share("overlap_threshold", overlap_threshold, own.overlap_threshold),
         )
 
-    @torch.inference_mode()
-    def _predict(self, image: Any, settings: _Settings) -> tuple[Result, Timings]:
-        watch = _StopWatch(self.device)
-        pixels = rgb_array(image)
-        read_seconds = watch.lap()
-        size = (pixels.shape[0], pixels.shape[1])
-        with _memory_errors(size):
-            tensor = self._tensor(pixels, resized_size(size, settings.input_size))
-            resize_seconds = watch.lap()
-            outputs = self.network([tensor])
-            network_seconds = watch.lap()
-            image_size = (tensor.shape[1], tensor.shape[2])
-            result = panoptic(
-                outputs.class_logits[0],
-                outputs.mask_logits[0],
-                Sizes(padded_size([image_size]), image_size, settings.output_size or size),
-                self.categories.is_thing,
-                settings.object_mask_threshold,
-                settings.overlap_threshold,
-            )
-            plain = self._plain(result)
-        return plain, Timings(read_seconds, resize_seconds, network_seconds, watch.lap())
-
-    def _tensor(self, pixels: np.ndarray, size: Size) -> Tensor:
-        # A copy, because what Pillow lends is read-only, and a caller's array may have negative strides.
-        resized = np.array(resize(pixels, size), order="C")
-        return torch.from_numpy(resized).to(self.device).permute(2, 0, 1)
-
-    def _plain(self, result: PanopticResult) -> Result:
+    def _plain(self, result: PanopticArrays) -> Result:
         infos = []
         for segment in result.segments:
             category = self.categories[segment.class_index]
@@ -198,41 +190,7 @@ class Predictor:
                     "bbox": list(segment.bbox),
                 }
             )
-        return {"segmentation": result.segmentation.cpu().numpy(), "segments_info": infos}
-
-
-def load(name_or_folder: PathLike, device: str | torch.device = "auto") -> Predictor:
-    """Load a bundled model by name, or a model folder.
-
-    Args:
-        name_or_folder: see `yoso models` for the names; `yoso train` and `yoso convert` make folders.
-        device: "auto" is CUDA where there is a CUDA device, else the CPU; or a name that torch knows, as "cuda:1".
-
-    Raises:
-        CheckpointError: there is no such model, or its files are damaged or do not fit each other.
-        ConfigError: there is no such device.
-    """
-    resolved = resolve_device(device)
-    return Predictor(load_model(name_or_folder, resolved), resolved)
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device that a name means.
-
-    Raises:
-        ConfigError: torch knows no such device, or this machine has none.
-    """
-    if str(device) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"unknown device {str(device)!r}; use auto, cpu, cuda or cuda:1") from error
-    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {str(device)!r}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
-    if resolved.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device 'mps': this machine has none; use cpu")
-    return resolved
+        return {"segmentation": result.segmentation, "segments_info": infos}
 
 
 def rgb_array(image: Any) -> np.ndarray:
@@ -272,32 +230,3 @@ def _checked_share(name: str, value: Any, own: float) -> float:
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
         raise ConfigError(f"{name} is {value!r}; a number from 0 to 1 is needed")
     return float(value)
-
-
-class _StopWatch:
-    """Times laps; waits for the device, which works on after a call returns."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.start = time.perf_counter()
-
-    def lap(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        now = time.perf_counter()
-        self.start, seconds = now, now - self.start
-        return seconds
-
-
-@contextmanager
-def _memory_errors(size: Size) -> Iterator[None]:
-    """Turn every way in which torch says that memory is short into one error."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not short and "allocate memory" not in str(error):
-            raise
-        raise ImageError(
-            f"not enough memory for an image of {size[1]} x {size[0]} pixels; give a smaller input_size or output_size"
-        ) from error

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,15 +13,12 @@ from yoso.categories import Categories
 from yoso.errors import CheckpointError, ConfigError, DatasetError, did_you_mean
 from yoso.files import PathLike, read_json, write_json, written_whole
 from yoso.model.config import ModelConfig
+from yoso.model.folder import CONFIG, METRICS, WEIGHTS, bundled_models
 from yoso.model.official import load_exactly
 from yoso.model.yoso import YOSO
-from yoso.structures import InferenceConfig
+from yoso.settings import InferenceConfig
 
 T = TypeVar("T")
-
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -40,12 +36,6 @@ class Model:
     categories: Categories
     inference: InferenceConfig
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def bundled_models() -> dict[str, Path]:
-    """Return the folders of the models that come with the package, by name."""
-    root = Path(str(package_files("yoso"))) / "assets"
-    return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / CONFIG).is_file()}
 
 
 def find_model(name_or_folder: PathLike) -> Path:

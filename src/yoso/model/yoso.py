@@ -12,10 +12,8 @@ from yoso.model.aggregator import Aggregator, InterpolationFirst
 from yoso.model.backbone import Backbone
 from yoso.model.config import ModelConfig
 from yoso.model.decoder import Decoder
+from yoso.preprocess import SIZE_DIVISOR
 from yoso.structures import Outputs, StageOutputs
-
-SIZE_DIVISOR = 32
-"""Padded sides are multiples of the coarsest stride."""
 
 Images = Shaped[Tensor, "B 3 _ _"] | Sequence[Shaped[Tensor, "3 _ _"]]
 

@@ -7,7 +7,7 @@ from yoso.data.transforms import Augmentation
 from yoso.errors import ConfigError
 from yoso.loss.criterion import LossConfig
 from yoso.model.config import ModelConfig
-from yoso.structures import InferenceConfig
+from yoso.settings import InferenceConfig
 
 
 @dataclass(frozen=True)

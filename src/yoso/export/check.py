@@ -1,0 +1,108 @@
+"""Is an exported file the network it was made from? Both segment the same photographs, and the results are compared."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from yoso.errors import ConfigError, ExportError
+from yoso.inference.predictor import Predictor
+
+MOST_DIFFERING = 1e-3
+"""Share of a photograph's pixels that may belong to another segment: ties, and the rounding of resized pixels."""
+
+MOST_SCORE = 5e-3
+"""Difference that the score of a segment may have, for the same reasons."""
+
+LOGIT_TOLERANCE = 1e-3
+"""Difference of logits on the same pixels, relative to the largest absolute value of each tensor; what was measured is
+below 1e-5, and a wrong operator is far above."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an exported file compares with PyTorch.
+
+    Attributes:
+        photographs: how many were compared.
+        pixels: largest share of a photograph's pixels that differ.
+        score: largest difference of a segment's score.
+        logits: largest difference of logits, relative to the largest absolute value; None if the file gives none.
+    """
+
+    photographs: int
+    pixels: float
+    score: float
+    logits: float | None
+
+
+def check_parity(exported: Predictor, original: Predictor, photographs: Iterable[np.ndarray]) -> Parity:
+    """Compare an exported file with the network.
+
+    Args:
+        exported: reads the file.
+        original: the same model in PyTorch.
+        photographs: uint8 (H, W, 3), RGB.
+
+    Raises:
+        ExportError: they differ by more than rounding.
+    """
+    count, pixels, score, logits = 0, 0.0, 0.0, None
+    for photograph in photographs:
+        count += 1
+        share, difference = _segments(exported, original, photograph)
+        pixels, score = max(pixels, share), max(score, difference)
+        relative = _logits(exported, original, photograph)
+        if relative is not None:
+            logits = max(logits or 0.0, relative)
+    if pixels > MOST_DIFFERING or score > MOST_SCORE or (logits or 0.0) > LOGIT_TOLERANCE:
+        raise ExportError(
+            f"the exported network is not the original: {100 * pixels:.2f}% of a photograph's pixels, {score:.1e} of a "
+            f"score, {logits or 0.0:.1e} of the logits differ; nothing was written. Please report it"
+        )
+    return Parity(count, pixels, score, logits)
+
+
+def _segments(exported: Predictor, original: Predictor, photograph: np.ndarray) -> tuple[float, float]:
+    theirs, ours = exported(photograph), original(photograph)
+    share = float(np.mean(theirs["segmentation"] != ours["segmentation"]))
+    labels = [[info["label_id"] for info in result["segments_info"]] for result in (theirs, ours)]
+    if labels[0] != labels[1]:
+        return 1.0, 1.0
+    pairs = zip(theirs["segments_info"], ours["segments_info"], strict=True)
+    return share, max((abs(a["score"] - b["score"]) for a, b in pairs), default=0.0)
+
+
+def _logits(exported: Predictor, original: Predictor, photograph: np.ndarray) -> float | None:
+    try:
+        theirs = exported.outputs(photograph)
+    except ConfigError:
+        return None
+    worst = 0.0
+    for a, b in zip(theirs[:2], original.outputs(photograph)[:2], strict=True):
+        worst = max(worst, float((a - b.cpu()).abs().max() / b.abs().max()))
+    return worst
+
+
+def drawn_photographs(size: tuple[int, int]) -> list[np.ndarray]:
+    """Return two drawn scenes, for when there is no photograph at hand.
+
+    Args:
+        size: (height, width) in pixels.
+    """
+    height, width = size
+    scenes = []
+    for seed in (0, 1):
+        random = np.random.default_rng(seed)
+        rows = np.linspace(0, 1, height)[:, None, None]
+        sky = (1 - rows) * (120, 160, 230) + rows * (90, 110, 80) + random.normal(0, 6, (height, width, 3))
+        picture = Image.fromarray(sky.clip(0, 255).astype(np.uint8))
+        draw = ImageDraw.Draw(picture)
+        for _ in range(24):
+            left, top = random.integers((0, height // 4), (width, height)).tolist()
+            wide, high = random.integers(4, (width // 3 + 5, height // 3 + 5)).tolist()
+            red, green, blue = random.integers(0, 256, 3).tolist()
+            draw.rectangle((left, top, left + wide, top + high), fill=(red, green, blue))
+        scenes.append(np.asarray(picture))
+    return scenes

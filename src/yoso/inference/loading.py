@@ -1,0 +1,117 @@
+"""Finding a model and choosing what runs it. Nothing here loads torch unless torch is what runs it."""
+
+import ctypes
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from yoso.errors import CheckpointError, ConfigError, did_you_mean
+from yoso.files import PathLike
+from yoso.inference.predictor import Predictor
+from yoso.model.folder import EXPORTED, WEIGHTS, bundled_models
+
+if TYPE_CHECKING:
+    import torch
+
+
+Runtime = Literal["auto", "torch", "onnxruntime", "openvino"]
+
+RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
+"""Which runtime an exported file is for."""
+
+FASTEST_FIRST = ("onnxruntime", "openvino")
+"""On a CPU, after `yoso benchmark`; torch is the slowest and always there."""
+
+
+def load(
+    name_or_folder: PathLike, device: "str | torch.device" = "auto", runtime: Runtime = "auto", precision: str = "fp32"
+) -> Predictor:
+    """Load a model by name, a model folder, or an exported file.
+
+    Args:
+        name_or_folder: see `yoso models` for the names; `yoso train` and `yoso convert` make folders, `yoso export`
+            makes files for ONNX Runtime (.onnx) and OpenVINO (.xml).
+        device: "auto" is CUDA where there is a CUDA device, else the CPU; or a name that torch knows, as "cuda:1".
+        runtime: "auto" takes, on a CPU, the fastest one that is installed and for which the folder holds an exported
+            file; "torch", "onnxruntime" or "openvino" ask for one.
+        precision: "fp32", or "bf16" on a GPU, which runs the network as a CUDA graph.
+
+    Raises:
+        CheckpointError: there is no such model, or its files are damaged or do not fit each other.
+        ConfigError: there is no such device, or a package that is needed is not installed.
+    """
+    path = Path(name_or_folder)
+    if path.suffix in RUNTIMES:
+        if runtime not in {"auto", RUNTIMES[path.suffix]}:
+            raise ConfigError(f"{path}: is for {RUNTIMES[path.suffix]}, not for {runtime}")
+        return _exported(path, RUNTIMES[path.suffix], str(device))
+    if runtime not in {"auto", "torch", *FASTEST_FIRST}:
+        raise ConfigError(f"unknown runtime {runtime!r}.{did_you_mean(runtime, ['auto', 'torch', *FASTEST_FIRST])}")
+    wanted = FASTEST_FIRST if runtime == "auto" else (runtime,)
+    if runtime != "torch" and precision == "fp32" and (runtime != "auto" or _is_cpu(str(device))):
+        found = _from_folder(name_or_folder, wanted, str(device), must=runtime != "auto")
+        if found is not None:
+            return found
+    return _in_torch(name_or_folder, device, precision)
+
+
+def _in_torch(name_or_folder: PathLike, device: "str | torch.device", precision: Any) -> Predictor:
+    from yoso.inference.torch_engine import TorchEngine, resolve_device
+    from yoso.model.checkpoint import load_model
+
+    resolved = resolve_device(device)
+    model = load_model(name_or_folder, resolved)
+    return Predictor(TorchEngine(model, resolved, precision), model.categories, model.inference, model.about)
+
+
+def _from_folder(name_or_folder: PathLike, runtimes: tuple[str, ...], device: str, must: bool) -> Predictor | None:
+    """Return the first of some runtimes for which a folder holds an exported file of its present weights."""
+    from yoso.inference.onnx_engine import file_sha256
+
+    folder = bundled_models().get(str(name_or_folder), Path(name_or_folder))
+    for runtime in runtimes:
+        file = folder / EXPORTED[runtime]
+        if not file.is_file():
+            if must and folder.is_dir():
+                raise ConfigError(
+                    f"{folder}: holds no {file.name}; make it: yoso export --model {name_or_folder} --format "
+                    f"{'onnx' if runtime == 'onnxruntime' else runtime}"
+                )
+            continue
+        if not must and find_spec(runtime) is None:
+            continue
+        predictor = _exported(file, runtime, device)
+        engine: Any = predictor.engine
+        if engine.source_sha256 in {"", file_sha256(folder / WEIGHTS)}:
+            return predictor
+        stale = f"{file}: was made from other weights than {WEIGHTS} beside it; export again"
+        if must:
+            raise CheckpointError(stale)
+        warnings.warn(f"{stale}, until then torch is used", stacklevel=2)
+    return None
+
+
+def _exported(path: Path, runtime: str, device: str) -> Predictor:
+    engine: Any
+    if runtime == "openvino":
+        from yoso.inference.openvino_engine import OpenVinoEngine
+
+        engine = OpenVinoEngine(path, device)
+    else:
+        from yoso.inference.onnx_engine import OnnxEngine
+
+        engine = OnnxEngine(path, device)
+    return Predictor(engine, engine.categories, engine.inference, engine.about)
+
+
+def _is_cpu(device: str) -> bool:
+    """Tell whether a device is the CPU, without loading torch: "auto" is where no CUDA driver finds a device."""
+    if device != "auto":
+        return device == "cpu"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return True
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0

@@ -1,0 +1,205 @@
+"""What cannot be exported, or is not ours: one line, exit status 2, nothing half-written."""
+
+import sys
+import types
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import yoso
+from yoso.apps.cli import main
+from yoso.errors import CheckpointError, ConfigError, ExportError
+from yoso.export.tensorrt_file import build_engine
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--format", "onxx"], "Did you mean 'onnx'?"),
+        (["--format", "onnx", "--form", "row"], "Did you mean 'raw'?"),
+        (["--format", "onnx", "--precision", "fp16"], "onnx files are written in fp32 or int8"),
+        (["--format", "torch", "--precision", "int8"], "torch files are written in fp32"),
+        (["--format", "onnx", "--size", "20", "64"], "at least 64 pixels"),
+        (["--format", "onnx", "--size", "64"], "expected 2 arguments"),
+        (["--format", "onnx", "--size", "64", "64", "--dynamic"], "not allowed with argument"),
+        (["--format", "openvino", "--size", "100", "96"], "multiples of 32"),
+        (["--format", "tensorrt"], "give --size H W"),
+        (["--format", "onnx", "--precision", "int8"], "give --data DATASET"),
+        (["--format", "onnx", "--precision", "int8", "--data", "x", "--form", "raw"], "leave --form out"),
+        (["--format", "onnx", "--output", "model.pt"], "ends in .onnx"),
+        (["--format", "onnx", "--form", "raw"], "say where it goes: --output FILE"),
+        (["--format", "onnx", "--photos", "nothing.jpg"], "nothing.jpg: no such file"),
+        ([], "the following arguments are required: --format"),
+    ],
+)
+def test_arguments(tiny_model, capsys, words, said):
+    assert main(["export", "--model", str(tiny_model), *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_bundled_model_stays_as_it_is(capsys):
+    assert main(["export", "--model", "facades-mnv2", "--format", "onnx"]) == 2
+    assert "--output FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "extra"),
+    [
+        ("onnx_ir", ["--format", "onnx"], "yoso[onnx]"),
+        ("openvino", ["--format", "openvino"], "yoso[openvino]"),
+        ("tensorrt", ["--format", "tensorrt", "--size", "64", "64", "--output", "x.engine"], "pip install tensorrt"),
+    ],
+)
+def test_a_missing_package_is_named(tiny_model, tmp_path, monkeypatch, capsys, module, words, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "--model", str(tiny_model), *words]) == 2
+    assert extra in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "extra"), [("onnxruntime", "x.onnx", "yoso[onnx]"), ("openvino", "x.xml", "yoso[openvino]")]
+)
+def test_a_missing_runtime_is_named(tmp_path, monkeypatch, module, name, extra):
+    (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match="pip install") as caught:
+        yoso.load(tmp_path / name)
+    assert extra in str(caught.value)
+
+
+def foreign(path):
+    """Write an ONNX file that is nobody's network."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+def test_files_that_are_not_ours(tmp_path):
+    with pytest.raises(CheckpointError, match="not one that `yoso export` made"):
+        yoso.load(foreign(tmp_path / "foreign.onnx"))
+    (tmp_path / "broken.onnx").write_bytes(b"not protobuf at all")
+    with pytest.raises(CheckpointError, match="cannot load it"):
+        yoso.load(tmp_path / "broken.onnx")
+    (tmp_path / "broken.xml").write_text("<net>")
+    with pytest.raises(CheckpointError, match="not an OpenVINO file"):
+        yoso.load(tmp_path / "broken.xml")
+    for name in ("missing.onnx", "missing.xml"):
+        with pytest.raises(CheckpointError, match="no such file"):
+            yoso.load(tmp_path / name)
+
+
+def test_predict_says_so_in_one_line(tmp_path, capsys):
+    photo = tmp_path / "photo.png"
+    from PIL import Image
+
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(photo)
+    path = foreign(tmp_path / "foreign.onnx")
+    assert main(["predict", str(photo), "--model", str(path), "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "not one that `yoso export` made" in error
+    assert error.count("\n") == 1
+
+
+def test_runtimes_and_devices_that_are_not_there(tiny_model, tmp_path):
+    with pytest.raises(ConfigError, match="Did you mean 'onnxruntime'"):
+        yoso.load(tiny_model, runtime="onnxruntim")
+    with pytest.raises(ConfigError, match=r"holds no model\.onnx; make it: yoso export"):
+        yoso.load(tiny_model, runtime="onnxruntime")
+    with pytest.raises(ConfigError, match="is for onnxruntime, not for torch"):
+        yoso.load(foreign(tmp_path / "x.onnx"), runtime="torch")
+    with pytest.raises(ConfigError, match="cannot use it here"):
+        yoso.load(tmp_path / "x.onnx", device="tpu")
+    with pytest.raises(ConfigError, match="bf16 needs a CUDA device"):
+        yoso.load(tiny_model, "cpu", precision="bf16")
+    with pytest.raises(ConfigError, match="fp32 or bf16"):
+        yoso.load(tiny_model, "cpu", precision="fp8")
+
+
+def fake_tensorrt(version, parses=True, builds=True):  # noqa: C901  (a module has many names)
+    """A stand-in with the calls of TensorRT that are made, since it runs nowhere without its GPU."""
+
+    class Config:
+        def __init__(self):
+            self.flags = []
+
+        def set_memory_pool_limit(self, pool, size):
+            assert size > 0
+
+        def set_flag(self, flag):
+            self.flags.append(flag)
+
+    class Builder:
+        def __init__(self, logger):
+            self.config = Config()
+
+        def create_network(self, flags):
+            return "network"
+
+        def create_builder_config(self):
+            return self.config
+
+        def build_serialized_network(self, network, config):
+            return b"engine" + ",".join(config.flags).encode() if builds else None
+
+    class OnnxParser:
+        num_errors = 1
+
+        def __init__(self, network, logger):
+            assert network == "network"
+
+        def parse(self, data):
+            return parses
+
+        def get_error(self, index):
+            return "unsupported DeformConv"
+
+    class Logger:
+        WARNING = 1
+
+        def __init__(self, level):
+            pass
+
+    flags = types.SimpleNamespace(FP16="fp16") if version.startswith("10") else types.SimpleNamespace()
+    pools = types.SimpleNamespace(WORKSPACE=0)
+    return types.SimpleNamespace(
+        __version__=version,
+        Logger=Logger,
+        Builder=Builder,
+        OnnxParser=OnnxParser,
+        BuilderFlag=flags,
+        MemoryPoolType=pools,
+    )
+
+
+def test_tensorrt_versions(tmp_path, monkeypatch):
+    source, engine = tmp_path / "x.onnx", tmp_path / "x.engine"
+    source.write_bytes(b"onnx")
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("10.3.0"))
+    build_engine(source, engine, "fp16")
+    assert engine.read_bytes() == b"enginefp16"
+    build_engine(source, engine, "fp32")
+    assert engine.read_bytes() == b"engine"
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("11.0.1"))
+    build_engine(source, engine, "fp32")
+    with pytest.raises(ConfigError, match="no fp16 option"):
+        build_engine(source, engine, "fp16")
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("9.2.0"))
+    with pytest.raises(ConfigError, match=r"10\.1 or newer"):
+        build_engine(source, engine, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("failing", "said"), [({"parses": False}, "unsupported DeformConv"), ({"builds": False}, "could not build")]
+)
+def test_tensorrt_refuses(tmp_path, monkeypatch, failing, said):
+    (tmp_path / "x.onnx").write_bytes(b"onnx")
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("10.3.0", **failing))
+    with pytest.raises(ExportError, match=said):
+        build_engine(tmp_path / "x.onnx", tmp_path / "x.engine", "fp32")
