@@ -1,7 +1,7 @@
 """What an exported file says of itself, in one JSON document: enough to use it without the model folder."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -10,7 +10,7 @@ from yoso.preprocess import Size
 
 
 def facts(model: Model, form: str, size: Size | None, source_sha256: str) -> str:
-    """Return the document.
+    """Return the document. A file that takes one size alone does no resizing.
 
     Args:
         model: what is exported.
@@ -22,7 +22,7 @@ def facts(model: Model, form: str, size: Size | None, source_sha256: str) -> str
         "form": form,
         "size": size,
         "categories": model.categories.to_json(),
-        "inference": asdict(model.inference),
+        "inference": asdict(replace(model.inference, input_size=None) if size else model.inference),
         "pixel_mean": model.network.config.pixel_mean,
         "pixel_std": model.network.config.pixel_std,
         "about": model.about,

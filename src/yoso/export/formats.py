@@ -119,7 +119,6 @@ def _tensorrt(model: Model, target: Target) -> None:
 
 def _compare(engine: Any, model: Model, photographs: Sequence[np.ndarray]) -> Parity:
     exported = Predictor(engine, engine.categories, engine.inference, engine.about)
-    original = Predictor(
-        TorchEngine(model, torch.device("cpu"), fused=False), model.categories, model.inference, model.about
-    )
+    network = TorchEngine(model, torch.device("cpu"), fused=False)
+    original = Predictor(network, model.categories, engine.inference, model.about)
     return check_parity(exported, original, photographs)

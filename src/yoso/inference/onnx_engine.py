@@ -74,17 +74,17 @@ class OnnxEngine:
 
     def _panoptic(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
         start = time.perf_counter()
-        input_size = request.input_size or (0, 0)
         if self.size is not None:
-            pixels, input_size = self._resized(pixels, request), (0, 0)
+            pixels = self._resized(pixels, request)
         resized = time.perf_counter()
         feeds = {
             "image": np.ascontiguousarray(pixels),
-            "input_size": np.array(input_size, np.int64),
             "output_size": np.array(request.output_size, np.int64),
             "object_mask_threshold": np.array(request.object_mask_threshold, np.float32),
             "overlap_threshold": np.array(request.overlap_threshold, np.float64),
         }
+        if self.size is None:
+            feeds["input_size"] = np.array(request.input_size or (0, 0), np.int64)
         segmentation, class_indices, scores, areas, boxes = self.session.run(None, feeds)
         segments = [
             Segment(number, int(index), float(score), int(area), _box(box))
@@ -143,8 +143,9 @@ def open_session(path: PathLike, device: str = "auto") -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = num_threads()
+    providers = _providers(ort, device)
     try:
-        return ort.InferenceSession(str(path), options, providers=_providers(ort, device))
+        return ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # its errors have no common base of their own
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: onnxruntime {ort.__version__} cannot load it ({reason})") from error
