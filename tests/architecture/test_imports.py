@@ -15,7 +15,9 @@ PACKAGE = ROOT / "src" / "yoso"
 FLOORS = [
     {"errors", "categories", "structures", "files", "preprocess"},
     {"model", "loss", "postprocess", "data", "evaluation"},
-    {"training", "inference", "export", "benchmark"},
+    {"training", "inference"},
+    {"export"},
+    {"benchmark"},
     {"apps"},
     {"__main__", "__init__"},
 ]

@@ -39,6 +39,7 @@ COMMANDS = {
     "data": Command("yoso.apps.data", "check a data set: `yoso data check DATASET`"),
     "train": Command("yoso.training.cli", "train with a recipe"),
     "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder"),
+    "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and their peers by one protocol"),
     "models": Command("yoso.apps.models", "list the models that come with the package"),
 }
 
