@@ -26,7 +26,8 @@ from yoso.model.checkpoint import METRICS, Model, load_model, save_model
 from yoso.model.yoso import padded_size
 from yoso.postprocess import Sizes, panoptic
 from yoso.preprocess import resize, resized_size
-from yoso.structures import InferenceConfig, Outputs
+from yoso.settings import InferenceConfig
+from yoso.structures import Outputs
 
 SIZES = (320, 400, 480, 560, 640)
 OBJECT_MASK_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6)

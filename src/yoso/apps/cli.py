@@ -40,6 +40,7 @@ COMMANDS = {
     "train": Command("yoso.training.cli", "train with a recipe"),
     "export": Command("yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or plain torch"),
     "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder"),
+    "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and their peers by one protocol"),
     "models": Command("yoso.apps.models", "list the models that come with the package"),
 }
 

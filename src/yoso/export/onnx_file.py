@@ -27,6 +27,8 @@ OPSET = 20
 
 Form = Literal["panoptic", "raw"]
 
+STAGES = ("backbone", "aggregator", "decoder")
+
 SMALL = 1024
 """Constants of fewer numbers are not worth storing in half."""
 
@@ -67,6 +69,7 @@ def onnx_model(model: Model, options: OnnxOptions) -> Any:
     assert result is not None
     exported = result.model
     network_input, (class_logits, mask_logits) = exported.graph.inputs[0], list(exported.graph.outputs)
+    _name_by_stage(exported.graph)
     nodes, weights = _emptied(exported.graph)
     before, after = GraphWriter("prepare"), GraphWriter("merge")
     if options.form == "raw":
@@ -177,6 +180,17 @@ def _typed(ir: Any, merged: MergeOutputs) -> list[tuple[str, Value]]:
 def _named(value: Value, name: str) -> Value:
     value.name = name
     return value
+
+
+def _name_by_stage(graph: Any) -> None:
+    """Put the stage before every name, which a profile then shows: `backbone/node_conv2d_3`."""
+    for node in graph:
+        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")
+        stage = next((stage for stage in STAGES if f"'network.{stage}" in scopes), None)
+        if stage is not None:
+            node.name = f"{stage}/{node.name}"
+            for value in node.outputs:
+                value.name = f"{stage}/{value.name}"
 
 
 def _emptied(graph: Any) -> tuple[list[Any], list[Value]]:

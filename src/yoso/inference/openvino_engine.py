@@ -12,7 +12,7 @@ from yoso.categories import Categories
 from yoso.errors import CheckpointError, ConfigError
 from yoso.files import PathLike
 from yoso.inference.engine import Request, Timings
-from yoso.inference.onnx_engine import METADATA, check_size, config_of, merged
+from yoso.inference.onnx_engine import METADATA, check_size, config_of, merged, num_threads
 from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.postprocess.segments import Sizes
 from yoso.preprocess import Size, pad_with, resize, resized_size
@@ -51,9 +51,10 @@ class OpenVinoEngine:
         try:
             model = core.read_model(str(path))
             facts = json.loads(model.get_rt_info([METADATA, "facts"]).astype(str))
-            self._compiled = core.compile_model(
-                model, "CPU" if self.device == "cpu" else self.device, {"PERFORMANCE_HINT": "LATENCY"}
-            )
+            options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+            if self.device == "cpu" and num_threads():
+                options["INFERENCE_NUM_THREADS"] = num_threads()
+            self._compiled = core.compile_model(model, "CPU" if self.device == "cpu" else self.device, options)
             self.categories = Categories.from_json(facts["categories"], str(path))
             self.inference, self.about, self.source_sha256 = config_of(facts)
             self.size: Size | None = tuple(facts["size"]) if facts["size"] else None

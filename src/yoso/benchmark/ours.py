@@ -1,0 +1,251 @@
+"""Contestants of ours: the published code's way, our network as it is trained, and its deployment forms."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+from yoso.benchmark.contestant import STAGES, Contestant, Entry, Prediction, Settings, Stages, autocast
+from yoso.benchmark.official import official_network, official_panoptic
+from yoso.benchmark.onnx_profile import stage_shares
+from yoso.benchmark.photograph import photograph
+from yoso.benchmark.survivors import let_survive
+from yoso.categories import Categories
+from yoso.errors import CheckpointError, ConfigError, did_you_mean
+from yoso.export.formats import Target, export
+from yoso.files import read_json
+from yoso.inference.loading import RUNTIMES as FILES
+from yoso.inference.loading import load
+from yoso.inference.onnx_engine import file_sha256
+from yoso.inference.predictor import Predictor
+from yoso.model.checkpoint import Model, config_from_json, find_model, load_model, save_model
+from yoso.model.config import ModelConfig
+from yoso.model.folder import EXPORTED, WEIGHTS, bundled_models
+from yoso.model.yoso import YOSO, padded_size
+from yoso.postprocess import Sizes, panoptic
+from yoso.settings import InferenceConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Deployed:
+    """A deployment form.
+
+    Attributes:
+        runtime: as `yoso.load` names it.
+        format: as `yoso export` names it; None is no file.
+        precision: of the file.
+    """
+
+    runtime: Literal["torch", "onnxruntime", "openvino"]
+    format: Literal["onnx", "openvino"] | None = None
+    precision: Literal["fp32", "int8"] = "fp32"
+
+
+DEPLOYED = {
+    "torch": Deployed("torch"),
+    "onnxruntime": Deployed("onnxruntime", "onnx"),
+    "onnxruntime-int8": Deployed("onnxruntime", "onnx", "int8"),
+    "openvino": Deployed("openvino", "openvino"),
+}
+"""A new deployment form is a line here."""
+
+RUNTIMES = ("official", "eager", *DEPLOYED)
+
+Merge = Callable[..., tuple[torch.Tensor, list[Any]]]
+
+
+def recipes() -> list[str]:
+    """Return the recipes whose classes are known, so that their network can be built without data."""
+    named = {path.stem.removesuffix("_r50") for path in _recipe_folder().glob("*_r50.yaml")}
+    return sorted(f"{name}_r50" for name in named if _categories_file(name).is_file())
+
+
+def _recipe_folder() -> Path:
+    return Path(str(package_files("yoso"))) / "recipes"
+
+
+def _categories_file(data: str) -> Path:
+    return _recipe_folder() / "categories" / f"{data}.json"
+
+
+def check_model(name: str) -> None:
+    """Check a model's name without loading it.
+
+    Raises:
+        ConfigError: neither a bundled model, nor a recipe that can be built, nor a folder.
+        CheckpointError: a folder that is not a model folder, or an exported file that is not there.
+    """
+    known = {*bundled_models(), *recipes()}
+    if Path(name).suffix in FILES:
+        if not Path(name).is_file():
+            raise CheckpointError(f"{name}: no such file")
+        return
+    if name not in known and not Path(name).is_dir():
+        raise ConfigError(f"no model, recipe or model folder {name!r}.{did_you_mean(name, known)}")
+    if name not in recipes():
+        find_model(name)
+
+
+def recipe_model(name: str, seed: int = 0) -> Model:
+    """Build a recipe's network with random weights, the same for a seed.
+
+    Its overlap threshold is 0: masks of random weights overlap as no trained ones do, and all would be dropped.
+    """
+    content = yaml.safe_load((_recipe_folder() / f"{name}.yaml").read_text())
+    path = _categories_file(name.removesuffix("_r50"))
+    categories = Categories.from_json(read_json(path)["categories"], str(path))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = YOSO(config_from_json(ModelConfig, content.get("model", {})), len(categories)).eval()
+    inference = config_from_json(InferenceConfig, content.get("inference", {}))
+    return Model(network, categories, dataclasses.replace(inference, overlap_threshold=0.0))
+
+
+def build(entry: Entry, scratch: Path) -> Contestant:
+    """Build one of our contestants.
+
+    Args:
+        entry: what to build.
+        scratch: a folder for model folders of random weights, which lives as long as the contestant.
+
+    Raises:
+        YosoError: the model is damaged, or does not run on the device.
+    """
+    settings = entry.settings
+    random_weights = entry.model in recipes()
+    source = _random_folder(entry, scratch) if random_weights else entry.model
+    if Path(entry.model).suffix in FILES or entry.runtime in DEPLOYED:
+        return _deployed(entry, Path(source), random_weights, scratch)
+    model = load_model(source, settings.device)
+    if entry.runtime == "official":
+        model = dataclasses.replace(model, network=official_network(model.network))
+    return _eager(model, settings, official_panoptic if entry.runtime == "official" else _our_merge, random_weights)
+
+
+def _random_folder(entry: Entry, scratch: Path) -> Path:
+    """Write a recipe's network with random weights as a model folder, once per size."""
+    folder = scratch / f"{entry.model}-{entry.size[0]}x{entry.size[1]}"
+    if not folder.is_dir():
+        model = recipe_model(entry.model)
+        network = model.network.to(entry.settings.device)
+        tensor = _tensor(photograph(entry.size, entry.settings.image), entry.settings.device)
+        last: Any = network.decoder.stages[-1]
+        layer = cast(nn.Linear, last.class_branch[-1])
+        let_survive(layer, lambda: network([tensor]), entry.settings.survivors, last.temperature)
+        save_model(folder, model)
+    return folder
+
+
+def _tensor(pixels: np.ndarray, device: str | torch.device) -> torch.Tensor:
+    return torch.from_numpy(pixels).to(device).permute(2, 0, 1)
+
+
+def _our_merge(*arguments: Any) -> tuple[torch.Tensor, list[Any]]:
+    result = panoptic(*arguments)
+    return result.segmentation, result.segments
+
+
+def _eager(model: Model, settings: Settings, merge: Merge, random_weights: bool) -> Contestant:
+    network, inference = model.network, model.inference
+    things = [category.is_thing for category in model.categories]
+
+    @torch.inference_mode()
+    def run(pixels: np.ndarray) -> Prediction:
+        size = (pixels.shape[0], pixels.shape[1])
+        with autocast(settings):
+            outputs = network([_tensor(pixels, settings.device)])
+        segmentation, segments = merge(
+            outputs.class_logits[0],
+            outputs.mask_logits[0],
+            Sizes(padded_size([size]), size, size),
+            things,
+            inference.object_mask_threshold,
+            inference.overlap_threshold,
+        )
+        return Prediction(segmentation.cpu().numpy(), len(segments))
+
+    return Contestant(
+        run, torch.device(settings.device), network, _boundaries(network), None, random_weights, _count(network)
+    )
+
+
+def _deployed(entry: Entry, source: Path, random_weights: bool, scratch: Path) -> Contestant:
+    settings = entry.settings
+    # ONNX Runtime and OpenVINO read it when they load a network.
+    os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    if source.suffix in FILES:
+        predictor, file = load(source, settings.device), source
+    else:
+        form = DEPLOYED[entry.runtime]
+        file = _exported(entry, source, form, scratch) if form.format else None
+        predictor = load(source, settings.device, "torch") if file is None else load(file, settings.device)
+
+    def run(pixels: np.ndarray) -> Prediction:
+        with autocast(settings):
+            result = predictor(pixels, input_size="native")
+        return Prediction(result["segmentation"], len(result["segments_info"]))
+
+    # A runtime without torch modules has no network to look into.
+    inner = getattr(predictor.engine, "network", None)
+    network = inner if isinstance(inner, nn.Module) else None
+    stages = None
+    if network is None:
+        shares = stage_shares(file, photograph(entry.size, settings.image)) if file and file.suffix == ".onnx" else {}
+
+        def stages(pixels: np.ndarray) -> Stages:
+            return _stages_of(predictor, pixels, shares)
+
+    return Contestant(
+        run, torch.device(settings.device), network, _boundaries(network), stages, random_weights, _count(network)
+    )
+
+
+def _exported(entry: Entry, source: Path, form: Deployed, scratch: Path) -> Path:
+    """Return an exported file of a model: its own, if it has one of these weights, or one made in `scratch`.
+
+    8 bits are calibrated on the photograph of the session alone: enough for the speed, not for the segments.
+    """
+    folder = find_model(source)
+    own = folder / EXPORTED[form.runtime]
+    if own.is_file() and form.precision == "fp32":
+        return own
+    suffix = Path(EXPORTED[form.runtime]).suffix
+    path = scratch / f"{folder.name}-{form.precision}{suffix}"
+    if not path.is_file():
+        assert form.format is not None
+        sha256 = file_sha256(folder / WEIGHTS)
+        photographs = [photograph(entry.size, entry.settings.image)]
+        target = Target(form.format, path, precision=form.precision, source_sha256=sha256)
+        export(load_model(folder), target, photographs)
+    return path
+
+
+def _boundaries(network: nn.Module | None) -> dict[str, nn.Module]:
+    """Return the modules that begin our stages; a network that lacks one of them begins `network` as a whole."""
+    if network is None:
+        return {}
+    named = dict(network.named_children())
+    inner = {stage: named[stage] for stage in ("backbone", "aggregator", "decoder") if stage in named}
+    return inner if len(inner) == 3 else {"network": network}
+
+
+def _stages_of(predictor: Predictor, pixels: np.ndarray, shares: Stages) -> Stages:
+    """Return the stages that a predictor tells of itself; those inside a graph by their shares of its profile."""
+    timings = predictor.timed(pixels, input_size="native")[1]
+    stages = dict.fromkeys(("prepare", "network", "merge"), 0.0)
+    stages["prepare"] = timings.read_seconds + timings.resize_seconds
+    stages["merge"] = timings.merge_seconds
+    for stage, share in (shares or {"network": 1.0}).items():
+        stages[stage] = stages.get(stage, 0.0) + share * timings.network_seconds
+    return {stage: stages[stage] for stage in STAGES if stages.get(stage)}
+
+
+def _count(network: nn.Module | None) -> int | None:
+    return None if network is None else sum(parameter.numel() for parameter in network.parameters())

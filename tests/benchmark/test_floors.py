@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from yoso.benchmark.floors import copy_peak, count_work, deform_conv_flops, matrix_peak
+from yoso.model.config import ModelConfig
+
+CPU = torch.device("cpu")
+
+
+def test_operations_of_a_deformable_convolution_are_those_of_a_convolution():
+    assert deform_conv_flops((2, 8, 5, 6), (16, 8, 3, 3), out_shape=(2, 16, 5, 6)) == 2 * 2 * 16 * 8 * 9 * 5 * 6
+
+
+def test_work_of_the_paper_s_network():
+    """REFERENCE: 114.3 GFLOP at 512x800, a multiply-add counted as two."""
+    work = count_work(ModelConfig(), 133, (512, 800))
+    assert list(work) == ["backbone", "aggregator", "decoder"]
+    assert sum(stage.flops for stage in work.values()) / 1e9 == pytest.approx(114.3, abs=0.1)
+
+
+def test_work_grows_with_the_photograph():
+    config = ModelConfig(backbone="test_resnet", pyramid_channels=(8, 8, 8, 8))
+    small, large = (count_work(config, 3, size) for size in ((64, 64), (128, 64)))
+    assert large["backbone"].flops == 2 * small["backbone"].flops
+    assert small["decoder"].elements < large["decoder"].elements
+
+
+def test_peaks():
+    assert matrix_peak(CPU, side=64) > 0
+    assert matrix_peak(CPU, torch.bfloat16, side=64) > 0
+    assert copy_peak(CPU, 2**16) > 0

@@ -1,0 +1,60 @@
+"""The scripts of tables 5 and 6: their FLOPs are the paper's, and they write what they say."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[2] / "reproduce"
+
+
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TABLE5, TABLE6 = load_script("table5_aggregation"), load_script("table6_attention")
+
+
+@pytest.mark.parametrize("kind", ["ifa", "cfa"])
+def test_table_5_comes_out_at_an_output_width_of_128(kind):
+    assert round(TABLE5.paper_flops(kind, 128) / 1e9, 1) == TABLE5.PAPER[kind]["gflops"]
+    assert round(TABLE5.paper_flops(kind, 256) / 1e9, 1) != TABLE5.PAPER[kind]["gflops"]
+
+
+@pytest.mark.parametrize("kind", TABLE6.PAPER)
+def test_table_6_comes_out(kind):
+    assert round(TABLE6.paper_flops(kind) / 1e6, 1) == TABLE6.PAPER[kind]["mflops"]
+
+
+def test_table_5_refuses_modules_that_differ(monkeypatch):
+    monkeypatch.setattr(TABLE5, "TOLERANCE", -1.0)
+    with pytest.raises(TABLE5.YosoError, match="they are to be equal"):
+        TABLE5.measure(16, 16, 1, 1, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("script", "more"), [(TABLE5, ["--side", "16"]), (TABLE6, [])])
+def test_the_file_has_the_paper_s_figures_beside_the_measured(script, more, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "out.json"
+    quick = ["--repeats", "2", "--warmup", "1", "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["script", "--json", str(path), *quick, *more])
+    assert script.main() == 0
+    content = json.loads(path.read_text())
+    assert content["paper"] == script.PAPER
+    assert {"measured", "machine", "versions", "threads", "date", "protocol"} <= set(content)
+    rows = content["measured"][0] if script is TABLE5 else content["measured"]
+    for kind in script.PAPER:
+        assert len(rows[kind]["samples"]) == 2
+        assert rows[kind]["seconds"]["median"] > 0
+    assert "paper" in capsys.readouterr().out
+
+
+def test_a_wrong_device_is_one_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["script", "--device", "gpu", "--json", str(tmp_path / "out.json")])
+    assert TABLE6.main() == 2
+    assert capsys.readouterr().err.startswith("error: unknown device 'gpu'")
+    assert list(tmp_path.iterdir()) == []
