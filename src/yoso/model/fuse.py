@@ -138,8 +138,10 @@ def located_at(like: Float[Tensor, "B _ h w"]) -> Float[Tensor, "B 3 h w"]:
     Padded maps are at least 8 positions wide, so nothing is divided by zero.
     """
     batch, _, height, width = like.shape
-    x = torch.arange(width, device=like.device).to(like) * (2 / (width - 1)) - 1
-    y = torch.arange(height, device=like.device).to(like) * (2 / (height - 1)) - 1
+    x = torch.arange(width, device=like.device).to(like)
+    y = torch.arange(height, device=like.device).to(like)
+    # Divided by their own last element: exporters know no division of a size that is not known yet.
+    x, y = 2 * x / x[-1:] - 1, 2 * y / y[-1:] - 1
     zeros = like.new_zeros(batch, 1, height, width)
     return torch.cat([zeros + x, zeros + y[:, None], zeros + 1], dim=1)
 
