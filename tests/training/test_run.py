@@ -17,6 +17,7 @@ from yoso.structures import PADDING, VOID, InferenceConfig, Sample
 from yoso.training import run
 from yoso.training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
 from yoso.training.module import TrainingModule, make_target
+from yoso.training.start import take_over
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_fine_tuning_takes_over_what_fits(recipe, tmp_path):
     source = load_model(first).network.state_dict()
     state = network.state_dict()
     assert torch.equal(state["aggregator.embed.weight"], source["aggregator.embed.weight"])
-    assert "decoder.stages.0.class_branch.3.weight" in run.take_over(network, load_model(first).network)
+    assert "decoder.stages.0.class_branch.3.weight" in take_over(network, load_model(first).network)
 
 
 def test_weights_that_are_not_finite_stop_the_run_and_name_the_image(recipe, tiny_dataset):

@@ -39,7 +39,7 @@ COMMANDS = {
     "data": Command("yoso.apps.data", "check a data set: `yoso data check DATASET`"),
     "train": Command("yoso.training.cli", "train with a recipe"),
     "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder"),
-    "models": Command("yoso.apps.models", "list the models that come with the package"),
+    "models": Command("yoso.apps.models", "list the models that come with the package and those to fetch"),
 }
 
 

@@ -202,15 +202,17 @@ class Predictor:
 
 
 def load(name_or_folder: PathLike, device: str | torch.device = "auto") -> Predictor:
-    """Load a bundled model by name, or a model folder.
+    """Load a model by name, or a model folder.
 
     Args:
-        name_or_folder: see `yoso models` for the names; `yoso train` and `yoso convert` make folders.
+        name_or_folder: see `yoso models` for the names; published models are fetched when they are first asked for, and
+            `hf:OWNER/NAME` is taken from the Hugging Face hub. `yoso train` and `yoso convert` make folders.
         device: "auto" is CUDA where there is a CUDA device, else the CPU; or a name that torch knows, as "cuda:1".
 
     Raises:
-        CheckpointError: there is no such model, or its files are damaged or do not fit each other.
+        CheckpointError: there is no such model, it cannot be fetched, or its files are damaged.
         ConfigError: there is no such device.
+        OutputError: the cache of fetched models cannot be written.
     """
     resolved = resolve_device(device)
     return Predictor(load_model(name_or_folder, resolved), resolved)
