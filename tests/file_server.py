@@ -18,11 +18,13 @@ class FileServer:
         validator: of every file, in `ETag`; None sends none.
         faults: what to do wrong, one per request until there are none left: a status to answer with, or "truncate",
             "reset" or "silence" after half of what was asked for, "other range", "no length".
+        redirects: name -> address to go to instead.
         requests: (path, value of Range) of every request so far.
     """
 
     def __init__(self, files: dict[str, bytes | Path]) -> None:
         self.files = files
+        self.redirects: dict[str, str] = {}
         self.ranges = True
         self.validator = '"1"'
         self.faults: list[int | str] = []
@@ -50,12 +52,19 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         home = self.home
         asked = self.headers["Range"]
         home.requests.append((self.path, asked))
         fault = home.faults.pop(0) if home.faults else None
-        content = home.files.get(urlsplit(self.path).path.lstrip("/"))
+        name = urlsplit(self.path).path.lstrip("/")
+        if name in home.redirects:
+            self.send_response(302)
+            self.send_header("Location", home.redirects[name])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        content = home.files.get(name)
         if isinstance(fault, int) or content is None:
             self.send_error(fault if isinstance(fault, int) else 404)
             return

@@ -2,18 +2,22 @@
 
 import errno
 import socket
+from http.client import HTTPMessage
+from io import BytesIO
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request
 
 import pytest
-from file_server import FileServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from file_server import FileServer
 from yoso.errors import CheckpointError, ConfigError, OutputError
-from yoso.model.download import Patience, download
+from yoso.model.download import Patience, _SafeRedirects, download
 
 CONTENT = bytes(range(256)) * 4000
-QUICK = Patience(timeout_seconds=0.3, tries=2, pause_seconds=0)
+QUICK = Patience(timeout_seconds=0.3, tries=2, pause_seconds=0.0)
 
 
 @pytest.fixture
@@ -201,6 +205,23 @@ def test_no_server(target):
         download(url, target, patience=QUICK)
 
 
+def test_redirects_keep_the_range(server, target):
+    server.redirects["latest/weights.pth"] = "/weights.pth"
+    server.faults = ["truncate"]
+    download(f"{server.address}/latest/weights.pth", target, patience=QUICK)
+    assert target.read_bytes() == CONTENT
+    half = f"bytes={len(CONTENT) // 2}-"
+    assert [asked for _, asked in server.requests] == [None, None, half, half]
+
+
+def test_redirects_from_https_to_http_are_refused():
+    handler, request = _SafeRedirects(), Request("https://a/b")
+    with pytest.raises(URLError, match="redirects from https to http://c/d"):
+        handler.redirect_request(request, BytesIO(), 302, "Found", HTTPMessage(), "http://c/d")
+    followed = handler.redirect_request(request, BytesIO(), 302, "Found", HTTPMessage(), "https://c/d")
+    assert followed.full_url == "https://c/d"
+
+
 @pytest.mark.parametrize("url", ["weights.pth", "file:///etc/passwd", "ftp://x/y", "https://", "http://x/a b"])
 def test_no_url(url, target):
     with pytest.raises(ConfigError, match="must begin with http:// or https://"):
@@ -255,6 +276,6 @@ def test_whatever_happens_on_the_way_the_file_is_the_servers(tmp_path_factory, c
     target = tmp_path_factory.mktemp("any") / "weights.pth"
     with FileServer({"weights.pth": content}) as server:
         server.ranges, server.validator, server.faults = ranges, validator, list(faults)
-        fetch(server, target, Patience(0.3, len(faults) + 1, 0))
+        fetch(server, target, Patience(0.3, len(faults) + 1, 0.0))
     assert target.read_bytes() == content
     assert [path.name for path in target.parent.iterdir()] == [target.name]

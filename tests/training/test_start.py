@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from official_file import SMALL
 from yoso.categories import Categories, Category
 from yoso.errors import CheckpointError
 from yoso.model.checkpoint import load_model
@@ -80,13 +81,23 @@ def test_many_classes_are_not_all_named(source, tiny_model):
 
 
 def test_what_does_not_fit_is_said_too(source, tiny_model):
-    network = fresh(source, 2, num_queries=5)
+    network = fresh(source, 2, feedforward_channels=8)
     line = start_from(network, str(tiny_model), categories("dog", "grass"))
-    assert line.endswith("; new because they do not fit: decoder.proposals.bias, decoder.proposals.weight")
+    names = [f"decoder.stages.0.post.feedforward.{name}" for name in ("0.bias", "0.weight", "2.weight")]
+    assert line.endswith(f", so the class head is new; new because they do not fit: {', '.join(names)}")
     line = start_from(fresh(source, 2, hidden_channels=32), str(tiny_model), categories("dog", "grass"))
-    assert line.split(" and ")[-1].endswith(" more")
+    assert line.endswith(" more")
 
 
 def test_an_unknown_start(source):
     with pytest.raises(CheckpointError, match="Did you mean 'coco-r50'"):
         start_from(fresh(source, 2), "coco-r5", categories("dog", "grass"))
+
+
+def test_a_published_name_is_a_start(mirror):
+    network = YOSO(SMALL.model, 3)
+    line = start_from(network, "coco-r50", categories("dog", "cat", "grass"))
+    assert "are those of coco-r50; its 2 classes (car, sky) are not the 3 of the data (dog, cat, grass)" in line
+    assert [path for path, _ in mirror.requests] == ["/yoso_res50_coco.pth"]
+    bias = load_model("coco-r50").network.decoder.proposals.bias
+    assert torch.equal(network.decoder.proposals.bias, bias)

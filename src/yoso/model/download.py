@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, build_opener
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from yoso.errors import CheckpointError, ConfigError, DatasetError
 from yoso.files import cannot_write, read_json, write_json
@@ -164,6 +164,17 @@ def _receive(response: HTTPResponse, stream: BinaryIO, done: int, total: int | N
         report(done, total)
 
 
+class _SafeRedirects(HTTPRedirectHandler):
+    """Follows redirects, as to the storage behind a release, but not from https to anything that can be listened to."""
+
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        if req.type == "https" and not newurl.startswith("https:"):
+            raise URLError(f"the server redirects from https to {newurl}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 @contextmanager
 def _opened(part: _Part, offset: int, validator: str, timeout: float) -> Generator[HTTPResponse, None, None]:
     """Ask for the bytes from `offset` on, or for all of them if the file is no longer the version of the validator."""
@@ -172,7 +183,9 @@ def _opened(part: _Part, offset: int, validator: str, timeout: float) -> Generat
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
     try:
         # Not `urlopen`, which keeps the proxies that the environment named at its first call.
-        response = cast(HTTPResponse, build_opener().open(Request(part.url, headers=headers), timeout=timeout))
+        response = cast(
+            HTTPResponse, build_opener(_SafeRedirects).open(Request(part.url, headers=headers), timeout=timeout)
+        )
     except HTTPError as error:
         answer = f"the server answers {error.code} {error.reason}"
         error.close()

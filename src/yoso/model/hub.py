@@ -67,7 +67,7 @@ class HubModel(
         folder = Path(model_id)
         if not folder.is_dir():
             folder = Path(snapshot_download(model_id, allow_patterns=FILES, **options))
-        return cls(load_model(folder, map_location), folder)
+        return cls(load_model(folder, map_location), folder).eval()
 
 
 def hub_folder(repository: str, offline: bool = False) -> Path:

@@ -118,11 +118,12 @@ def main(arguments: list[str]) -> int:
         The exit status.
     """
     from yoso.model.checkpoint import find_model
-    from yoso.training.run import train
 
     config, parsed = parse(arguments)
     if config.start and parsed.offline:
         config = replace(config, start=str(find_model(config.start, offline=True)))
+    from yoso.training.run import train
+
     folder = train(config, resume=bool(parsed.resume))
     print(f"model folder: {folder}")
     return 0

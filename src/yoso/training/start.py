@@ -32,8 +32,8 @@ def start_from(network: YOSO, start: str, categories: Categories) -> str:
     line = f"start: {total - len(fresh)} of {total} tensors are those of {start}"
     if not same:
         line += (
-            f"; its {len(source.categories)} classes ({_listed(source.categories)}) are not the {len(categories)} of the "
-            f"data ({_listed(categories)}), so the class head is new"
+            f"; its {len(source.categories)} classes ({_listed(source.categories)}) are not the {len(categories)} of "
+            f"the data ({_listed(categories)}), so the class head is new"
         )
     others = sorted(set(fresh) - head)
     if others:
@@ -49,11 +49,12 @@ def classes(categories: Categories) -> list[tuple[str, bool]]:
 
 def class_head(network: YOSO) -> set[str]:
     """Return the names of the tensors whose rows are classes."""
-    names = set()
-    for index, stage in enumerate(network.decoder.stages):
-        last = len(stage.class_branch) - 1
-        names |= {f"decoder.stages.{index}.class_branch.{last}.{kind}" for kind in ("weight", "bias")}
-    return names
+    last = 3 * network.config.branch_depth  # each hidden layer is three modules
+    return {
+        f"decoder.stages.{index}.class_branch.{last}.{kind}"
+        for index in range(network.config.num_stages)
+        for kind in ("weight", "bias")
+    }
 
 
 def take_over(network: YOSO, source: YOSO, without: set[str] | None = None) -> list[str]:
