@@ -56,7 +56,6 @@ class _Handler(BaseHTTPRequestHandler):
         home = self.home
         asked = self.headers["Range"]
         home.requests.append((self.path, asked))
-        fault = home.faults.pop(0) if home.faults else None
         name = urlsplit(self.path).path.lstrip("/")
         if name in home.redirects:
             self.send_response(302)
@@ -64,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        fault = home.faults.pop(0) if home.faults else None
         content = home.files.get(name)
         if isinstance(fault, int) or content is None:
             self.send_error(fault if isinstance(fault, int) else 404)

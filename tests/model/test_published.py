@@ -84,6 +84,14 @@ class TestFetching:
         image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
         assert np.array_equal(predictor(image)["segmentation"], again(image)["segmentation"])
 
+    def test_who_watches_sees_a_bar(self, mirror, capsys, monkeypatch):
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "120")
+        find_model("coco-r50")
+        _, bar = capsys.readouterr().err.split("\n", 1)
+        assert FILE in bar
+        assert "/s" in bar
+
     def test_what_is_in_the_cache(self, mirror, model_cache, small_checkpoint):
         folder = find_model("coco-r50")
         assert folder == model_cache / "coco-r50"
@@ -326,7 +334,7 @@ def test_a_process_that_is_killed_leaves_nothing_that_disturbs(release, model_ca
         monkeypatch.setenv("YOSO_MIRROR", server.address)
         script = "from yoso.model.published import published_folder; published_folder('coco-r50')"
         process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
-        part, half = model_cache / f"{file.name}.part", file.stat().st_size // 2
+        part, half = model_cache / f"{file.name}.part", (file.stat().st_size + 1) // 2
         while process.poll() is None and not (part.exists() and part.stat().st_size >= half):
             threading.Event().wait(0.05)
         process.kill()
