@@ -22,7 +22,8 @@ from yoso.data.coco_panoptic import PanopticDataset
 from yoso.data.spec import load_spec
 from yoso.evaluation.panoptic_quality import PanopticQuality
 from yoso.files import read_json, write_json, written_whole
-from yoso.model.checkpoint import METRICS, Model, load_model, save_model
+from yoso.model.checkpoint import Model, load_model, save_model
+from yoso.model.folder import METRICS
 from yoso.model.yoso import padded_size
 from yoso.postprocess import Sizes, panoptic
 from yoso.preprocess import resize, resized_size

@@ -1,7 +1,9 @@
 """Fixtures that several rooms' tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ from PIL import Image
 
 from yoso.categories import Categories, Category
 from yoso.data.coco_panoptic import ImageRecord, PanopticWriter
+
+if TYPE_CHECKING:
+    from file_server import FileServer
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -96,3 +101,35 @@ def tiny_model(tmp_path_factory, tiny_dataset) -> Path:
     # Thresholds of 0, because random weights are sure of nothing, yet the tests need segments to look at.
     model = Model(network, categories, InferenceConfig(0.0, 0.0, (64, 128)), {"data": "none, random weights"})
     return save_model(tmp_path_factory.mktemp("model") / "tiny", model)
+
+
+@pytest.fixture
+def model_cache(tmp_path, monkeypatch) -> Path:
+    """The place of an empty cache of fetched models; nothing in the environment forbids or redirects fetching."""
+    for name in ("YOSO_OFFLINE", "YOSO_MIRROR", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("YOSO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory) -> Path:
+    """A very small official checkpoint, named as the one for COCO."""
+    from official_file import small_tensors, write_official
+
+    return write_official(tmp_path_factory.mktemp("official") / "yoso_res50_coco.pth", small_tensors())
+
+
+@pytest.fixture
+def mirror(model_cache, small_checkpoint, monkeypatch) -> Iterator["FileServer"]:
+    """A server that models are fetched from; all it has is the small checkpoint, which recipes are made to fit."""
+    from file_server import FileServer
+    from official_file import SMALL
+    from yoso.model.download import Patience
+
+    monkeypatch.setattr("yoso.model.conversion.read_recipe", lambda _: SMALL)
+    monkeypatch.setattr("yoso.model.download.Patience", lambda: Patience(0.3, 2, 0.0))
+    with FileServer({small_checkpoint.name: small_checkpoint.read_bytes()}) as server:
+        monkeypatch.setenv("YOSO_MIRROR", f"{server.address}/")
+        yield server

@@ -53,11 +53,16 @@ def written_whole(path: PathLike) -> Generator[Path, None, None]:
         yield temporary
         os.replace(temporary, target)
     except OSError as error:
-        reason = _ADVICE.get(error.errno or 0) or error.strerror or error
-        raise OutputError(f"{target}: cannot be written ({reason})") from error
+        raise cannot_write(target, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: PathLike, error: OSError) -> OutputError:
+    """Return the error that says why `path` cannot be written, and what to do."""
+    reason = _ADVICE.get(error.errno or 0) or error.strerror or error
+    return OutputError(f"{path}: cannot be written ({reason})")
 
 
 def _refuse_special(target: Path) -> None:

@@ -131,6 +131,6 @@ def test_what_a_module_loads_at_once_is_a_declared_dependency():
         for path in SOURCES
         for name in imported_modules(path, top_level_only=True)
         if (top := name.split(".")[0]) != "yoso" and top not in sys.stdlib_module_names
-        if not declared & {home.lower() for home in homes.get(top, [])}
+        if not declared & {home.lower().replace("_", "-") for home in homes.get(top, [])}
     ]
     assert not wrong

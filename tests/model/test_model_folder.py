@@ -75,7 +75,12 @@ class TestRoundTrip:
         assert json.loads((folder / "metrics.json").read_text()) == {"pq": 0.5}
 
     def test_no_file_is_left_over(self, folder):
-        assert sorted(path.name for path in folder.iterdir()) == [CONFIG, "metrics.json", WEIGHTS]
+        assert sorted(path.name for path in folder.iterdir()) == [
+            CONFIG,
+            "metrics.json",
+            WEIGHTS,
+            "preprocessor_config.json",
+        ]
 
     def test_half_precision_halves_the_file(self, model, folder, tmp_path):
         half = save_model(tmp_path / "half", model, half=True)

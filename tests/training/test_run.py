@@ -8,16 +8,18 @@ import pytest
 import torch
 import yaml
 
+from yoso.categories import Categories
 from yoso.data.transforms import Augmentation
 from yoso.errors import CheckpointError, ConfigError, NonFiniteError
 from yoso.loss.criterion import LossConfig
-from yoso.model.checkpoint import load_model, read_safetensors
+from yoso.model.checkpoint import load_model, read_safetensors, save_model
 from yoso.model.config import ModelConfig
 from yoso.settings import InferenceConfig
 from yoso.structures import PADDING, VOID, Sample
 from yoso.training import run
 from yoso.training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
 from yoso.training.module import TrainingModule, make_target
+from yoso.training.start import take_over
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_fine_tuning_takes_over_what_fits(recipe, tmp_path):
     source = load_model(first).network.state_dict()
     state = network.state_dict()
     assert torch.equal(state["aggregator.embed.weight"], source["aggregator.embed.weight"])
-    assert "decoder.stages.0.class_branch.3.weight" in run.take_over(network, load_model(first).network)
+    assert "decoder.stages.0.class_branch.3.weight" in take_over(network, load_model(first).network)
 
 
 def test_weights_that_are_not_finite_stop_the_run_and_name_the_image(recipe, tiny_dataset):
@@ -165,3 +167,17 @@ def test_figures_of_a_mixed_precision_run_are_those_of_its_model(recipe):
         module.validation_step([dataset.example(index) for index in range(len(dataset))], 0)
     recorded = json.loads((folder / "metrics.json").read_text())["val"]["all"]
     assert recorded["pq"] == pytest.approx(module.quality.compute().all.pq, abs=1e-12)
+
+
+def test_a_start_with_other_classes_says_so_and_trains(recipe, tiny_model, tmp_path, capsys):
+    donor = load_model(tiny_model)
+    donor = replace(donor, categories=Categories([replace(one, name=one.name + "!") for one in donor.categories]))
+    start = save_model(tmp_path / "start", donor)
+    changed = replace(recipe, start=str(start), model=donor.network.config, run=replace(recipe.run, iterations=2))
+    folder = run.train(changed)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("start: ")]
+    assert "its 3 classes (square!, sky!, ground!) are not the 3 of the data (square, sky, ground)" in line
+    assert load_model(folder).categories.names == ("square", "sky", "ground")
+    shutil.rmtree(start)
+    run.train(changed, resume=True)  # needs the start no more
+    assert "start: " not in capsys.readouterr().out

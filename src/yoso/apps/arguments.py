@@ -83,6 +83,17 @@ def share(text: str) -> float:
     return value
 
 
+def local_model(args: argparse.Namespace) -> str:
+    """Return what `load` is to load: `--model`, or with `--offline` the folder where it is already.
+
+    Raises:
+        CheckpointError: with `--offline`, it would have to be fetched.
+    """
+    from yoso.model.checkpoint import find_model
+
+    return str(find_model(args.model, offline=True)) if args.offline else args.model
+
+
 def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> None:
     """Add the options that every command with a network has.
 
@@ -92,8 +103,12 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
     """
     said = f" (default: {default})" if default else ""
     parser.add_argument(
-        "--model", default=default, required=default is None, help=f"a bundled model or a model folder{said}"
+        "--model",
+        default=default,
+        required=default is None,
+        help=f"a name that `yoso models` lists, a model folder, or hf:OWNER/NAME{said}",
     )
+    parser.add_argument("--offline", action="store_true", help="fetch nothing; the model must be here already")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument(
         "--input-size",

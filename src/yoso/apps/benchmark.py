@@ -89,7 +89,7 @@ def _settings(args: argparse.Namespace) -> "Settings":
     from yoso.benchmark.lineup import PRECISIONS
     from yoso.errors import did_you_mean
     from yoso.files import read_image
-    from yoso.inference.predictor import resolve_device
+    from yoso.inference.torch_engine import resolve_device
 
     if args.precision not in PRECISIONS:
         raise ConfigError(f"unknown precision {args.precision!r}.{did_you_mean(args.precision, PRECISIONS)}")

@@ -41,7 +41,7 @@ COMMANDS = {
     "export": Command("yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or plain torch"),
     "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder"),
     "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and their peers by one protocol"),
-    "models": Command("yoso.apps.models", "list the models that come with the package"),
+    "models": Command("yoso.apps.models", "list the models that come with the package and those to fetch"),
 }
 
 

@@ -1,73 +1,7 @@
 """`yoso convert`: an official checkpoint becomes a model folder."""
 
-from importlib.resources import files as package_files
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import yaml
-
 from yoso.apps.arguments import Parser
-from yoso.apps.console import make_folder, show
-from yoso.categories import Categories
-from yoso.errors import ConfigError, did_you_mean
-from yoso.files import read_json
-
-if TYPE_CHECKING:
-    from yoso.model.config import ModelConfig
-    from yoso.settings import InferenceConfig
-
-
-class Recipe(NamedTuple):
-    """What a recipe says about the network itself.
-
-    Attributes:
-        model: the network's configuration.
-        inference: thresholds and test size.
-        categories: in the class-index order of the official checkpoints.
-        about: data and citation.
-    """
-
-    model: "ModelConfig"
-    inference: "InferenceConfig"
-    categories: Categories
-    about: dict[str, Any]
-
-
-def convertible() -> list[str]:
-    """Return the names of the recipes that there are official checkpoints of."""
-    named = {path.stem for path in _folder().glob("*_r50.yaml")}
-    return sorted(name for name in named if (_folder() / "categories" / f"{name.removesuffix('_r50')}.json").is_file())
-
-
-def read_recipe(name: str) -> Recipe:
-    """Read a recipe that there is an official checkpoint of.
-
-    Raises:
-        ConfigError: there is no such recipe.
-    """
-    from yoso.model.checkpoint import config_from_json
-    from yoso.model.config import ModelConfig
-    from yoso.settings import InferenceConfig
-
-    if name not in convertible():
-        raise ConfigError(f"no official checkpoint belongs to recipe {name!r}.{did_you_mean(name, convertible())}")
-    content = yaml.safe_load((_folder() / f"{name}.yaml").read_text())
-    return Recipe(
-        config_from_json(ModelConfig, content.get("model", {})),
-        config_from_json(InferenceConfig, content.get("inference", {})),
-        benchmark_categories(name.removesuffix("_r50")),
-        content.get("about", {}),
-    )
-
-
-def benchmark_categories(name: str) -> Categories:
-    """Return the categories of coco, cityscapes, ade20k or mapillary, in official class-index order."""
-    path = _folder() / "categories" / f"{name}.json"
-    return Categories.from_json(read_json(path)["categories"], str(path))
-
-
-def _folder() -> Path:
-    return Path(str(package_files("yoso"))) / "recipes"
+from yoso.apps.console import show
 
 
 def main(arguments: list[str]) -> int:
@@ -88,19 +22,12 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("checkpoint", metavar="OFFICIAL.pth", help="only tensors are read from it, never code")
     parser.add_argument("folder", metavar="FOLDER", help="the model folder to write")
-    parser.add_argument("--recipe", required=True, help=" | ".join(convertible()))
+    parser.add_argument(
+        "--recipe", required=True, metavar="NAME", help="coco_r50 | cityscapes_r50 | ade20k_r50 | mapillary_r50"
+    )
     args = parser.parse(arguments)
-    recipe = read_recipe(args.recipe)
+    from yoso.model.conversion import convert
 
-    from yoso.model.checkpoint import Model, save_model
-    from yoso.model.official import load_official, read_official
-    from yoso.model.yoso import YOSO
-
-    tensors = read_official(args.checkpoint)
-    folder = make_folder(args.folder)
-    network = YOSO(recipe.model, len(recipe.categories)).eval()
-    load_official(network, tensors, args.checkpoint)
-    about = {**recipe.about, "recipe": args.recipe, "converted_from": Path(args.checkpoint).name}
-    save_model(folder, Model(network, recipe.categories, recipe.inference, about))
+    folder = convert(args.checkpoint, args.folder, args.recipe)
     show(f"model folder: {folder}\nto use it:    yoso predict PHOTO --model {folder}")
     return 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.arguments import Parser, add_model_options
+from yoso.apps.arguments import Parser, add_model_options, local_model
 from yoso.apps.console import make_folder, show, show_json, with_progress
 from yoso.apps.pictures import coco_segments, drawn, write_picture
 from yoso.categories import Categories
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
     dataset = PanopticDataset(load_spec(args.data).split(args.split))
     output = make_folder(args.output)
     _spare_truth(output, dataset)
-    predictor = load(args.model, args.device)
+    predictor = load(local_model(args), args.device)
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
     writer = PanopticWriter(output / "panoptic.json", output / "panoptic", predictor.categories)
     evaluation = evaluate(predictor, dataset, writer, args)

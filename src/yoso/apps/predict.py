@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.arguments import Parser, add_model_options
+from yoso.apps.arguments import Parser, add_model_options, local_model
 from yoso.apps.console import make_folder, milliseconds, show, show_error, show_json, with_progress
 from yoso.apps.pictures import coco_segments, drawn, write_picture
 from yoso.errors import OutputError, YosoError
@@ -114,7 +114,7 @@ def _run(args: argparse.Namespace, paths: list[Path]) -> tuple[list[Done], list[
     from yoso.inference.sources import output_stem
 
     output = make_folder(args.output)
-    predictor = load(args.model, args.device)
+    predictor = load(local_model(args), args.device)
     writer = PanopticWriter(output / "panoptic.json", output / "panoptic", predictor.categories)
     done: list[Done] = []
     failed: list[Failed] = []

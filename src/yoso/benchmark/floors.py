@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from yoso.benchmark.contestant import Entry, Settings, synchronise
-from yoso.benchmark.ours import recipe_model, recipes
+from yoso.benchmark.ours import recipe_model
 from yoso.benchmark.results import Floor, Floors, Measurement
 from yoso.model.checkpoint import load_model
 from yoso.model.config import ModelConfig
+from yoso.model.conversion import convertible
 from yoso.model.yoso import YOSO
 from yoso.preprocess import Size
 
@@ -127,7 +128,7 @@ def measure_floors(entries: Sequence[Entry], measured: Sequence[Measurement], se
     for entry, one in zip(entries, measured, strict=True):
         if not set(COUNTED_STAGES) <= one.stages.keys() or one.mode.runtime == "peer":
             continue
-        model = recipe_model(entry.model) if entry.model in recipes() else load_model(entry.model)
+        model = recipe_model(entry.model) if entry.model in convertible() else load_model(entry.model)
         for stage, work in count_work(model.network.config, len(model.categories), entry.size).items():
             floor = max(work.flops / flops, width * work.elements / traffic)
             spent = one.stages[stage]

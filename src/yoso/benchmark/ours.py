@@ -3,13 +3,11 @@
 import dataclasses
 import os
 from collections.abc import Callable
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from yoso.benchmark.contestant import STAGES, Contestant, Entry, Prediction, Settings, Stages, autocast
@@ -17,20 +15,17 @@ from yoso.benchmark.official import official_network, official_panoptic
 from yoso.benchmark.onnx_profile import stage_shares
 from yoso.benchmark.photograph import photograph
 from yoso.benchmark.survivors import let_survive
-from yoso.categories import Categories
 from yoso.errors import CheckpointError, ConfigError, did_you_mean
 from yoso.export.formats import Target, export
-from yoso.files import read_json
 from yoso.inference.loading import RUNTIMES as FILES
 from yoso.inference.loading import load
 from yoso.inference.onnx_engine import file_sha256
 from yoso.inference.predictor import Predictor
-from yoso.model.checkpoint import Model, config_from_json, find_model, load_model, save_model
-from yoso.model.config import ModelConfig
+from yoso.model.checkpoint import Model, find_model, load_model, save_model
+from yoso.model.conversion import convertible, read_recipe
 from yoso.model.folder import EXPORTED, WEIGHTS, bundled_models
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes, panoptic
-from yoso.settings import InferenceConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,20 +56,6 @@ RUNTIMES = ("official", "eager", *DEPLOYED)
 Merge = Callable[..., tuple[torch.Tensor, list[Any]]]
 
 
-def recipes() -> list[str]:
-    """Return the recipes whose classes are known, so that their network can be built without data."""
-    named = {path.stem.removesuffix("_r50") for path in _recipe_folder().glob("*_r50.yaml")}
-    return sorted(f"{name}_r50" for name in named if _categories_file(name).is_file())
-
-
-def _recipe_folder() -> Path:
-    return Path(str(package_files("yoso"))) / "recipes"
-
-
-def _categories_file(data: str) -> Path:
-    return _recipe_folder() / "categories" / f"{data}.json"
-
-
 def check_model(name: str) -> None:
     """Check a model's name without loading it.
 
@@ -82,14 +63,14 @@ def check_model(name: str) -> None:
         ConfigError: neither a bundled model, nor a recipe that can be built, nor a folder.
         CheckpointError: a folder that is not a model folder, or an exported file that is not there.
     """
-    known = {*bundled_models(), *recipes()}
+    known = {*bundled_models(), *convertible()}
     if Path(name).suffix in FILES:
         if not Path(name).is_file():
             raise CheckpointError(f"{name}: no such file")
         return
     if name not in known and not Path(name).is_dir():
         raise ConfigError(f"no model, recipe or model folder {name!r}.{did_you_mean(name, known)}")
-    if name not in recipes():
+    if name not in convertible():
         find_model(name)
 
 
@@ -98,14 +79,12 @@ def recipe_model(name: str, seed: int = 0) -> Model:
 
     Its overlap threshold is 0: masks of random weights overlap as no trained ones do, and all would be dropped.
     """
-    content = yaml.safe_load((_recipe_folder() / f"{name}.yaml").read_text())
-    path = _categories_file(name.removesuffix("_r50"))
-    categories = Categories.from_json(read_json(path)["categories"], str(path))
+    recipe = read_recipe(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = YOSO(config_from_json(ModelConfig, content.get("model", {})), len(categories)).eval()
-    inference = config_from_json(InferenceConfig, content.get("inference", {}))
-    return Model(network, categories, dataclasses.replace(inference, overlap_threshold=0.0))
+        network = YOSO(recipe.model, len(recipe.categories)).eval()
+    inference = dataclasses.replace(recipe.inference, overlap_threshold=0.0)
+    return Model(network, recipe.categories, inference)
 
 
 def build(entry: Entry, scratch: Path) -> Contestant:
@@ -119,7 +98,7 @@ def build(entry: Entry, scratch: Path) -> Contestant:
         YosoError: the model is damaged, or does not run on the device.
     """
     settings = entry.settings
-    random_weights = entry.model in recipes()
+    random_weights = entry.model in convertible()
     source = _random_folder(entry, scratch) if random_weights else entry.model
     if Path(entry.model).suffix in FILES or entry.runtime in DEPLOYED:
         return _deployed(entry, Path(source), random_weights, scratch)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from yoso.errors import CheckpointError, ConfigError, did_you_mean
 from yoso.files import PathLike
 from yoso.inference.predictor import Predictor
-from yoso.model.folder import EXPORTED, WEIGHTS, bundled_models
+from yoso.model.folder import CONFIG, EXPORTED, WEIGHTS, bundled_models
 
 if TYPE_CHECKING:
     import torch
@@ -30,16 +30,18 @@ def load(
     """Load a model by name, a model folder, or an exported file.
 
     Args:
-        name_or_folder: see `yoso models` for the names; `yoso train` and `yoso convert` make folders, `yoso export`
-            makes files for ONNX Runtime (.onnx) and OpenVINO (.xml).
+        name_or_folder: see `yoso models` for the names; published models are fetched when they are first asked for, and
+            `hf:OWNER/NAME` is taken from the Hugging Face hub. `yoso train` and `yoso convert` make folders, `yoso
+            export` makes files for ONNX Runtime (.onnx) and OpenVINO (.xml).
         device: "auto" is CUDA where there is a CUDA device, else the CPU; or a name that torch knows, as "cuda:1".
         runtime: "auto" takes, on a CPU, the fastest one that is installed and for which the folder holds an exported
             file; "torch", "onnxruntime" or "openvino" ask for one.
         precision: "fp32", or "bf16" on a GPU, which runs the network as a CUDA graph.
 
     Raises:
-        CheckpointError: there is no such model, or its files are damaged or do not fit each other.
+        CheckpointError: there is no such model, it cannot be fetched, or its files are damaged.
         ConfigError: there is no such device, or a package that is needed is not installed.
+        OutputError: the cache of fetched models cannot be written.
     """
     path = Path(name_or_folder)
     if path.suffix in RUNTIMES:
@@ -69,7 +71,7 @@ def _from_folder(name_or_folder: PathLike, runtimes: tuple[str, ...], device: st
     """Return the first of some runtimes for which a folder holds an exported file of its present weights."""
     from yoso.inference.onnx_engine import file_sha256
 
-    folder = bundled_models().get(str(name_or_folder), Path(name_or_folder))
+    folder = _local_folder(name_or_folder)
     for runtime in runtimes:
         file = folder / EXPORTED[runtime]
         if not file.is_file():
@@ -90,6 +92,17 @@ def _from_folder(name_or_folder: PathLike, runtimes: tuple[str, ...], device: st
             raise CheckpointError(stale)
         warnings.warn(f"{stale}, until then torch is used", stacklevel=2)
     return None
+
+
+def _local_folder(name_or_folder: PathLike) -> Path:
+    """Return where a model's folder is, if it is here; see `find_model`, which may fetch."""
+    folder = Path(name_or_folder)
+    if (folder / CONFIG).is_file():
+        return folder
+    from yoso.model.published import PUBLISHED, cache_folder
+
+    name = str(name_or_folder)
+    return cache_folder() / name if name in PUBLISHED else bundled_models().get(name, folder)
 
 
 def _exported(path: Path, runtime: str, device: str) -> Predictor:

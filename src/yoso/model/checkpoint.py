@@ -1,4 +1,9 @@
-"""Model folders: `model.safetensors`, `config.json` and `metrics.json`, and the models that come with the package."""
+"""Model folders, and how a model is found: by folder, by name, or on a hub.
+
+A model folder holds `model.safetensors`, the weights; `config.json`, the network, its categories and thresholds;
+`preprocessor_config.json`, what is done to a photograph first, which is there for other programs and is not read here;
+and `metrics.json`, if there are figures.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -16,9 +21,16 @@ from yoso.model.config import ModelConfig
 from yoso.model.folder import CONFIG, METRICS, WEIGHTS, bundled_models
 from yoso.model.official import load_exactly
 from yoso.model.yoso import YOSO
+from yoso.preprocess import SIZE_DIVISOR
 from yoso.settings import InferenceConfig
 
 T = TypeVar("T")
+
+PREPROCESSOR = "preprocessor_config.json"
+HUB = "hf:"
+"""Prefix of a repository's name on the Hugging Face hub, where a model is asked for."""
+
+_BILINEAR = 2
 
 
 @dataclass(frozen=True)
@@ -38,20 +50,35 @@ class Model:
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def find_model(name_or_folder: PathLike) -> Path:
+def find_model(name_or_folder: PathLike, offline: bool = False) -> Path:
     """Return the folder of a model given by name or as a folder.
 
+    A published model is fetched when it is asked for the first time. A model folder of the same name in the current
+    folder goes before it.
+
+    Args:
+        name_or_folder: a bundled or published model's name, `hf:OWNER/NAME` on the Hugging Face hub, or a folder.
+        offline: fetch nothing; `YOSO_OFFLINE` says the same.
+
     Raises:
-        CheckpointError: there is no such model, or the folder is not a model folder.
+        CheckpointError: there is no such model, or the folder is not a model folder; or see `published_folder`.
+        OutputError: the cache of fetched models cannot be written.
     """
+    # Here, because fetching ends in `save_model`.
+    from yoso.model.published import PUBLISHED, published_folder
+
+    name, folder = str(name_or_folder), Path(name_or_folder)
     bundled = bundled_models()
-    if str(name_or_folder) in bundled:
-        return bundled[str(name_or_folder)]
-    folder = Path(name_or_folder)
+    if name in bundled:
+        return bundled[name]
+    if name in PUBLISHED and not (folder / CONFIG).is_file():
+        return published_folder(name, offline)
+    if name.startswith(HUB):
+        from yoso.model.hub import hub_folder
+
+        folder = hub_folder(name.removeprefix(HUB), offline)
     if not folder.exists():
-        raise CheckpointError(
-            f"no model or folder {str(name_or_folder)!r}.{did_you_mean(str(name_or_folder), bundled)}"
-        )
+        raise CheckpointError(f"no model or folder {name!r}.{did_you_mean(name, {*bundled, *PUBLISHED})}")
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(
@@ -88,16 +115,42 @@ def save_model(folder: PathLike, model: Model, metrics: dict[str, Any] | None = 
         "about": model.about,
     }
     write_json(folder / CONFIG, config, indent=1)
+    write_json(folder / PREPROCESSOR, preprocessor(model), indent=1)
     if metrics is not None:
         write_json(folder / METRICS, metrics, indent=1)
     return folder
 
 
+def preprocessor(model: Model) -> dict[str, Any]:
+    """Return what is done to a photograph before the network, as Hugging Face transformers names it.
+
+    Pixel values stay 0 to 255, as in the configuration; zeros are laid at the right and at the bottom, after
+    normalisation, up to a multiple of `size_divisor`.
+    """
+    size = model.inference.input_size
+    return {
+        "do_resize": size is not None,
+        "size": {"shortest_edge": size[0], "longest_edge": size[1]} if size else None,
+        "resample": _BILINEAR,
+        "do_convert_rgb": True,
+        "do_rescale": False,
+        "do_normalize": True,
+        "image_mean": list(model.network.config.pixel_mean),
+        "image_std": list(model.network.config.pixel_std),
+        "do_pad": True,
+        "size_divisor": SIZE_DIVISOR,
+    }
+
+
 def load_model(name_or_folder: PathLike, device: str | torch.device = "cpu") -> Model:
-    """Read a model folder or a bundled model.
+    """Read a model.
+
+    Args:
+        name_or_folder: see `find_model`.
+        device: where the network goes.
 
     Raises:
-        CheckpointError: no such model; damaged files; weights that do not fit the configuration or are not finite.
+        CheckpointError: see `find_model`; damaged files; weights that do not fit the configuration or are not finite.
     """
     folder = find_model(name_or_folder)
     try:

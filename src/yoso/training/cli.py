@@ -1,5 +1,6 @@
 """`yoso train RECIPE|FILE.yaml --some.key value`: YAML and options become a `TrainingConfig`."""
 
+from dataclasses import replace
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="yoso train", description="Train a network.", exit_on_error=False)
     parser.add_argument("--recipe", action="config", help="a recipe's name or a YAML file (also the first argument)")
     parser.add_class_arguments(TrainingConfig, as_group=False)
+    parser.add_argument("--offline", action="store_true", help="fetch nothing for --start; it must be here already")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of --output")
     return parser
 
@@ -115,9 +117,13 @@ def main(arguments: list[str]) -> int:
     Returns:
         The exit status.
     """
-    from yoso.training.run import train
+    from yoso.model.checkpoint import find_model
 
     config, parsed = parse(arguments)
+    if config.start and parsed.offline:
+        config = replace(config, start=str(find_model(config.start, offline=True)))
+    from yoso.training.run import train
+
     folder = train(config, resume=bool(parsed.resume))
     print(f"model folder: {folder}")
     return 0

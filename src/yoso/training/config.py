@@ -108,7 +108,7 @@ class TrainingConfig:
         backbone_weights: "imagenet" lets timm fetch its published weights, "none" starts fresh, anything else is a
             safetensors file with timm's names.
         calibrate: begin with centred features of unit spread, see `calibration`; for small data sets.
-        start: model folder or bundled model whose weights are taken over where names and shapes agree; None for none.
+        start: a model, see `find_model`, whose weights are taken over; see `start_from`. None for none.
         inference: thresholds and test size; they go into the model folder.
         loss: the criterion.
         augmentation: what happens to training images.

@@ -15,18 +15,20 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from yoso.categories import Categories
 from yoso.data.spec import load_spec
 from yoso.errors import CheckpointError, ConfigError
 from yoso.files import written_whole
-from yoso.model.checkpoint import load_backbone, load_model
+from yoso.model.checkpoint import load_backbone
 from yoso.model.yoso import YOSO
 from yoso.training.calibration import calibrate
 from yoso.training.callbacks import Keeper, MovingAverage, Narrator, checkpoints
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Loaders
 from yoso.training.module import TrainingModule
+from yoso.training.start import start_from
 
 
 def build_network(config: TrainingConfig, categories: Categories) -> YOSO:
@@ -40,18 +42,16 @@ def build_network(config: TrainingConfig, categories: Categories) -> YOSO:
         config.model, len(categories), pretrained_backbone=config.backbone_weights == "imagenet" and not config.start
     )
     if config.start:
-        take_over(network, load_model(config.start).network)
+        tell(start_from(network, config.start, categories))
     elif config.backbone_weights not in {"imagenet", "none"}:
         load_backbone(network, config.backbone_weights)
     return network
 
 
-def take_over(network: YOSO, source: YOSO) -> list[str]:
-    """Copy every tensor of `source` whose name and shape agree; return the names of those left fresh."""
-    given, state = source.state_dict(), network.state_dict()
-    fitting = {key: value for key, value in given.items() if key in state and state[key].shape == value.shape}
-    network.load_state_dict(fitting, strict=False)
-    return sorted(state.keys() - fitting.keys())
+@rank_zero_only
+def tell(line: str) -> None:
+    """Print a line, in one of the processes."""
+    print(line)
 
 
 def facts() -> dict[str, Any]:
@@ -147,7 +147,8 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
         config = replace(config, run=replace(config.run, validate_every=0))
     loaders = Loaders(config, spec)
     categories = loaders.categories
-    network = build_network(config, categories)
+    # What a run started from is in its checkpoint already.
+    network = build_network(replace(config, start=None, backbone_weights="none") if resume else config, categories)
     if config.calibrate and not resume and config.start is None:
         calibrate(network, [loaders.first(index) for index in range(min(16, len(loaders.training)))])
     # Lightning leaves modes as it finds them: frozen normalisation must stay in evaluation mode, the rest must not.
