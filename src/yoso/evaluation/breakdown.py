@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from yoso.categories import Categories
-from yoso.evaluation.matching import Matching, MatchCounts
+from yoso.evaluation.matching import MatchCounts, Matching
 from yoso.evaluation.quality import panoptic_quality
 
 SIZES = ("small", "medium", "large")
@@ -183,12 +183,12 @@ def _segment_confusion(matching: Matching, num_classes: int) -> np.ndarray:
     excused = ~matching.mistaken
     excused[matching.pred_index[match]] = False
 
-    table = np.zeros((num_classes + 2, num_classes + 1), np.int64)
     paired = match | taken
-    np.add.at(table, (true_class[paired], predicted[paired]), 1)
-    np.add.at(table, (matching.gt.classes[unseen], nothing), 1)
-    np.add.at(table, (nothing, matching.pred.classes[unfounded]), 1)
-    np.add.at(table, (void, matching.pred.classes[excused]), 1)
+    shape = (num_classes + 2, num_classes + 1)
+    table = _table(shape, true_class[paired], predicted[paired])
+    table[:num_classes, nothing] = np.bincount(matching.gt.classes[unseen], minlength=num_classes)
+    table[nothing, :num_classes] = np.bincount(matching.pred.classes[unfounded], minlength=num_classes)
+    table[void, :num_classes] = np.bincount(matching.pred.classes[excused], minlength=num_classes)
     return table
 
 
@@ -197,9 +197,10 @@ def _pixel_confusion(matching: Matching, num_classes: int) -> np.ndarray:
     row_of = np.array([void, *matching.gt.classes, nothing])
     column_of = np.array([nothing, *matching.pred.classes])
     overlaps = matching.overlaps
-    table = np.zeros((num_classes + 2, num_classes + 1), np.int64)
-    np.add.at(table, (row_of[overlaps.rows], column_of[overlaps.columns]), overlaps.pixels.astype(np.int64))
-    return table
+    table = _table(
+        (num_classes + 2, num_classes + 1), row_of[overlaps.rows], column_of[overlaps.columns], overlaps.pixels
+    )
+    return table.astype(np.int64)
 
 
 def _counts_by_size(matching: Matching, is_thing: np.ndarray) -> MatchCounts:

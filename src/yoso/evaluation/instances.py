@@ -6,7 +6,7 @@ mistake. Void is nothing special to COCO's rule: a detection there is a mistake.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -20,6 +20,8 @@ MAX_DETECTIONS = 100
 """Best detections per image and class that COCO looks at."""
 
 _AREAS = ("all", "small", "medium", "large")
+_IOU_50, _IOU_75 = 0, 5
+"""Places of two of the IoU thresholds 0.5, 0.55, ..., 0.95."""
 
 
 class Found(NamedTuple):
@@ -61,14 +63,16 @@ class ClassAP(NamedTuple):
     """One class of things.
 
     Attributes:
-        ap: mean over the IoU thresholds 0.5, 0.55, ..., 0.95, 0 to 1; nan, like the next, if the truth has none.
+        ap: mean over the IoU thresholds 0.5, 0.55, ..., 0.95, 0 to 1; nan, like the next two, if the truth has none.
         ap50: at an IoU of 0.5.
+        ap75: at an IoU of 0.75.
         true_instances: in the ground truth, crowds left out.
         detections: how many there are, good or bad.
     """
 
     ap: float
     ap50: float
+    ap75: float
     true_instances: int
     detections: int
 
@@ -151,7 +155,7 @@ def mask_ap(images: Iterable[ImageInstances], categories: Categories) -> MaskAP:
         DatasetError: two images have one name.
     """
     ordered = sorted(images, key=lambda image: image.name)
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if one.name == other.name:
             raise DatasetError(f"{one.name}: is among the images to score twice; give each once")
     things = [index for index, category in enumerate(categories) if category.is_thing]
@@ -161,20 +165,22 @@ def mask_ap(images: Iterable[ImageInstances], categories: Categories) -> MaskAP:
         every = [f for image in ordered for f in image.truth if f.class_index == class_index and not f.is_crowd]
         guesses = sum(f.class_index == class_index for image in ordered for f in image.detected)
         own = precision[:, :, place, 0]
-        per_class.append(ClassAP(_mean(own), _mean(own[0]), len(every), guesses))
+        per_class.append(ClassAP(_mean(own), _mean(own[_IOU_50]), _mean(own[_IOU_75]), len(every), guesses))
     overall = precision[:, :, :, 0]
     return MaskAP(
-        _mean(overall),
-        _mean(overall[0]),
-        _mean(overall[5]),
-        *(_mean(precision[:, :, :, area]) for area in range(1, len(_AREAS))),
-        sum(row.true_instances > 0 for row in per_class),
-        tuple(per_class),
+        ap=_mean(overall),
+        ap50=_mean(overall[_IOU_50]),
+        ap75=_mean(overall[_IOU_75]),
+        ap_small=_mean(precision[:, :, :, _AREAS.index("small")]),
+        ap_medium=_mean(precision[:, :, :, _AREAS.index("medium")]),
+        ap_large=_mean(precision[:, :, :, _AREAS.index("large")]),
+        n=sum(row.true_instances > 0 for row in per_class),
+        per_class=tuple(per_class),
     )
 
 
 def _precision(images: list[ImageInstances], things: list[int]) -> np.ndarray:
-    """Return the library's precisions: 10 IoU thresholds, 101 recalls, classes, `_AREAS`; -1 where there is no truth."""
+    """Return precisions per IoU threshold (10), recall (101), class and one of `_AREAS`; -1 where there is no truth."""
     if not images or not things:
         return np.full((10, 101, len(things), len(_AREAS)), -1.0)
     library = coco_library()

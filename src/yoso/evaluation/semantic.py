@@ -127,7 +127,8 @@ def semantic_quality(counts: SemanticCounts) -> SemanticQuality:
     iou, accuracy = np.full((2, len(right)), np.nan)
     iou[occurs] = right[occurs] / (true + predicted - right)[occurs]
     accuracy[occurs] = right[occurs] / true[occurs]
-    per_class = tuple(ClassIoU(*row) for row in zip(*(a.tolist() for a in (iou, accuracy, true, predicted)), strict=True))
+    columns = (values.tolist() for values in (iou, accuracy, true, predicted))
+    per_class = tuple(ClassIoU(*row) for row in zip(*columns, strict=True))
     if not occurs.any():
         return SemanticQuality(float("nan"), float("nan"), float("nan"), 0, per_class)
     return SemanticQuality(

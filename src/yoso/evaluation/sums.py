@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,18 +13,16 @@ from torchmetrics import Metric
 from yoso.categories import Categories
 from yoso.evaluation.instances import Found, ImageInstances, MaskAP, mask_ap
 
+if TYPE_CHECKING:
+    from yoso.evaluation.breakdown import Confusion
+    from yoso.evaluation.matching import MatchCounts
+    from yoso.evaluation.semantic import SemanticCounts
 
-class Counts(Protocol):
-    """A frozen dataclass of arrays whose sums mean something: `SemanticCounts`, `MatchCounts`."""
-
-    __dataclass_fields__: Any
-
-
-C = TypeVar("C", bound=Counts)
+    Counts = Confusion | MatchCounts | SemanticCounts
 
 
 class SummedCounts(Metric):
-    """Sums of the counts of images, over all processes; `update` with those of one image, `compute` at the end.
+    """Sums of the counts of images, over all processes; `update` with those of one image, `total` at the end.
 
     Sums keep the type of the counts, float64 and int64, so they do not depend on how images are spread.
     """
@@ -32,7 +30,7 @@ class SummedCounts(Metric):
     is_differentiable = False
     full_state_update = False
 
-    def __init__(self, zeros: Counts, **kwargs: Any) -> None:
+    def __init__(self, zeros: "Counts", **kwargs: Any) -> None:
         """Start from zero.
 
         Args:
@@ -44,7 +42,7 @@ class SummedCounts(Metric):
         for field in dataclasses.fields(zeros):
             self.add_state(field.name, torch.from_numpy(getattr(zeros, field.name).copy()), dist_reduce_fx="sum")
 
-    def update(self, counts: Counts) -> None:
+    def update(self, counts: "Counts") -> None:
         """Add the counts of one image, or of several."""
         for field in dataclasses.fields(counts):
             state = getattr(self, field.name)

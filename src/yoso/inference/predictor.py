@@ -132,6 +132,32 @@ class Predictor:
         """Segment one photograph and say how long each step took; options and errors as in a call."""
         return self._predict(image, self._settings(**options))
 
+    @torch.inference_mode()
+    def outputs(self, image: Photo, input_size: InputSize = None) -> tuple[Tensor, Tensor, Sizes]:
+        """Run the network alone, for those who make something else of its logits than a panoptic result.
+
+        Args:
+            image: a path, a PIL image, or an RGB array (H, W, 3) of uint8.
+            input_size: as in a call.
+
+        Returns:
+            Class logits (N, K+1), mask logits (N, h, w), both on the predictor's device, and the sizes that the
+            functions of `yoso.postprocess` take with them; the output's is the photograph's own.
+
+        Raises:
+            ImageError: a photograph that cannot be read, or an array that is not RGB uint8.
+            ConfigError: a size below 1 pixel.
+        """
+        settings = self._settings(input_size)
+        pixels = rgb_array(image)
+        size = (pixels.shape[0], pixels.shape[1])
+        with _memory_errors(size):
+            tensor = self._tensor(pixels, resized_size(size, settings.input_size))
+            outputs = self.network([tensor])
+        image_size = (tensor.shape[1], tensor.shape[2])
+        sizes = Sizes(padded_size([image_size]), image_size, size)
+        return outputs.class_logits[0], outputs.mask_logits[0], sizes
+
     def _settings(
         self,
         input_size: Any = None,

@@ -1,8 +1,9 @@
 """From logits to results: panoptic, instance and semantic, in the arithmetic of the published code.
 
-`panoptic`, `instances` and `semantic` take torch tensors, and so do their parts and leaner relatives; `panoptic_numpy` does the same merge with NumPy alone, for
-machines that run an exported network without torch. Names are imported on first use, so that the NumPy part never
-loads torch.
+`panoptic`, `instances` and `semantic` take torch tensors; `instance_masks` and `semantic_classes` give the last two's
+results with less memory, and `candidates` and `compete` are the first two steps of `panoptic`. `panoptic_numpy` does
+the same merge with NumPy alone, for machines that run an exported network without torch. Names are imported on first
+use, so that the NumPy part never loads torch.
 """
 
 from importlib import import_module
