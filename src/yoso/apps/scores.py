@@ -179,7 +179,8 @@ class InstanceScore:
         from yoso.postprocess import instance_masks
 
         detected = []
-        for found in instance_masks(*prediction.logits, self.model.is_thing):
+        class_logits, mask_logits, sizes = prediction.logits
+        for found in instance_masks(class_logits, mask_logits, sizes, self.model.is_thing):
             counts = run_lengths(found.mask)
             for class_index, score in zip(found.class_indices, found.scores, strict=True):
                 detected.append(Found(int(self.to_data[class_index]), counts, found.area, score))
