@@ -10,7 +10,7 @@ import torch
 from panoptic_pairs import CATEGORIES, random_pair
 
 from yoso.evaluation.breakdown import Breakdown, Confusion, break_down
-from yoso.evaluation.instances import Found, ImageInstances, mask_ap, true_instances
+from yoso.evaluation.instances import Found, ImageInstances, mask_ap, run_lengths, true_instances
 from yoso.evaluation.matching import match_segments
 from yoso.evaluation.semantic import SemanticCounts, class_map, count_pixels
 from yoso.evaluation.sums import MaskAveragePrecision, SummedCounts
@@ -69,7 +69,7 @@ def test_mask_ap_of_a_metric_is_that_of_its_images():
     assert repr(pickle.loads(pickle.dumps(metric)).compute()) == repr(expected)
     assert expected.ap > 0
     metric.reset()
-    metric.update(ImageInstances("a", (4, 4), [Found(0, "05d0", 1)], []))
+    metric.update(ImageInstances("a", (4, 4), [Found(0, run_lengths(np.eye(4) > 0), 4)], []))
     assert metric.compute().ap == 0
 
 

@@ -34,21 +34,14 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
     Raises:
         YosoError: as `yoso eval`; a model folder that cannot be written; a split on which there is no PQ.
     """
-    from yoso.evaluation.tuning import ThresholdSearch, Truth
     from yoso.files import write_json
     from yoso.inference.predictor import load
-    from yoso.model.checkpoint import CONFIG, save_inference
+    from yoso.model.checkpoint import save_inference
 
     folder = writable_model(args.model) if args.write else None
     predictor = load(args.model, args.device)
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
-    grid = grid_of(args, predictor)
-    search = ThresholdSearch(grid, predictor.categories, dataset.categories)
-    num_images = 0
-    for example in examples(dataset, args.limit, "searching"):
-        truth = Truth(example.id_map, example.segments, example.record.file_name)
-        search.add(*predictor.outputs(example.image, input_size=args.input_size), truth)
-        num_images += 1
+    search, num_images = _searched(args, predictor, dataset)
     current = thresholds_of(args, predictor)
     best = search.best((current["object_mask_threshold"], current["overlap_threshold"]))
     if best is None:
@@ -62,15 +55,31 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
         overlap_threshold=best[1],
         input_size=predictor.inference.input_size if args.input_size is None else _stored(args.input_size),
     )
-    if folder is not None:
-        save_inference(folder, inference)
     content = facts(args, predictor, num_images) | _findings(search, best, inference)
     write_json(output / "tuning.json", content, indent=1)
+    written = [output / "tuning.json"]
+    if folder is not None:
+        written.append(save_inference(folder, inference))
     if args.json:
         show_json(content)
     else:
-        _show(search, best, [output / "tuning.json", *([folder / CONFIG] if folder else [])])
+        _show(search, best, written)
     return 0
+
+
+def _searched(
+    args: argparse.Namespace, predictor: "Predictor", dataset: "PanopticDataset"
+) -> "tuple[ThresholdSearch, int]":
+    """Return the search after all images, and how many they are."""
+    from yoso.evaluation.tuning import ThresholdSearch, Truth
+
+    search = ThresholdSearch(grid_of(args, predictor), predictor.categories, dataset.categories)
+    num_images = 0
+    for example in examples(dataset, args.limit, "searching"):
+        truth = Truth(example.id_map, example.segments, example.record.file_name)
+        search.add(*predictor.outputs(example.image, input_size=args.input_size), truth)
+        num_images += 1
+    return search, num_images
 
 
 def writable_model(model: str) -> Path:
