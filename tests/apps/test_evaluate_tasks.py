@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from yoso.apps.cli import main
@@ -15,6 +16,15 @@ from yoso.data.coco_panoptic import ImageRecord, PanopticWriter
 from yoso.files import read_image
 
 ALL = "panoptic,instance,semantic"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The network is too small to share among threads, which then mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -48,12 +58,12 @@ def test_all_tasks_run_the_network_once_per_image(measured, tmp_path, monkeypatc
         return original(self, image, **options)
 
     original = Predictor.outputs
-    alone = measured()
+    alone = measured("--limit", "4")
     assert calls == []
     monkeypatch.setattr(Predictor, "outputs", outputs)
     monkeypatch.setattr(Predictor, "timed", None)
-    together = measured("--tasks", ALL)
-    assert calls == [(96, 128, 3)] * 8
+    together = measured("--tasks", ALL, "--limit", "4")
+    assert calls == [(96, 128, 3)] * 4
     timeless = {key: value for key, value in alone.items() if key != "median_seconds"}
     assert {key: together[key] for key in timeless} == timeless
     assert set(together) - set(alone) == {"instance", "semantic"}
@@ -63,19 +73,18 @@ def test_all_tasks_run_the_network_once_per_image(measured, tmp_path, monkeypatc
 def test_scores_are_those_of_the_network_s_logits(measured, tiny_model, tiny_dataset, tmp_path):
     """Counted anew from the logits, mask by mask and pixel by pixel."""
     import hotcoco
-    import torch
 
     from yoso.data.coco_panoptic import PanopticDataset
     from yoso.data.spec import load_spec
     from yoso.inference.predictor import load
     from yoso.postprocess import semantic
 
-    metrics = measured("--tasks", "semantic,instance", "--device", "cpu")
+    metrics = measured("--tasks", "semantic,instance", "--device", "cpu", "--limit", "4")
     assert "all" not in metrics
     assert not (tmp_path / "out" / "panoptic.json").exists()
     dataset, predictor = PanopticDataset(load_spec(tiny_dataset).split("val")), load(tiny_model, "cpu")
     matrix, truth = np.zeros((3, 3), np.int64), []
-    for index in range(len(dataset)):
+    for index in range(4):
         example = dataset.example(index)
         with torch.no_grad():
             predicted = semantic(*predictor.outputs(example.image)).argmax(0).numpy()
@@ -91,7 +100,7 @@ def test_scores_are_those_of_the_network_s_logits(measured, tiny_model, tiny_dat
     union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
     assert metrics["semantic"]["miou"] == pytest.approx((matrix.diagonal() / union).mean(), abs=1e-12)
     assert metrics["semantic"]["pixel_accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum(), abs=1e-12)
-    images = [{"id": index, "height": 96, "width": 128} for index in range(len(dataset))]
+    images = [{"id": index, "height": 96, "width": 128} for index in range(4)]
     gt = hotcoco.COCO({"images": images, "annotations": truth, "categories": [{"id": 3, "name": "square"}]})
     evaluation = hotcoco.COCOeval(gt, gt.load_res(str(tmp_path / "out" / "instances.json")), "segm")
     evaluation.run()
@@ -202,7 +211,7 @@ def own_model(tiny_model, tmp_path):
 
 def test_tuning_equals_evaluating_at_the_best_pair(measured, own_model, tmp_path):
     before = json.loads((own_model / "config.json").read_text())
-    found = measured("--tune", "--write", model=own_model)
+    found = measured("--tune", "--write", "--limit", "3", model=own_model)
     assert found == json.loads((tmp_path / "out" / "tuning.json").read_text())
     best = found["best"]
     flat = [value for row in found["pq"] for value in row]
@@ -211,10 +220,10 @@ def test_tuning_equals_evaluating_at_the_best_pair(measured, own_model, tmp_path
     pair = {name: best[name] for name in ("object_mask_threshold", "overlap_threshold")}
     assert after == {**before, "inference": {**before["inference"], **pair}}
     assert found["inference"] == after["inference"]
-    assert measured(model=own_model)["all"]["pq"] == best["pq"]
+    assert measured("--limit", "3", model=own_model)["all"]["pq"] == best["pq"]
     rows, columns = found["object_mask_thresholds"], found["overlap_thresholds"]
     assert rows == columns == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-    at = ("--object-mask-threshold", "0.4", "--overlap-threshold", "0.2")
+    at = ("--object-mask-threshold", "0.4", "--overlap-threshold", "0.2", "--limit", "3")
     assert measured(*at)["all"]["pq"] == found["pq"][4][2]
 
 
