@@ -21,7 +21,7 @@ from yoso.benchmark.protocol import Spread, interleaved, seconds
 from yoso.benchmark.table import factor_words
 from yoso.errors import YosoError
 from yoso.files import write_json
-from yoso.inference.predictor import resolve_device
+from yoso.inference.torch_engine import resolve_device
 from yoso.model.aggregator import InterpolationFirst
 
 CHANNELS = (128, 256, 512, 1024)

@@ -20,7 +20,7 @@ from yoso.benchmark.machine import circumstances
 from yoso.benchmark.protocol import Spread, interleaved, seconds
 from yoso.errors import YosoError
 from yoso.files import write_json
-from yoso.inference.predictor import resolve_device
+from yoso.inference.torch_engine import resolve_device
 from yoso.model.attention import ATTENTIONS
 from yoso.model.config import ModelConfig
 

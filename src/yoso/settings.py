@@ -1,6 +1,8 @@
 """How a model is meant to be used: what is stored beside its weights, and needs no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,3 +18,13 @@ class InferenceConfig:
     object_mask_threshold: float = 0.7
     overlap_threshold: float = 0.8
     input_size: tuple[int, int] | None = (800, 1333)
+
+
+def read_inference(values: Mapping[str, Any]) -> InferenceConfig:
+    """Return the configuration that a JSON object holds, whose lists are tuples here.
+
+    Raises:
+        TypeError: a key that there is not.
+    """
+    converted: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
+    return InferenceConfig(**converted)

@@ -49,6 +49,20 @@ def test_the_result_has_the_promised_keys_in_plain_types(predictor, photo):
     assert json.loads(json.dumps(result["segments_info"])) == result["segments_info"]
 
 
+def test_the_outputs_are_what_a_call_merges(predictor, photo):
+    class_logits, mask_logits, sizes = predictor.outputs(photo)
+    assert class_logits.shape == (12, 4)
+    assert mask_logits.shape == (12, 16, 24)
+    assert sizes == Sizes((64, 96), (64, 85), (96, 128))
+    result = panoptic(class_logits, mask_logits, sizes, predictor.categories.is_thing, 0.0, 0.0)
+    called = predictor(photo)
+    np.testing.assert_array_equal(result.segmentation, called["segmentation"])
+    assert [s.id for s in result.segments] == [info["id"] for info in called["segments_info"]]
+    assert predictor.outputs(photo, input_size="native")[2].image == (96, 128)
+    with pytest.raises(ConfigError, match="at least 1 pixel"):
+        predictor.outputs(photo, input_size=(0, 5))
+
+
 def test_ids_areas_and_boxes_are_those_of_the_map(predictor, photo):
     result = predictor(photo)
     segmentation = result["segmentation"]

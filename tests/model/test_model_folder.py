@@ -17,6 +17,7 @@ from yoso.model.checkpoint import (
     load_backbone,
     load_model,
     read_safetensors,
+    save_inference,
     save_model,
 )
 from yoso.model.config import ModelConfig
@@ -73,6 +74,20 @@ class TestRoundTrip:
             for ours, theirs in zip(again.network(images), model.network(images), strict=True):
                 assert torch.equal(ours, theirs)
         assert json.loads((folder / "metrics.json").read_text()) == {"pq": 0.5}
+
+    def test_other_thresholds_change_nothing_else(self, folder):
+        before = json.loads((folder / CONFIG).read_text())
+        assert save_inference(folder, InferenceConfig(0.25, 0.5, None)) == folder / CONFIG
+        inference = {"object_mask_threshold": 0.25, "overlap_threshold": 0.5, "input_size": None}
+        assert json.loads((folder / CONFIG).read_text()) == {**before, "inference": inference}
+        assert load_model(folder).inference == InferenceConfig(0.25, 0.5, None)
+
+    @pytest.mark.parametrize("content", ["", "[]"])
+    def test_thresholds_need_a_configuration(self, folder, content):
+        (folder / CONFIG).write_text(content)
+        with pytest.raises(CheckpointError, match=r"config\.json: is not the configuration of a model"):
+            save_inference(folder, InferenceConfig())
+        assert (folder / CONFIG).read_text() == content
 
     def test_no_file_is_left_over(self, folder):
         assert sorted(path.name for path in folder.iterdir()) == [

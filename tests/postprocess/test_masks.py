@@ -1,9 +1,12 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from yoso.postprocess import Sizes, instances, semantic, upsampling
+from yoso.postprocess import Sizes, instance_masks, instances, semantic, semantic_classes, upsampling
 
 SIZES = Sizes((64, 96), (50, 90), (37, 67))
 
@@ -97,3 +100,72 @@ def test_semantic_written_plainly(logits, path):
     for weights, mask in zip(classes.softmax(-1)[:, :-1], enlarged(masks).sigmoid(), strict=True):
         expected += weights[:, None, None] * mask
     torch.testing.assert_close(semantic(classes, masks, SIZES), expected, atol=1e-5, rtol=1e-5)
+
+
+IS_THING = (True, False, True, True, False)
+
+
+def test_one_mask_at_a_time_gives_the_same_things(logits, path):
+    classes, masks = logits
+    whole = instances(classes, masks, SIZES, top_k=30)
+    expected = []
+    for score, index, mask in zip(whole.scores, whole.class_indices, whole.masks, strict=True):
+        if IS_THING[index]:
+            expected.append((round(float(score), 5), int(index), int(mask.sum()), mask.numpy().tobytes()))
+    found = []
+    for instance in instance_masks(classes, masks, SIZES, IS_THING, top_k=30):
+        assert instance.mask.shape == SIZES.output
+        assert instance.area == instance.mask.sum() > 0
+        for index, score in zip(instance.class_indices, instance.scores, strict=True):
+            found.append((round(score, 5), index, instance.area, instance.mask.tobytes()))
+    assert len(found) > 10
+    # Masks that are enlarged alone are cut into other strips, which may turn a pixel whose logit is 0 but for rounding.
+    assert [entry[:2] for entry in sorted(found)] == [entry[:2] for entry in sorted(expected)]
+    assert sum(one != other for one, other in zip(sorted(found), sorted(expected), strict=True)) <= 2
+
+
+def test_instances_of_one_query_share_its_mask():
+    classes, masks = torch.tensor([[5.0, 4.9, -9.0]]), torch.full((1, 4, 4), 2.0)
+    (found,) = instance_masks(classes, masks, Sizes((16, 16), (16, 16), (16, 16)), (True, True))
+    assert found.class_indices == [0, 1]
+    assert found.scores[0] > found.scores[1] > 0.4
+    assert found.area == 256
+
+
+def test_stuff_and_empty_masks_are_left_out():
+    classes = torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]])
+    sizes = Sizes((8, 8), (8, 8), (8, 8))
+    masks = torch.stack([torch.full((2, 2), 3.0), torch.full((2, 2), -3.0)])
+    assert [m.class_indices for m in instance_masks(classes, masks, sizes, (True, False), top_k=2)] == [[0]]
+    assert list(instance_masks(classes, masks, sizes, (False, True), top_k=2)) == []
+    assert list(instance_masks(classes[:0], masks[:0], sizes, (True, True))) == []
+
+
+def test_the_class_map_is_the_argmax_of_the_scores(logits, path):
+    classes, masks = logits
+    result = semantic_classes(classes, masks, SIZES)
+    assert result.dtype == torch.int32
+    torch.testing.assert_close(result.long(), semantic(classes, masks, SIZES).argmax(0))
+    assert len(result.unique()) >= 3
+    assert not semantic_classes(classes[:0], masks[:0], SIZES).any()
+
+
+CITYSCAPE = """
+import resource, torch
+from yoso.postprocess import Sizes, instance_masks, semantic_classes
+torch.set_num_threads(1)
+generator = torch.Generator().manual_seed(0)
+classes, masks = torch.randn(100, 20, generator=generator), torch.randn(100, 256, 512, generator=generator)
+small, large = Sizes((64, 64), (64, 64), (64, 64)), Sizes(*[(1024, 2048)] * 3)
+semantic_classes(classes, masks, small), list(instance_masks(classes, masks, small, [True] * 19, 1))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert semantic_classes(classes, masks, large).shape == (1024, 2048)
+assert sum(1 for _ in instance_masks(classes, masks, large, [True] * 19, 10)) > 5
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_100_queries_at_1024_x_2048_take_little_memory():
+    """All their masks at once would be 800 MB as floats, 200 MB as truth values."""
+    done = subprocess.run([sys.executable, "-c", CITYSCAPE], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 100

@@ -1,43 +1,23 @@
 """`yoso eval`: run a model on a split of a data set, keep its predictions, score them, show the worst."""
 
 import argparse
-import heapq
-import math
 import statistics
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser, add_model_options, local_model
 from yoso.apps.console import make_folder, show, show_json, with_progress
-from yoso.apps.pictures import coco_segments, drawn, write_picture
+from yoso.apps.scores import TASKS, Prediction
 from yoso.categories import Categories
-from yoso.errors import ConfigError
+from yoso.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from yoso.data.coco_panoptic import PanopticDataset, PanopticExample, PanopticWriter
-    from yoso.evaluation.matching import MatchCounts
-    from yoso.inference.predictor import Predictor, Result
-
-NUM_WORST = 16
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model did on a split.
-
-    Attributes:
-        counts: matches, mistakes and misses over all images.
-        image_pq: mean PQ over the classes of each image, 0 to 1; nan where there is nothing and nothing was found.
-        seconds: per image, resizing, network and merge; without reading and writing.
-    """
-
-    counts: "MatchCounts"
-    image_pq: list[float]
-    seconds: list[float]
+    from yoso.data.coco_panoptic import PanopticDataset, PanopticExample
+    from yoso.inference.predictor import Predictor
 
 
 def build_parser() -> Parser:
@@ -45,15 +25,43 @@ def build_parser() -> Parser:
     parser = Parser(
         "eval",
         "Run a model on a data set and score it.",
-        epilog="Written: panoptic.json and panoptic/ (predictions, COCO panoptic), metrics.json, worst.png.",
+        epilog="Written: metrics.json; for panoptic, panoptic.json and panoptic/ (predictions, COCO panoptic), "
+        "confusion.png, worst.png; for instance, instances.json (COCO results); with --tune, tuning.json alone.",
     )
     add_model_options(parser, None)
     parser.add_argument("--data", required=True, help="a data set's YAML, folder or name")
     parser.add_argument("--split", default="val", help="train or val (default: val)")
+    parser.add_argument(
+        "--tasks",
+        type=task_names,
+        metavar="TASK[,TASK]",
+        help=f"what to score: {', '.join(TASKS)} (default: panoptic)",
+    )
     parser.add_argument("--output", default="yoso-eval", metavar="DIR", help="default: yoso-eval")
     parser.add_argument("--limit", type=int, metavar="N", help="take the first N images only")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
+    parser.add_argument(
+        "--tune",
+        action="store_true",
+        help="search the two thresholds for the highest PQ instead of scoring; one that is given stays as it is",
+    )
+    parser.add_argument("--write", action="store_true", help="with --tune: put the best pair into the model folder")
     return parser
+
+
+def task_names(text: str) -> tuple[str, ...]:
+    """Read the value of `--tasks`.
+
+    Raises:
+        ConfigError: a task that does not exist, or none.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in TASKS:
+            raise ConfigError(f"--tasks: unknown task {name!r}.{did_you_mean(name, TASKS)}")
+    if not names:
+        raise ConfigError(f"--tasks: no task is named; known: {', '.join(TASKS)}")
+    return names
 
 
 def main(arguments: list[str]) -> int:
@@ -67,85 +75,98 @@ def main(arguments: list[str]) -> int:
 
     Raises:
         YosoError: a model or data set that is missing or damaged, or whose classes differ; an output that cannot be
-            written.
+            written; an option that contradicts another.
     """
     args = build_parser().parse(arguments)
-    if args.limit is not None and args.limit < 1:
-        raise ConfigError(f"--limit {args.limit}: at least one image is needed")
-    from yoso.data.coco_panoptic import PanopticDataset, PanopticWriter
+    _check_options(args)
+    from yoso.data.coco_panoptic import PanopticDataset
     from yoso.data.spec import load_spec
-    from yoso.evaluation.quality import panoptic_quality
-    from yoso.evaluation.report import as_json, as_table
     from yoso.inference.loading import load
 
     dataset = PanopticDataset(load_spec(args.data).split(args.split))
     output = make_folder(args.output)
     _spare_truth(output, dataset)
+    if args.tune:
+        from yoso.apps.tune import tune
+
+        return tune(args, dataset, output)
+    tasks = args.tasks or ("panoptic",)
     predictor = load(local_model(args), args.device)
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
-    writer = PanopticWriter(output / "panoptic.json", output / "panoptic", predictor.categories)
-    evaluation = evaluate(predictor, dataset, writer, args)
-    writer.close()
-    result = panoptic_quality(evaluation.counts, dataset.categories)
-    metrics = {**_facts(args, predictor, evaluation), **as_json(result, dataset.categories)}
+    scores = [TASKS[name](dataset, predictor.categories, output) for name in tasks]
+    seconds = []
+    for example in examples(dataset, args.limit, "evaluating"):
+        prediction = predict(predictor, example.image, tasks, args)
+        for score in scores:
+            score.add(example, prediction)
+        seconds.append(prediction.seconds)
+    metrics = facts(args, predictor, len(seconds)) | {"median_seconds": statistics.median(seconds)}
+    for score in scores:
+        metrics |= score.as_json()
     _write_metrics(output / "metrics.json", metrics)
-    _write_worst(output / "worst.png", dataset, writer, evaluation)
+    files = [("metrics", output / "metrics.json"), *(file for score in scores for file in score.write())]
     if args.json:
         show_json(metrics)
     else:
-        show(as_table(result, dataset.categories), _summary(metrics, output))
+        show(*(table for score in scores for table in score.tables()), _summary(metrics, files))
     return 0
 
 
-def evaluate(
-    predictor: "Predictor", dataset: "PanopticDataset", writer: "PanopticWriter", args: argparse.Namespace
-) -> Evaluation:
-    """Predict every image of a split, write the predictions and count matches.
+def _check_options(args: argparse.Namespace) -> None:
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit {args.limit}: at least one image is needed")
+    if args.tune and args.tasks not in (None, ("panoptic",)):
+        raise ConfigError("--tune searches for the highest PQ; leave --tasks out, and score the others afterwards")
+    if args.write and not args.tune:
+        raise ConfigError("--write writes what --tune has found; give both")
+
+
+def examples(dataset: "PanopticDataset", limit: int | None, what: str) -> "Iterator[PanopticExample]":
+    """Yield the first `limit` images of a split, or all, with a bar that says how far it is.
+
+    Raises:
+        YosoError: an image or its truth cannot be read.
+    """
+    num_images = min(len(dataset), limit or len(dataset))
+    for index in with_progress(range(num_images), num_images, what):
+        yield dataset.example(index)
+
+
+def predict(predictor: "Predictor", image: "np.ndarray", tasks: Sequence[str], args: argparse.Namespace) -> Prediction:
+    """Run the network once on a photograph and return what the tasks need.
 
     Args:
         predictor: the model.
-        dataset: the split.
-        writer: takes the predictions.
-        args: `limit`, `input_size` and the two thresholds.
+        image: uint8 RGB array (H, W, 3).
+        tasks: names of `TASKS`.
+        args: `input_size` and the two thresholds.
 
     Raises:
-        YosoError: an image or its truth cannot be read, or a prediction cannot be written.
+        YosoError: not enough memory, or sizes that cannot be.
     """
-    from yoso.evaluation.matching import MatchCounts, count_matches
-    from yoso.evaluation.quality import image_quality
+    thresholds = thresholds_of(args, predictor)
+    if tuple(tasks) == ("panoptic",):
+        result, took = predictor.timed(image, input_size=args.input_size, **thresholds)
+        seconds = took.resize_seconds + took.network_seconds + took.merge_seconds
+        return Prediction(seconds, result["segmentation"], result["segments_info"])
+    from yoso.postprocess import panoptic
 
-    total = MatchCounts.zeros(len(dataset.categories))
-    image_pq, seconds = [], []
-    for example, result, took in _predictions(predictor, dataset, args):
-        segments = coco_segments(result["segments_info"], predictor.categories)
-        counts = count_matches(
-            example.id_map,
-            example.segments,
-            result["segmentation"],
-            segments,
-            dataset.categories,
-            example.record.file_name,
-        )
-        writer.add(example.record, result["segmentation"], segments)
-        total = total + counts
-        image_pq.append(image_quality(counts).pq)
-        seconds.append(took)
-    return Evaluation(total, image_pq, seconds)
+    start = time.perf_counter()
+    logits = predictor.outputs(image, input_size=args.input_size)
+    if "panoptic" not in tasks:
+        # The one number waits for the device, which works on after the call returns.
+        float(logits[0].sum())
+        return Prediction(time.perf_counter() - start, logits=logits)
+    merged = panoptic(*logits, predictor.categories.is_thing, **thresholds)
+    id_map = merged.segmentation.cpu().numpy()
+    infos = [{"id": s.id, "label_id": s.class_index, "score": s.score} for s in merged.segments]
+    return Prediction(time.perf_counter() - start, id_map, infos, logits)
 
 
-def _predictions(
-    predictor: "Predictor", dataset: "PanopticDataset", args: argparse.Namespace
-) -> "Iterator[tuple[PanopticExample, Result, float]]":
-    num_images = min(len(dataset), args.limit or len(dataset))
-    for index in with_progress(range(num_images), num_images, "evaluating"):
-        example = dataset.example(index)
-        result, timings = predictor.timed(
-            example.image,
-            input_size=args.input_size,
-            object_mask_threshold=args.object_mask_threshold,
-            overlap_threshold=args.overlap_threshold,
-        )
-        yield example, result, timings.resize_seconds + timings.network_seconds + timings.merge_seconds
+def thresholds_of(args: argparse.Namespace, predictor: "Predictor") -> dict[str, float]:
+    """Return the two thresholds: those given, else the model's."""
+    names = ("object_mask_threshold", "overlap_threshold")
+    return {n: getattr(predictor.inference, n) if getattr(args, n) is None else getattr(args, n) for n in names}
 
 
 def check_classes(model: Categories, data: Categories, model_name: str, data_name: str) -> None:
@@ -180,21 +201,18 @@ def _kind(is_thing: bool) -> str:
     return "thing" if is_thing else "stuff"
 
 
-def _facts(args: argparse.Namespace, predictor: "Predictor", evaluation: Evaluation) -> dict[str, Any]:
+def facts(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:
     """Return what the figures depend on."""
     from importlib.metadata import version
-
-    def chosen(name: str) -> Any:
-        return getattr(predictor.inference, name) if getattr(args, name) is None else getattr(args, name)
 
     return {
         "model": str(args.model),
         "data": str(args.data),
         "split": args.split,
-        "images": len(evaluation.image_pq),
-        **{name: chosen(name) for name in ("input_size", "object_mask_threshold", "overlap_threshold")},
+        "images": num_images,
+        "input_size": predictor.inference.input_size if args.input_size is None else args.input_size,
+        **thresholds_of(args, predictor),
         "device": str(predictor.device),
-        "median_seconds": statistics.median(evaluation.seconds),
         "versions": {name: version(name) for name in ("yoso", "torch", "torchvision", "timm")},
     }
 
@@ -205,50 +223,8 @@ def _write_metrics(path: Path, metrics: dict[str, Any]) -> None:
     write_json(path, metrics, indent=1)
 
 
-def _summary(metrics: dict[str, Any], output: Path) -> str:
-    return (
-        f"{metrics['images']} images, {1000 * metrics['median_seconds']:.0f} ms per image (median, {metrics['device']})"
-        f"\nmetrics:      {output / 'metrics.json'}\npredictions:  {output / 'panoptic.json'}"
-        f"\nworst images: {output / 'worst.png'}"
-    )
-
-
-def _write_worst(path: Path, dataset: "PanopticDataset", writer: "PanopticWriter", evaluation: Evaluation) -> None:
-    """Write a sheet of the images with the lowest PQ: photograph, truth and prediction of each."""
-    from yoso.inference.rendering import contact_sheet
-
-    ranked = [(pq, index) for index, pq in enumerate(evaluation.image_pq) if not math.isnan(pq)]
-    tiles: list[tuple[np.ndarray, str]] = []
-    for pq, index in heapq.nsmallest(NUM_WORST, ranked):
-        tiles += _comparison(dataset, writer, index, pq)
-    if tiles:
-        write_picture(path, contact_sheet(tiles, columns=6, tile_side=320))
-
-
-def _comparison(
-    dataset: "PanopticDataset", writer: "PanopticWriter", index: int, pq: float
-) -> "list[tuple[np.ndarray, str]]":
-    from yoso.files import read_id_map
-
-    example = dataset.example(index)
-    entry = writer.entries[index]
-    predicted = read_id_map(writer.masks / entry["file_name"])
-    truth = {"segmentation": example.id_map, "segments_info": _drawable(example.segments, dataset.categories)}
-    guess = {"segmentation": predicted, "segments_info": _drawable(entry["segments_info"], writer.categories)}
-    return [
-        (example.image, example.record.file_name),
-        (drawn(example.image, truth, dataset.categories), "truth"),
-        (drawn(example.image, guess, writer.categories), f"prediction, PQ {100 * pq:.1f}"),
-    ]
-
-
-def _drawable(segments: list[dict[str, Any]], categories: Categories) -> list[dict[str, Any]]:
-    """Return COCO segments as a result has them, as far as drawing needs it."""
-    infos = []
-    for segment in segments:
-        class_index = categories.index_of(segment["category_id"])
-        category = categories[class_index]
-        infos.append(
-            {"id": segment["id"], "label_id": class_index, "label": category.name, "is_thing": category.is_thing}
-        )
-    return infos
+def _summary(metrics: dict[str, Any], files: list[tuple[str, Path]]) -> str:
+    lines = [f"{name + ':':14}{path}" for name, path in files]
+    milliseconds = 1000 * metrics["median_seconds"]
+    about = f"{metrics['images']} images, {milliseconds:.0f} ms per image (median, {metrics['device']})"
+    return "\n".join([about, *lines])

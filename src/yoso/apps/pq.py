@@ -1,11 +1,13 @@
 """`yoso pq`: score predictions that lie on disk."""
 
 from yoso.apps.arguments import Parser
+from yoso.apps.confusion_picture import draw_confusion
 from yoso.apps.console import show, show_json
+from yoso.apps.pictures import write_picture
 
 
 def main(arguments: list[str]) -> int:
-    """Run `yoso pq GT.json GT_DIR PRED.json PRED_DIR [--json]`.
+    """Run `yoso pq GT.json GT_DIR PRED.json PRED_DIR [--json] [--confusion PICTURE.png]`.
 
     Args:
         arguments: what stands after `yoso pq`.
@@ -14,7 +16,7 @@ def main(arguments: list[str]) -> int:
         The exit status.
 
     Raises:
-        YosoError: files that are missing or not COCO panoptic.
+        YosoError: files that are missing or not COCO panoptic; a picture that cannot be written.
     """
     parser = Parser("pq", "Score predictions in COCO panoptic format; no model is needed.")
     parser.add_argument("gt_json", metavar="GT.json", help="COCO panoptic file of the ground truth")
@@ -22,14 +24,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("pred_json", metavar="PRED.json", help="COCO panoptic file of the predictions")
     parser.add_argument("pred_dir", metavar="PRED_DIR", help="folder of their PNGs")
     parser.add_argument("--json", action="store_true", help="print one JSON document, figures from 0 to 1")
+    parser.add_argument("--confusion", metavar="PICTURE.png", help="draw which class was taken for which")
     args = parser.parse(arguments)
 
+    from yoso.evaluation.details_report import breakdown_as_json, confusion_table, size_table
     from yoso.evaluation.report import as_json, as_table
     from yoso.evaluation.score import count_folders
 
     counts = count_folders(args.gt_json, args.gt_dir, args.pred_json, args.pred_dir)
+    categories, breakdown = counts.categories, counts.breakdown
+    if args.confusion:
+        write_picture(args.confusion, draw_confusion(breakdown.confusion, categories.names))
     if args.json:
-        show_json(as_json(counts.result(), counts.categories))
+        show_json({**as_json(counts.result(), categories), **breakdown_as_json(breakdown, categories)})
     else:
-        show(as_table(counts.result(), counts.categories))
+        show(as_table(counts.result(), categories), size_table(breakdown, categories))
+        show(confusion_table(breakdown.confusion, categories))
     return 0

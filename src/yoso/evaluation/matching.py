@@ -63,23 +63,93 @@ class MatchCounts:
         )
 
 
-class _Listed(NamedTuple):
-    """The segments of a list as arrays of one length."""
+class Pairs(NamedTuple):
+    """Pixels per pair of ids, arrays of one length; a pair may stand there several times.
+
+    Attributes:
+        gt_ids: segment id in the ground truth.
+        pred_ids: segment id in the prediction.
+        pixels: how many pixels have these two ids.
+    """
+
+    gt_ids: np.ndarray
+    pred_ids: np.ndarray
+    pixels: np.ndarray
+
+
+class Listed(NamedTuple):
+    """The segments of a list as arrays of one length.
+
+    Attributes:
+        ids: as in the map.
+        classes: class indices.
+        is_crowd: whether it is a crowd; False throughout a prediction.
+    """
 
     ids: np.ndarray
     classes: np.ndarray
     is_crowd: np.ndarray
 
 
-class _Overlaps(NamedTuple):
+class Overlaps(NamedTuple):
     """Pixels per (ground-truth row, prediction column) pair that occurs.
 
     A row or column is 0 for void, 1 to the number of listed segments, and one more for an id that is not listed.
+
+    Attributes:
+        rows: place in the ground truth.
+        columns: place in the prediction.
+        pixels: how many.
     """
 
     rows: np.ndarray
     columns: np.ndarray
     pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What became of the segments of one image, M in the ground truth and P in the prediction.
+
+    Attributes:
+        gt: the M segments of the ground truth.
+        pred: the P segments of the prediction.
+        overlaps: pixels per pair that occurs.
+        gt_area: (M,) pixels of each.
+        pred_area: (P,) pixels of each, void ones included.
+        gt_index: (T,) for each pair with an IoU above 0.5, **of any two classes**, its place among the M; no crowds.
+        pred_index: (T,) its place among the P.
+        iou: (T,) its IoU.
+        missed: (M,) True for the segments without a partner of their class; never for a crowd.
+        mistaken: (P,) True for the predictions without a partner of their class that void and crowd do not excuse.
+    """
+
+    gt: Listed
+    pred: Listed
+    overlaps: Overlaps
+    gt_area: np.ndarray
+    pred_area: np.ndarray
+    gt_index: np.ndarray
+    pred_index: np.ndarray
+    iou: np.ndarray
+    missed: np.ndarray
+    mistaken: np.ndarray
+
+    @property
+    def same_class(self) -> np.ndarray:
+        """(T,) True for the pairs of one class: the matches."""
+        return self.gt.classes[self.gt_index] == self.pred.classes[self.pred_index]
+
+    def counts(self, num_classes: int) -> MatchCounts:
+        """Return the counts (K,) in class-index order."""
+        match = self.same_class
+        classes = self.gt.classes[self.gt_index[match]]
+        return MatchCounts(
+            iou_sum=np.bincount(classes, self.iou[match], num_classes),
+            true_positive=np.bincount(classes, minlength=num_classes),
+            false_positive=np.bincount(self.pred.classes[self.mistaken], minlength=num_classes),
+            false_negative=np.bincount(self.gt.classes[self.missed], minlength=num_classes),
+        )
 
 
 def count_matches(
@@ -90,7 +160,20 @@ def count_matches(
     categories: Categories,
     name: str = "image",
 ) -> MatchCounts:
-    """Match the segments of one image and return counts (K,) in class-index order; the rules are at the top.
+    """Match the segments of one image and return counts (K,) in class-index order; see `match_segments`."""
+    matching = match_segments(gt_id_map, gt_segments, pred_id_map, pred_segments, categories, name)
+    return matching.counts(len(categories))
+
+
+def match_segments(
+    gt_id_map: np.ndarray,
+    gt_segments: Segments,
+    pred_id_map: np.ndarray,
+    pred_segments: Segments,
+    categories: Categories,
+    name: str = "image",
+) -> Matching:
+    """Match the segments of one image; the rules are at the top.
 
     Args:
         gt_id_map: (H, W) integers, the segment id of each pixel in the ground truth; 0 is void.
@@ -105,35 +188,48 @@ def count_matches(
             unknown category; map and list of the prediction disagree about its ids.
     """
     _check_maps(gt_id_map, pred_id_map, name)
-    num_classes = len(categories)
+    return match_pairs(id_pairs(gt_id_map, pred_id_map), gt_segments, pred_segments, categories, name)
+
+
+def match_pairs(
+    pairs: Pairs, gt_segments: Segments, pred_segments: Segments, categories: Categories, name: str = "image"
+) -> Matching:
+    """Match the segments of one image whose pixels are counted already; see `match_segments`.
+
+    Args:
+        pairs: pixels per pair of ids.
+        gt_segments: `segments_info` of the ground truth.
+        pred_segments: `segments_info` of the prediction.
+        categories: the classes of the data set.
+        name: what to call the image in an error.
+
+    Raises:
+        DatasetError: as `match_segments`, sizes aside.
+    """
     gt = _listed(gt_segments, categories, f"{name}: ground truth")
     pred = _listed(pred_segments, categories, f"{name}: prediction")
-    rows, columns, pixels = overlaps = _overlaps(gt_id_map, gt.ids, pred_id_map, pred.ids)
+    rows, columns, pixels = overlaps = _overlaps(pairs, gt.ids, pred.ids)
 
     gt_area = np.bincount(rows, pixels, len(gt.ids) + 2)
     pred_area = np.bincount(columns, pixels, len(pred.ids) + 2)
-    _check_prediction(pred_id_map, pred, pred_area, name)
+    _check_prediction(pairs.pred_ids, pred, pred_area, name)
     pred_void = np.bincount(columns, pixels * (rows == VOID), len(pred.ids) + 2)
 
     both = (rows >= 1) & (rows <= len(gt.ids)) & (columns >= 1)
     g, p, shared = rows[both] - 1, columns[both] - 1, pixels[both]
     iou = shared / (pred_area[p + 1] + gt_area[g + 1] - shared - pred_void[p + 1])
-    match = (iou > 0.5) & (gt.classes[g] == pred.classes[p]) & ~gt.is_crowd[g]
-    g, p, iou = g[match], p[match], iou[match]
+    close = (iou > 0.5) & ~gt.is_crowd[g]
+    g, p, iou = g[close], p[close], iou[close]
 
+    match = gt.classes[g] == pred.classes[p]
     missed = ~gt.is_crowd
-    missed[g] = False
-    wrong = (pred_void[1:-1] + _on_crowd(gt, pred, overlaps)) / pred_area[1:-1] <= 0.5
-    wrong[p] = False
-    return MatchCounts(
-        iou_sum=np.bincount(gt.classes[g], iou, num_classes),
-        true_positive=np.bincount(gt.classes[g], minlength=num_classes),
-        false_positive=np.bincount(pred.classes[wrong], minlength=num_classes),
-        false_negative=np.bincount(gt.classes[missed], minlength=num_classes),
-    )
+    missed[g[match]] = False
+    mistaken = (pred_void[1:-1] + _on_crowd(gt, pred, overlaps)) / pred_area[1:-1] <= 0.5
+    mistaken[p[match]] = False
+    return Matching(gt, pred, overlaps, gt_area[1:-1], pred_area[1:-1], g, p, iou, missed, mistaken)
 
 
-def _on_crowd(gt: _Listed, pred: _Listed, overlaps: _Overlaps) -> np.ndarray:
+def _on_crowd(gt: Listed, pred: Listed, overlaps: Overlaps) -> np.ndarray:
     """Count the pixels of each prediction that lie on the last listed crowd segment of its class."""
     if not gt.is_crowd.any():
         return np.zeros(len(pred.ids))
@@ -143,32 +239,33 @@ def _on_crowd(gt: _Listed, pred: _Listed, overlaps: _Overlaps) -> np.ndarray:
     return np.bincount(overlaps.columns[on_crowd], overlaps.pixels[on_crowd], len(pred.ids) + 2)[1:-1]
 
 
-def _overlaps(gt_id_map: np.ndarray, gt_ids: np.ndarray, pred_id_map: np.ndarray, pred_ids: np.ndarray) -> _Overlaps:
-    """Count the pixels of every pair of ids that occurs.
+def id_pairs(gt_id_map: np.ndarray, pred_id_map: np.ndarray) -> Pairs:
+    """Return the runs of equal pairs of ids in two maps (H, W) of one size.
 
-    Id maps are constant over long stretches of a row, so runs of equal pairs are found first: everything after two
-    comparisons per pixel works on some hundredth of the pixels.
+    Id maps are constant over long stretches of a row: everything after two comparisons per pixel works on some
+    hundredth of the pixels.
     """
     gt_flat, pred_flat = gt_id_map.reshape(-1), pred_id_map.reshape(-1)
-    if gt_flat.size == 0:
-        return _Overlaps(*(np.zeros(0, np.int64) for _ in range(3)))
     is_start = np.empty(gt_flat.size, bool)
-    is_start[0] = True
+    is_start[:1] = True
     np.not_equal(gt_flat[1:], gt_flat[:-1], out=is_start[1:])
     is_start[1:] |= pred_flat[1:] != pred_flat[:-1]
     starts = np.flatnonzero(is_start)
-    lengths = np.diff(starts, append=gt_flat.size)
+    return Pairs(gt_flat[starts], pred_flat[starts], np.diff(starts, append=gt_flat.size))
 
+
+def _overlaps(pairs: Pairs, gt_ids: np.ndarray, pred_ids: np.ndarray) -> Overlaps:
+    """Add up the pixels of every pair of ids that occurs."""
     num_columns = len(pred_ids) + 2
-    pair = _index(gt_flat[starts], gt_ids) * num_columns + _index(pred_flat[starts], pred_ids)
+    pair = _index(pairs.gt_ids, gt_ids) * num_columns + _index(pairs.pred_ids, pred_ids)
     if (len(gt_ids) + 2) * num_columns <= DENSE_CELLS:
-        pixels = np.bincount(pair, lengths)
+        pixels = np.bincount(pair, pairs.pixels)
         pair = np.flatnonzero(pixels)
         pixels = pixels[pair]
     else:
         pair, inverse = np.unique(pair, return_inverse=True)
-        pixels = np.bincount(inverse, lengths)
-    return _Overlaps(pair // num_columns, pair % num_columns, pixels)
+        pixels = np.bincount(inverse, pairs.pixels)
+    return Overlaps(pair // num_columns, pair % num_columns, pixels)
 
 
 def _index(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -196,9 +293,9 @@ def _check_maps(gt_id_map: np.ndarray, pred_id_map: np.ndarray, name: str) -> No
         )
 
 
-def _check_prediction(pred_id_map: np.ndarray, pred: _Listed, pred_area: np.ndarray, name: str) -> None:
+def _check_prediction(found_ids: np.ndarray, pred: Listed, pred_area: np.ndarray, name: str) -> None:
     if pred_area[-1]:
-        stray = np.setdiff1d(pred_id_map, np.append(pred.ids, VOID))
+        stray = np.setdiff1d(found_ids, np.append(pred.ids, VOID))
         raise DatasetError(
             f"{name}: the prediction's id map has {_some(stray)} not in its segments_info; "
             "list every segment there, or set such pixels to 0 (void)"
@@ -217,7 +314,7 @@ def _some(ids: np.ndarray) -> str:
     return f"id {shown}" if len(ids) == 1 else f"ids {shown}{more}"
 
 
-def _listed(segments: Segments, categories: Categories, where: str) -> _Listed:
+def _listed(segments: Segments, categories: Categories, where: str) -> Listed:
     """Read and check one `segments_info`."""
     ids = np.zeros(len(segments), np.int64)
     classes = np.zeros(len(segments), np.int64)
@@ -238,7 +335,7 @@ def _listed(segments: Segments, categories: Categories, where: str) -> _Listed:
         except DatasetError as error:
             raise DatasetError(f"{where}: segment {segment['id']}: {error}") from None
     _check_ids(ids, where)
-    return _Listed(ids, classes, is_crowd)
+    return Listed(ids, classes, is_crowd)
 
 
 def _check_ids(ids: np.ndarray, where: str) -> None:

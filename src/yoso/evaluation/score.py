@@ -11,7 +11,8 @@ import numpy as np
 
 from yoso.categories import Categories
 from yoso.errors import DatasetError
-from yoso.evaluation.matching import MatchCounts, Segments, count_matches
+from yoso.evaluation.breakdown import Breakdown, break_down
+from yoso.evaluation.matching import MatchCounts, Segments, match_segments
 from yoso.evaluation.quality import PanopticQualityResult, panoptic_quality
 from yoso.files import PathLike, read_id_map, read_json
 
@@ -40,10 +41,12 @@ class FolderCounts:
     Attributes:
         categories: the classes of the ground truth.
         images: one entry per annotated image, in the order of the ground truth.
+        breakdown: over all images, where quality is lost.
     """
 
     categories: Categories
     images: tuple[ImageCounts, ...]
+    breakdown: Breakdown
 
     def result(self) -> PanopticQualityResult:
         """Return the figures over all images."""
@@ -92,21 +95,28 @@ def count_folders(
     pred = _annotations(pred_content, pred_json, pred_dir)
     _check_pairing(gt, pred, gt_json, pred_json)
 
-    def count(image_id: ImageId) -> ImageCounts:
+    def count(image_id: ImageId) -> tuple[ImageCounts, Breakdown]:
         return _count_image(image_id, gt[image_id], pred.get(image_id), categories)
 
+    images, breakdown = [], Breakdown.zeros(len(categories))
     with ThreadPoolExecutor(num_threads or _num_cores()) as pool:
-        return FolderCounts(categories, tuple(pool.map(count, gt)))
+        # Added up as they come: with many classes, an image's matrices take more memory than its map.
+        for image, own in pool.map(count, gt):
+            images.append(image)
+            breakdown = breakdown + own
+    return FolderCounts(categories, tuple(images), breakdown)
 
 
-def _count_image(image_id: ImageId, gt: _Annotation, pred: _Annotation | None, categories: Categories) -> ImageCounts:
+def _count_image(
+    image_id: ImageId, gt: _Annotation, pred: _Annotation | None, categories: Categories
+) -> tuple[ImageCounts, Breakdown]:
     gt_id_map = read_id_map(gt.png)
     if pred is None:
-        counts = count_matches(gt_id_map, gt.segments, np.zeros_like(gt_id_map), [], categories, str(gt.png))
+        matching = match_segments(gt_id_map, gt.segments, np.zeros_like(gt_id_map), [], categories, str(gt.png))
     else:
         name = f"{pred.png} against {gt.png}"
-        counts = count_matches(gt_id_map, gt.segments, read_id_map(pred.png), pred.segments, categories, name)
-    return ImageCounts(image_id, gt.file_name, counts)
+        matching = match_segments(gt_id_map, gt.segments, read_id_map(pred.png), pred.segments, categories, name)
+    return ImageCounts(image_id, gt.file_name, matching.counts(len(categories))), break_down(matching, categories)
 
 
 def _read(path: PathLike) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from yoso.errors import CheckpointError, ConfigError, did_you_mean
-from yoso.files import PathLike
+from yoso.files import PathLike, read_json
 from yoso.inference.predictor import Predictor
 from yoso.model.folder import CONFIG, EXPORTED, WEIGHTS, bundled_models
+from yoso.settings import read_inference
 
 if TYPE_CHECKING:
     import torch
@@ -85,8 +86,10 @@ def _from_folder(name_or_folder: PathLike, runtimes: tuple[str, ...], device: st
             continue
         predictor = _exported(file, runtime, device)
         engine: Any = predictor.engine
-        if engine.source_sha256 in {"", file_sha256(folder / WEIGHTS)}:
-            return predictor
+        if engine.source_sha256 == file_sha256(folder / WEIGHTS):
+            # The folder's own thresholds and size, which may have been tuned since.
+            own = read_inference(read_json(folder / CONFIG)["inference"])
+            return Predictor(engine, engine.categories, own, engine.about)
         stale = f"{file}: was made from other weights than {WEIGHTS} beside it; export again"
         if must:
             raise CheckpointError(stale)

@@ -18,7 +18,7 @@ from yoso.inference.engine import Request, Timings
 from yoso.postprocess.numpy_merge import PanopticArrays, panoptic_numpy
 from yoso.postprocess.segments import Segment, Sizes
 from yoso.preprocess import Size, resize, resized_size
-from yoso.settings import InferenceConfig
+from yoso.settings import InferenceConfig, read_inference
 
 METADATA = "yoso"
 """Key of the file's metadata under which `yoso export` writes one JSON document."""
@@ -208,10 +208,7 @@ def _box(extent: np.ndarray) -> tuple[int, int, int, int]:
 
 def config_of(facts: dict[str, Any]) -> tuple[InferenceConfig, dict[str, Any], str]:
     """Return thresholds and size, free facts, and the hash of the weights, from an exported file's own document."""
-    values: dict[str, Any] = dict(facts["inference"])
-    if values["input_size"] is not None:
-        values["input_size"] = tuple(values["input_size"])
-    return InferenceConfig(**values), facts["about"], facts["source_sha256"]
+    return read_inference(facts["inference"]), facts["about"], facts["source_sha256"]
 
 
 @contextmanager

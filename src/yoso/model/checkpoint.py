@@ -142,6 +142,22 @@ def preprocessor(model: Model) -> dict[str, Any]:
     }
 
 
+def save_inference(folder: PathLike, inference: InferenceConfig) -> Path:
+    """Put other thresholds and another input size into a model folder, and change nothing else of it.
+
+    Raises:
+        CheckpointError: the folder's configuration is not one.
+        OutputError: it cannot be written.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        config = {**read_json(path), "inference": dataclasses.asdict(inference)}
+    except (DatasetError, TypeError) as error:
+        raise CheckpointError(f"{path}: is not the configuration of a model ({error})") from error
+    write_json(path, config, indent=1)
+    return path
+
+
 def load_model(name_or_folder: PathLike, device: str | torch.device = "cpu") -> Model:
     """Read a model.
 

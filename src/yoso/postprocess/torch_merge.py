@@ -28,6 +28,21 @@ class PanopticResult:
     segments: list[Segment]
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """The queries of one image that compete for its pixels, in query order.
+
+    Attributes:
+        queries: (Q,) which they are, 0 to N-1.
+        class_indices: (Q,) best class of each, 0 to K-1.
+        scores: (Q,) its probability, float32, 0 to 1.
+    """
+
+    queries: np.ndarray
+    class_indices: np.ndarray
+    scores: np.ndarray
+
+
 @torch.no_grad()
 def panoptic(
     class_logits: Float[Tensor, "N L"],
@@ -58,18 +73,28 @@ def panoptic(
     Returns:
         The segmentation at `sizes.output`, with its segments; all void and no segments if no query survives.
     """
-    num_classes = class_logits.shape[1] - 1
-    scores, class_indices = _best_classes(class_logits)
-    kept = survivors(scores, class_indices, num_classes, object_mask_threshold)
-    if len(kept) == 0:
+    found = candidates(class_logits, object_mask_threshold)
+    if len(found.queries) == 0:
         void = torch.zeros(sizes.output, dtype=torch.int32, device=mask_logits.device)
         return PanopticResult(void, [])
-    codes, counts = _compete(mask_logits, scores, kept, sizes)
+    codes, counts = compete(mask_logits, found, sizes)
     things = is_thing.tolist() if isinstance(is_thing, Tensor) else is_thing
     owners, segments = merge_segments(
-        class_indices[kept].tolist(), scores[kept].tolist(), counts, things, overlap_threshold
+        found.class_indices.tolist(), found.scores.tolist(), counts, things, overlap_threshold
     )
     return PanopticResult(_looked_up(codes, owners), segments)
+
+
+def candidates(class_logits: Float[Tensor, "N L"], object_mask_threshold: float) -> Candidates:
+    """Return the queries that take part at a threshold: not `no_object`, and a score above it.
+
+    Args:
+        class_logits: after the temperature; the last of the L = K + 1 is `no_object`.
+        object_mask_threshold: 0 to 1.
+    """
+    scores, class_indices = _best_classes(class_logits)
+    kept = survivors(scores, class_indices, class_logits.shape[1] - 1, object_mask_threshold)
+    return Candidates(kept, class_indices[kept], scores[kept])
 
 
 def _best_classes(class_logits: Float[Tensor, "N L"]) -> tuple[np.ndarray, np.ndarray]:
@@ -79,19 +104,25 @@ def _best_classes(class_logits: Float[Tensor, "N L"]) -> tuple[np.ndarray, np.nd
     return both[0], both[1].astype(np.int64)
 
 
-def _compete(
-    mask_logits: Float[Tensor, "N h w"], scores: np.ndarray, kept: np.ndarray, sizes: Sizes
+@torch.no_grad()
+def compete(
+    mask_logits: Float[Tensor, "N h w"], found: Candidates, sizes: Sizes
 ) -> tuple[Int32[Tensor, "H W"], Counts]:
-    """Let the surviving queries compete for the pixels.
+    """Let the candidates compete for the pixels; `merge_segments` then decides which of them become segments.
+
+    Args:
+        mask_logits: any size; usually stride 4 of the padded image.
+        found: at least one candidate.
+        sizes: padded, image and output size in pixels.
 
     Returns:
-        Per pixel 2 x (position of the winner among `kept`) + (its own mask is at least 0.5); and the counts.
+        Per pixel 2 x (position of the winner among the candidates) + (its own mask is at least 0.5); and the counts.
     """
     device = mask_logits.device
-    queries = torch.from_numpy(kept).to(device, non_blocking=True)
-    weights = torch.from_numpy(scores[kept]).to(device, non_blocking=True)[:, None, None]
+    queries = torch.from_numpy(found.queries).to(device, non_blocking=True)
+    weights = torch.from_numpy(found.scores).to(device, non_blocking=True)[:, None, None]
     codes = torch.empty(sizes.output, dtype=torch.int32, device=device)
-    tally = _Tally(len(kept), sizes.output, device)
+    tally = _Tally(len(found.queries), sizes.output, device)
     for rows, masks in upsampled_strips(mask_logits, queries, sizes):
         masks = masks.sigmoid_()
         winner = (masks * weights).max(0, keepdim=True).indices

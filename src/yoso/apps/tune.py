@@ -1,0 +1,148 @@
+"""`yoso eval --tune`: search the two thresholds of a model for the highest PQ on a split."""
+
+import argparse
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoso.apps.console import show, show_json
+from yoso.apps.evaluate import check_classes, examples, facts, thresholds_of
+from yoso.errors import ConfigError, DatasetError, OutputError
+
+if TYPE_CHECKING:
+    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.evaluation.tuning import Grid, ThresholdSearch
+    from yoso.inference.predictor import Predictor
+    from yoso.settings import InferenceConfig
+
+STEPS = tuple(number / 10 for number in range(10))
+"""Values tried of each threshold, beside the model's own."""
+
+
+def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> int:
+    """Search, print the table of PQ over the grid, and write `tuning.json`; with `--write`, the model's `config.json`.
+
+    Args:
+        args: of `yoso eval`.
+        dataset: the split.
+        output: the folder to write to.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        YosoError: as `yoso eval`; a model folder that cannot be written; a split on which there is no PQ.
+    """
+    from yoso.files import write_json
+    from yoso.inference.loading import load
+    from yoso.model.checkpoint import save_inference
+
+    folder = writable_model(args.model) if args.write else None
+    predictor = load(args.model, args.device)
+    check_classes(predictor.categories, dataset.categories, args.model, args.data)
+    search, num_images = _searched(args, predictor, dataset)
+    current = thresholds_of(args, predictor)
+    best = search.best((current["object_mask_threshold"], current["overlap_threshold"]))
+    if best is None:
+        raise DatasetError(
+            f"--tune: the {num_images} images of {args.data} {args.split} have no segment to find, so PQ does not "
+            "exist; take another split"
+        )
+    inference = replace(
+        predictor.inference,
+        object_mask_threshold=best[0],
+        overlap_threshold=best[1],
+        input_size=predictor.inference.input_size if args.input_size is None else _stored(args.input_size),
+    )
+    content = facts(args, predictor, num_images) | _findings(search, best, inference)
+    write_json(output / "tuning.json", content, indent=1)
+    written = [output / "tuning.json"]
+    if folder is not None:
+        written.append(save_inference(folder, inference))
+    if args.json:
+        show_json(content)
+    else:
+        _show(search, best, written)
+    return 0
+
+
+def _searched(
+    args: argparse.Namespace, predictor: "Predictor", dataset: "PanopticDataset"
+) -> "tuple[ThresholdSearch, int]":
+    """Return the search after all images, and how many they are."""
+    from yoso.evaluation.tuning import ThresholdSearch, Truth
+
+    search = ThresholdSearch(grid_of(args, predictor), predictor.categories, dataset.categories)
+    num_images = 0
+    for example in examples(dataset, args.limit, "searching"):
+        truth = Truth(example.id_map, example.segments, example.record.file_name)
+        search.add(*predictor.outputs(example.image, input_size=args.input_size), truth)
+        num_images += 1
+    return search, num_images
+
+
+def writable_model(model: str) -> Path:
+    """Return the folder of a model whose configuration may be changed.
+
+    Raises:
+        CheckpointError: there is no such model.
+        ConfigError: it comes with the package.
+        OutputError: its folder cannot be written.
+    """
+    from yoso.model.checkpoint import CONFIG, bundled_models, find_model
+
+    folder = find_model(model)
+    if folder.resolve() in {bundled.resolve() for bundled in bundled_models().values()}:
+        raise ConfigError(
+            f"--write: {model} comes with the package and is not changed; copy its folder {folder} and give the copy, "
+            "or give the thresholds to the commands"
+        )
+    if not os.access(folder, os.W_OK) or not os.access(folder / CONFIG, os.W_OK):
+        raise OutputError(
+            f"{folder / CONFIG}: cannot be written (permission denied); copy the folder, or leave --write out"
+        )
+    return folder
+
+
+def grid_of(args: argparse.Namespace, predictor: "Predictor") -> "Grid":
+    """Return the pairs to try: steps of 0.1 and the model's own; a threshold that is given stays as it is."""
+    from yoso.evaluation.tuning import Grid
+
+    axes = []
+    for name, current in thresholds_of(args, predictor).items():
+        given = getattr(args, name) is not None
+        axes.append((current,) if given else tuple(sorted({*STEPS, current})))
+    return Grid(*axes)
+
+
+def _stored(input_size: Any) -> "tuple[int, int] | None":
+    """Return `--input-size` as a model folder holds it."""
+    return None if input_size == "native" else input_size
+
+
+def _findings(search: "ThresholdSearch", best: tuple[float, float], inference: "InferenceConfig") -> dict[str, Any]:
+    import numpy as np
+
+    table = search.table()
+    return {
+        "object_mask_thresholds": list(search.grid.object_mask_thresholds),
+        "overlap_thresholds": list(search.grid.overlap_thresholds),
+        "pq": [[None if np.isnan(value) else value for value in row] for row in table.tolist()],
+        "best": {"object_mask_threshold": best[0], "overlap_threshold": best[1], "pq": float(np.nanmax(table))},
+        "inference": asdict(inference),
+    }
+
+
+def _show(search: "ThresholdSearch", best: tuple[float, float], written: list[Path]) -> None:
+    import numpy as np
+
+    from yoso.evaluation.details_report import tuning_table
+
+    table = search.table()
+    show(
+        tuning_table(search.grid.object_mask_thresholds, search.grid.overlap_thresholds, table, best),
+        f'best: PQ {100 * np.nanmax(table):.1f}; for it, "inference" in the model\'s config.json needs '
+        f'"object_mask_threshold": {best[0]:g}, "overlap_threshold": {best[1]:g}'
+        f"\nwritten: {', '.join(str(path) for path in written)}",
+    )

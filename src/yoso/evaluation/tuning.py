@@ -1,0 +1,139 @@
+"""The two thresholds that give the highest panoptic quality, searched on the logits of a split.
+
+Per image the network runs once, the queries compete once per object-mask threshold that lets another set of them take
+part, and every overlap threshold is then a matter of the counts: nothing is kept of an image but its matches.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from yoso.categories import Categories
+from yoso.evaluation.matching import MatchCounts, Pairs, Segments, id_pairs, match_pairs
+from yoso.evaluation.quality import panoptic_quality
+from yoso.postprocess import Candidates, Sizes, candidates, compete
+from yoso.postprocess.segments import Segment, merge_segments
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pairs to try: every object-mask threshold with every overlap threshold, each ascending, 0 to 1."""
+
+    object_mask_thresholds: tuple[float, ...]
+    overlap_thresholds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The ground truth of one image.
+
+    Attributes:
+        id_map: (H, W) segment ids, 0 is void.
+        segments: `id`, `category_id` and `iscrowd` per segment.
+        name: what to call the image in an error.
+    """
+
+    id_map: np.ndarray
+    segments: Segments
+    name: str
+
+
+class ThresholdSearch:
+    """Panoptic quality at every pair of a grid; `add` per image, then `table` and `best`."""
+
+    def __init__(self, grid: Grid, model: Categories, data: Categories) -> None:
+        """Start from no image.
+
+        Args:
+            grid: the pairs to try.
+            model: the model's classes.
+            data: the data set's, among them all of the model's.
+        """
+        self.grid, self.model, self.data = grid, model, data
+        shape = (len(grid.object_mask_thresholds), len(grid.overlap_thresholds))
+        self.counts = [[MatchCounts.zeros(len(data)) for _ in range(shape[1])] for _ in range(shape[0])]
+
+    def add(
+        self, class_logits: Float[Tensor, "N L"], mask_logits: Float[Tensor, "N h w"], sizes: Sizes, truth: Truth
+    ) -> None:
+        """Add one image; the counts are those of `panoptic` and `count_matches` at each pair.
+
+        Args:
+            class_logits: after the temperature; the last of the L = K + 1 is `no_object`.
+            mask_logits: any size; usually stride 4 of the padded image.
+            sizes: padded, image and output size in pixels.
+            truth: at the output's size.
+
+        Raises:
+            DatasetError: the truth contradicts itself.
+        """
+        row: list[MatchCounts] = []
+        before = -1
+        for number, threshold in enumerate(self.grid.object_mask_thresholds):
+            found = candidates(class_logits, threshold)
+            # Raising the threshold only ever takes queries away, so equally many are the same ones.
+            if len(found.queries) != before:
+                row = list(self._row(found, mask_logits, sizes, truth))
+                before = len(found.queries)
+            self.counts[number] = [total + own for total, own in zip(self.counts[number], row, strict=True)]
+
+    def _row(
+        self, found: Candidates, mask_logits: Float[Tensor, "N h w"], sizes: Sizes, truth: Truth
+    ) -> Iterator[MatchCounts]:
+        """Yield the counts at each overlap threshold."""
+        if len(found.queries) == 0:
+            nothing = id_pairs(truth.id_map, np.zeros_like(truth.id_map))
+            yield from [self._counts(nothing, [], truth)] * len(self.grid.overlap_thresholds)
+            return
+        codes, counts = compete(mask_logits, found, sizes)
+        coded = _compact(id_pairs(truth.id_map, codes.cpu().numpy()))
+        owners, matches = None, MatchCounts.zeros(len(self.data))
+        for threshold in self.grid.overlap_thresholds:
+            previous = owners
+            owners, segments = merge_segments(
+                found.class_indices.tolist(), found.scores.tolist(), counts, self.model.is_thing, threshold
+            )
+            if previous is None or not np.array_equal(owners, previous):
+                ids = np.zeros(2 * len(owners), np.int64)
+                ids[1::2] = owners
+                matches = self._counts(coded._replace(pred_ids=ids[coded.pred_ids]), segments, truth)
+            yield matches
+
+    def _counts(self, pairs: Pairs, segments: Sequence[Segment], truth: Truth) -> MatchCounts:
+        predicted = [{"id": s.id, "category_id": self.model[s.class_index].id} for s in segments]
+        return match_pairs(pairs, truth.segments, predicted, self.data, truth.name).counts(len(self.data))
+
+    def table(self) -> np.ndarray:
+        """Return PQ over all classes, 0 to 1, per object-mask threshold (row) and overlap threshold (column).
+
+        nan throughout if no class occurs in the truth and none is ever predicted.
+        """
+        return np.array([[panoptic_quality(counts, self.data).all.pq for counts in row] for row in self.counts])
+
+    def best(self, current: tuple[float, float]) -> tuple[float, float] | None:
+        """Return the pair with the highest PQ, or None if there is no figure at all.
+
+        Args:
+            current: the pair in use, which is kept if none is better; of several better ones that are equal, the one
+                with the lowest thresholds is taken.
+        """
+        table = self.table()
+        if np.isnan(table).all():
+            return None
+        place = np.unravel_index(np.nanargmax(table), table.shape)
+        rows, columns = self.grid.object_mask_thresholds, self.grid.overlap_thresholds
+        if current[0] in rows and current[1] in columns:
+            own = table[rows.index(current[0]), columns.index(current[1])]
+            if own == table[place]:
+                return current
+        return rows[int(place[0])], columns[int(place[1])]
+
+
+def _compact(pairs: Pairs) -> Pairs:
+    """Return the pairs with every one that occurs once."""
+    width = int(pairs.pred_ids.max(initial=0)) + 1
+    keys, inverse = np.unique(pairs.gt_ids.astype(np.int64) * width + pairs.pred_ids, return_inverse=True)
+    return Pairs(keys // width, keys % width, np.bincount(inverse, pairs.pixels, len(keys)).astype(np.int64))
