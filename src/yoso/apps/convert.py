@@ -9,8 +9,8 @@ import yaml
 from yoso.apps.arguments import Parser
 from yoso.apps.console import make_folder, show
 from yoso.categories import Categories
+from yoso.data.class_tables import benchmark_categories, class_tables
 from yoso.errors import ConfigError, did_you_mean
-from yoso.files import read_json
 
 if TYPE_CHECKING:
     from yoso.model.config import ModelConfig
@@ -36,7 +36,7 @@ class Recipe(NamedTuple):
 def convertible() -> list[str]:
     """Return the names of the recipes that there are official checkpoints of."""
     named = {path.stem for path in _folder().glob("*_r50.yaml")}
-    return sorted(name for name in named if (_folder() / "categories" / f"{name.removesuffix('_r50')}.json").is_file())
+    return sorted(name for name in named if name.removesuffix("_r50") in class_tables())
 
 
 def read_recipe(name: str) -> Recipe:
@@ -58,12 +58,6 @@ def read_recipe(name: str) -> Recipe:
         benchmark_categories(name.removesuffix("_r50")),
         content.get("about", {}),
     )
-
-
-def benchmark_categories(name: str) -> Categories:
-    """Return the categories of coco, cityscapes, ade20k or mapillary, in official class-index order."""
-    path = _folder() / "categories" / f"{name}.json"
-    return Categories.from_json(read_json(path)["categories"], str(path))
 
 
 def _folder() -> Path:

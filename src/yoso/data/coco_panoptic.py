@@ -288,6 +288,36 @@ class PanopticDataset(Dataset[Sample]):
         )
 
 
+def segments_info(
+    path: PathLike, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]], categories: Categories
+) -> list[dict[str, Any]]:
+    """Return a map's `segments_info`, area and box counted; segments without a pixel are left out.
+
+    Args:
+        path: of the PNG, for messages.
+        id_map: (H, W) ids, 0 is void.
+        segments: `id`, `category_id` and, if wanted, `iscrowd` and more.
+        categories: that the segments are of.
+
+    Raises:
+        DatasetError: map and segments contradict each other.
+    """
+    measured = measure(id_map)
+    named, infos = set(), []
+    for segment in segments:
+        segment_id, category_id, crowd = _segment(segment, categories, f"{path}: this map", "nothing was written")
+        if segment_id in named:
+            raise DatasetError(f"{path}: two segments have the id {segment_id}; give each its own")
+        named.add(segment_id)
+        if segment_id in measured:
+            area, bbox = measured[segment_id]
+            own = {"id": segment_id, "category_id": category_id, "iscrowd": crowd, "area": area, "bbox": bbox}
+            infos.append({**segment, **own})
+    if nameless := sorted(measured.keys() - named):
+        raise DatasetError(f"{path}: pixels have the ids {shown(nameless)}, which are not among the segments")
+    return infos
+
+
 class PanopticWriter:
     """Writes predictions or annotations: PNGs as they come, the JSON at the end."""
 
@@ -318,31 +348,13 @@ class PanopticWriter:
             raise DatasetError(f"{record.mask_name}: this PNG would lie outside {self.masks}; give names without '..'")
         if record.mask_name in self._names or record.image_id in self._ids:
             raise DatasetError(f"{path}: this PNG or its image {record.image_id!r} was added before; add each once")
-        infos = self._infos(path, id_map, segments)
+        infos = segments_info(path, id_map, segments, self.categories)
         write_id_map(path, id_map)
         height, width = id_map.shape
         self.images.append({"id": record.image_id, "file_name": record.file_name, "height": height, "width": width})
         self.entries.append({"image_id": record.image_id, "file_name": record.mask_name, "segments_info": infos})
         self._names.add(record.mask_name)
         self._ids.add(record.image_id)
-
-    def _infos(self, path: Path, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        measured = measure(id_map)
-        named, infos = set(), []
-        for segment in segments:
-            segment_id, category_id, crowd = _segment(
-                segment, self.categories, f"{path}: this map", "nothing was written"
-            )
-            if segment_id in named:
-                raise DatasetError(f"{path}: two segments have the id {segment_id}; give each its own")
-            named.add(segment_id)
-            if segment_id in measured:
-                area, bbox = measured[segment_id]
-                own = {"id": segment_id, "category_id": category_id, "iscrowd": crowd, "area": area, "bbox": bbox}
-                infos.append({**segment, **own})
-        if nameless := sorted(measured.keys() - named):
-            raise DatasetError(f"{path}: pixels have the ids {shown(nameless)}, which are not among the segments")
-        return infos
 
     def close(self) -> Path:
         """Write the JSON and return its path.
