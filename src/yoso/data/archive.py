@@ -136,11 +136,8 @@ class Tree:
 
     def files(self, folder: str) -> dict[str, Entry]:
         """Return the files below a folder by their paths below it, in order; nothing if there is no such folder."""
-        place = self.root / folder
-        if place.is_dir():
-            found = {path.relative_to(place).as_posix(): Entry(path) for path in place.rglob("*") if path.is_file()}
-            if kept := {name: found[name] for name in sorted(found) if not _is_litter(name)}:
-                return kept
+        if found := files_below(self.root / folder):
+            return found
         prefix = f"{folder}/"
         if not any(name.startswith(prefix) for name in self._members):
             self._unpack_inner(f"{folder}.zip", folder.rpartition("/")[0])
@@ -195,6 +192,12 @@ def open_tree(root: PathLike, scratch: Path) -> Iterator[Tree]:
             yield tree
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def files_below(folder: Path) -> dict[str, Entry]:
+    """Return the files below a folder on disk by their paths below it, in order; nothing if there is no such folder."""
+    found = {path.relative_to(folder).as_posix(): Entry(path) for path in folder.rglob("*") if path.is_file()}
+    return {name: found[name] for name in sorted(found) if not _is_litter(name)}
 
 
 def _is_litter(name: str) -> bool:

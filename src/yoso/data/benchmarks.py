@@ -88,17 +88,26 @@ def read_cityscapes(tree: Tree, split: str) -> SplitPlan:
     photographs = _needed(tree, f"{tree.base('leftImg8bit')}leftImg8bit/{split}", "leftImg8bit_trainvaltest.zip")
     labels = _needed(tree, f"{tree.base('gtFine')}gtFine/{split}", "gtFine_trainvaltest.zip")
     table = benchmark_categories("cityscapes")
-    photographs, labels = _ending(photographs, "_leftImg8bit.png"), _ending(labels, "_gtFine_instanceIds.png")
     for name, entry in (photographs | labels).items():
         if (name.split("/")[0] in CITYSCAPES_VAL) != (split == "val"):
             raise DatasetError(f"{entry}: this city does not belong to {split}; the splits are swapped, unpack again")
     scenes = []
-    for stem, photograph, label in _pairs(photographs, labels, "gtFine_trainvaltest.zip"):
+    for stem, photograph, label in cityscapes_pairs(photographs, labels):
         image_id = PurePosixPath(stem).name
         mask = f"{image_id}_gtFine_panoptic.png"
         truth = partial(_cityscapes_scene, label, table)
         scenes.append(Scene(image_id, f"{stem}_leftImg8bit.png", mask, photograph, (label,), truth))
     return SplitPlan(split, table, scenes, _folder_of(photographs))
+
+
+def cityscapes_pairs(photographs: Files, labels: Files) -> list[tuple[str, Entry, Entry]]:
+    """Match `*_leftImg8bit.png` with `*_gtFine_instanceIds.png`; return stem, photograph and labels of each.
+
+    Raises:
+        DatasetError: there is none, or one has no partner.
+    """
+    photographs, labels = _ending(photographs, "_leftImg8bit.png"), _ending(labels, "_gtFine_instanceIds.png")
+    return _pairs(photographs, labels, "gtFine_trainvaltest.zip")
 
 
 def _cityscapes_scene(label: Entry, table: Categories, size: Size) -> Truth:

@@ -31,7 +31,9 @@ class Truth(NamedTuple):
     segments: Segments
 
 
-def cityscapes_truth(values: np.ndarray, categories: Categories, where: str) -> Truth:
+def cityscapes_truth(
+    values: np.ndarray, categories: Categories, where: str, num_labels: int | None = CITYSCAPES_LABELS
+) -> Truth:
     """Decode `*_gtFine_instanceIds.png`.
 
     A pixel is its label id, or 1000 x label id + instance number for an object. An object class without an instance
@@ -41,6 +43,7 @@ def cityscapes_truth(values: np.ndarray, categories: Categories, where: str) -> 
         values: (H, W) 16-bit values.
         categories: the evaluated classes; their ids are label ids.
         where: the file, for messages.
+        num_labels: how many labels there are, evaluated or not; None if any may occur.
 
     Raises:
         DatasetError: the image is of another kind, or a value stands for no label.
@@ -49,7 +52,7 @@ def cityscapes_truth(values: np.ndarray, categories: Categories, where: str) -> 
         raise DatasetError(f"{where}: instance ids are 16-bit grey values; use the file *_gtFine_instanceIds.png")
     present = np.unique(values)
     labels = np.where(present < 1000, present, present // 1000)
-    if wrong := [int(value) for value, label in zip(present, labels, strict=True) if label >= CITYSCAPES_LABELS]:
+    if num_labels and (wrong := present[labels >= num_labels]).size:
         raise DatasetError(
             f"{where}: the value {wrong[0]} stands for no Cityscapes label; use *_gtFine_instanceIds.png"
         )

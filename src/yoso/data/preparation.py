@@ -20,6 +20,7 @@ from yoso.data.class_tables import checksum
 from yoso.data.coco_panoptic import Annotations, read_annotations, segments_info
 from yoso.data.plan import Plan, Scene, Size, SplitPlan
 from yoso.data.spec import Split
+from yoso.data.statistics import class_indices
 from yoso.errors import DatasetError, OutputError
 from yoso.files import picture_facts, read_json, write_id_map, write_json, written_whole
 
@@ -150,10 +151,8 @@ def prepare(
 def tally(annotations: Annotations) -> list[ClassTally]:
     """Count segments, crowds and photographs per class."""
     categories = annotations.categories
-    place = {category.id: index for index, category in enumerate(categories)}
-    rows = annotations.segments
-    indices = np.array([place[category_id] for category_id in rows[:, 1].tolist()], np.int64)
-    crowds = np.bincount(indices[rows[:, 2] == 1], minlength=len(categories))
+    indices = class_indices(annotations)
+    crowds = np.bincount(indices[annotations.segments[:, 2] == 1], minlength=len(categories))
     segments = np.bincount(indices, minlength=len(categories)) - crowds
     image = np.repeat(np.arange(len(annotations)), np.diff(annotations.firsts))
     pairs = np.unique(image * len(categories) + indices) % len(categories)
