@@ -11,19 +11,21 @@ import torch
 from torch.utils.data import Dataset
 
 from yoso.categories import Categories
+from yoso.data.entries import (
+    DOCTOR,
+    MAX_CATEGORY_ID,
+    Entries,
+    ImageId,
+    no_such_category,
+    read_segment,
+    refuse_detection,
+)
 from yoso.data.id_maps import measure, renumbered, shown
+from yoso.data.json_stream import walk_json
 from yoso.data.spec import Split
 from yoso.errors import DatasetError
 from yoso.files import PathLike, read_id_map, read_image, read_json, write_id_map, write_json
 from yoso.structures import Sample
-
-MAX_SEGMENT_ID = 2**24 - 1
-"""The largest id that the three bytes of an RGB pixel hold."""
-
-ImageId = int | str
-
-_MAX_CATEGORY_ID = 2**31 - 1
-_DOCTOR = "`yoso data check` lists all such places"
 
 
 class ImageRecord(NamedTuple):
@@ -107,118 +109,70 @@ def read_panoptic(path: PathLike) -> dict[str, Any]:
         DatasetError: the file is missing, is not JSON, or is not COCO panoptic; says what it lacks or what else it is.
     """
     content = read_json(path)
+    check_panoptic(content, path)
+    refuse_detection(next(iter(content["annotations"]), None), path)
+    return content
+
+
+def check_panoptic(content: Any, path: PathLike) -> None:
+    """Make sure that a file's top level is that of COCO panoptic.
+
+    Raises:
+        DatasetError: it is not; says what it lacks.
+    """
     needed = "an object with the lists images, annotations and categories is needed"
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: is not COCO panoptic: it holds a {type(content).__name__}; {needed}")
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
             raise DatasetError(f"{path}: is not COCO panoptic: it has no list {key!r}; {needed}")
-    first = next(iter(content["annotations"]), None)
-    if isinstance(first, dict) and "segments_info" not in first and "bbox" in first:
-        raise DatasetError(
-            f"{path}: is not COCO panoptic: its annotations have no 'segments_info' but a 'bbox', as COCO detection "
-            "files have; use the panoptic file of the data set"
-        )
-    return content
 
 
 def read_annotations(path: PathLike) -> Annotations:
     """Read a panoptic JSON. Images without an annotation are left out; the order is that of the annotations.
 
+    The file is read entry by entry, so that COCO's takes little more memory than the result.
+
     Raises:
         DatasetError: the file is missing, is not JSON, or is not COCO panoptic; says what it lacks.
     """
-    content = read_panoptic(path)
-    categories = Categories.from_json(content["categories"], str(path))
-    if max(category.id for category in categories) > _MAX_CATEGORY_ID:
-        raise DatasetError(f"{path}: a category id is above {_MAX_CATEGORY_ID}; give the categories smaller ids")
-    images = _images_by_id(content["images"], path)
-    encoded, sizes, rows, counts = [], [], [], []
-    for annotation in content["annotations"]:
-        image_id = _image_id(annotation, "image_id", path, "annotation")
-        if image_id not in images:
-            raise DatasetError(f"{path}: an annotation is of image {image_id!r}, unknown or annotated twice; {_DOCTOR}")
-        image = images.pop(image_id)
-        file_name = _text(image, "file_name", path, f"image {image_id!r}")
-        where = f"the annotation of image {image_id!r}"
-        encoded += [
-            part.encode() for part in (json.dumps(image_id), file_name, _text(annotation, "file_name", path, where))
-        ]
-        sizes.append((_side(image.get("height")), _side(image.get("width"))))
-        segments = _segments(annotation, categories, path, image_id)
-        counts.append(len(segments))
-        rows += segments
-    return Annotations(
+    found = Entries(path)
+    content = walk_json(path, found.take)
+    check_panoptic(content, path)
+    categories = Categories.from_json(found.categories, str(path))
+    if max(category.id for category in categories) > MAX_CATEGORY_ID:
+        raise DatasetError(f"{path}: a category id is above {MAX_CATEGORY_ID}; give the categories smaller ids")
+    encoded, sizes = [], []
+    for image_id, mask_name in found.annotations:
+        if image_id not in found.images:
+            raise DatasetError(f"{path}: an annotation is of image {image_id!r}, unknown or annotated twice; {DOCTOR}")
+        file_name, height, width = found.images.pop(image_id)
+        if file_name is None:
+            raise DatasetError(f"{path}: is not COCO panoptic: image {image_id!r} has no 'file_name'")
+        encoded += [part.encode() for part in (json.dumps(image_id), file_name, mask_name)]
+        sizes.append((height, width))
+    annotations = Annotations(
         path=Path(path),
         categories=categories,
         text=np.frombuffer(b"".join(encoded), np.uint8),
         ends=np.cumsum([len(part) for part in encoded], dtype=np.int64).reshape(-1, 3),
         sizes=np.array(sizes, np.int32).reshape(-1, 2),
-        segments=np.array(rows, np.int32).reshape(-1, 3),
-        firsts=np.cumsum([0, *counts], dtype=np.int64),
+        segments=np.array(found.segments, np.int32).reshape(-1, 3),
+        firsts=np.cumsum([0, *found.counts], dtype=np.int64),
     )
+    _check_categories(annotations)
+    return annotations
 
 
-def _images_by_id(entries: list[Any], path: PathLike) -> dict[ImageId, Mapping[str, Any]]:
-    images: dict[ImageId, Mapping[str, Any]] = {}
-    for entry in entries:
-        image_id = _image_id(entry, "id", path, "image")
-        if image_id in images:
-            raise DatasetError(f"{path}: two images have the id {image_id!r}; {_DOCTOR}")
-        images[image_id] = entry
-    return images
-
-
-def _image_id(entry: Any, key: str, path: PathLike, what: str) -> ImageId:
-    value = entry.get(key) if isinstance(entry, Mapping) else None
-    if not isinstance(value, int | str):
-        raise DatasetError(f"{path}: is not COCO panoptic: an {what} has no {key!r} that is a number or a text")
-    return value
-
-
-def _text(entry: Mapping[str, Any], key: str, path: PathLike, where: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str):
-        raise DatasetError(f"{path}: is not COCO panoptic: {where} has no {key!r}")
-    return value
-
-
-def _side(value: Any) -> int:
-    side = whole(value)
-    return side if side is not None and 0 <= side < 2**31 else 0
-
-
-def whole(value: Any) -> int | None:
-    """Return a whole number, also one written as 7.0 or numpy's; None for anything else."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
-
-
-def _segments(
-    annotation: Mapping[str, Any], categories: Categories, path: PathLike, image_id: ImageId
-) -> list[tuple[int, int, int]]:
-    entries = annotation.get("segments_info")
-    if not isinstance(entries, list):
-        raise DatasetError(f"{path}: is not COCO panoptic: the annotation of image {image_id!r} has no 'segments_info'")
-    segments = [_segment(entry, categories, f"{path}: image {image_id!r}", _DOCTOR) for entry in entries]
-    if len({segment[0] for segment in segments}) != len(segments):
-        raise DatasetError(f"{path}: image {image_id!r} has two segments of one id; {_DOCTOR}")
-    return segments
-
-
-def _segment(entry: Any, categories: Categories, where: str, advice: str) -> tuple[int, int, int]:
-    values = [whole(entry.get(key)) if isinstance(entry, Mapping) else None for key in ("id", "category_id")]
-    segment_id, category_id = values
-    if segment_id is None or category_id is None:
-        raise DatasetError(f"{where} has a segment without a whole id and category_id; {advice}")
-    if not 0 < segment_id <= MAX_SEGMENT_ID:
-        raise DatasetError(f"{where} has a segment of id {segment_id}; ids are 1 to {MAX_SEGMENT_ID}; {advice}")
-    if not categories.has_id(category_id):
-        raise DatasetError(
-            f"{where}, segment {segment_id} is of category {category_id}, which is not among the categories; {advice}"
-        )
-    return segment_id, category_id, int(bool(entry.get("iscrowd", 0)))
+def _check_categories(annotations: Annotations) -> None:
+    """Make sure that every segment is of a category that is listed."""
+    known = np.array([category.id for category in annotations.categories], np.int64)
+    wrong = np.flatnonzero(~np.isin(annotations.segments[:, 1], known))
+    if wrong.size:
+        segment_id, category_id, _ = annotations.segments[wrong[0]].tolist()
+        image_id = annotations.record(int(np.searchsorted(annotations.firsts, wrong[0], "right")) - 1).image_id
+        where = f"{annotations.path}: image {image_id!r}"
+        raise DatasetError(no_such_category(where, segment_id, category_id, DOCTOR))
 
 
 class PanopticDataset(Dataset[Sample]):
@@ -265,7 +219,7 @@ class PanopticDataset(Dataset[Sample]):
         if image.shape[:2] != id_map.shape:
             raise DatasetError(
                 f"{self.split.masks / record.mask_name}: is {id_map.shape[1]}x{id_map.shape[0]}, its photograph "
-                f"{self.split.images / record.file_name} is {image.shape[1]}x{image.shape[0]}; {_DOCTOR}"
+                f"{self.split.images / record.file_name} is {image.shape[1]}x{image.shape[0]}; {DOCTOR}"
             )
         rows = self.annotations.segments_of(int(self.indices[index])).tolist()
         segments = [{"id": i, "category_id": category, "iscrowd": crowd} for i, category, crowd in rows]
@@ -305,7 +259,10 @@ def segments_info(
     measured = measure(id_map)
     named, infos = set(), []
     for segment in segments:
-        segment_id, category_id, crowd = _segment(segment, categories, f"{path}: this map", "nothing was written")
+        where, advice = f"{path}: this map", "nothing was written"
+        segment_id, category_id, crowd = read_segment(segment, where, advice)
+        if not categories.has_id(category_id):
+            raise DatasetError(no_such_category(where, segment_id, category_id, advice))
         if segment_id in named:
             raise DatasetError(f"{path}: two segments have the id {segment_id}; give each its own")
         named.add(segment_id)
