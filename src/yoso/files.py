@@ -8,8 +8,9 @@ import stat
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -125,7 +126,7 @@ def _opened(
     path: PathLike,
     error_class: type[ImageError] | type[DatasetError],
     kind: str,
-    content: IO[bytes] | None = None,
+    content: BytesIO | None = None,
     *,
     decode: bool = True,
 ) -> Generator[Image.Image, None, None]:
@@ -268,7 +269,7 @@ def read_id_map(path: PathLike) -> np.ndarray:
         return rgb_to_id(np.asarray(image.convert("RGB")))
 
 
-def read_labels(path: PathLike, content: IO[bytes] | None = None) -> np.ndarray:
+def read_labels(path: PathLike, content: BytesIO | None = None) -> np.ndarray:
     """Read an image of labels or instance numbers, as benchmarks publish them.
 
     Args:
@@ -291,7 +292,7 @@ def read_labels(path: PathLike, content: IO[bytes] | None = None) -> np.ndarray:
         raise DatasetError(f"{path}: is of mode {image.mode}; labels are 8-bit, 16-bit or RGB; use the original file")
 
 
-def picture_facts(path: PathLike, content: IO[bytes] | None = None) -> tuple[tuple[int, int], str]:
+def picture_facts(path: PathLike, content: BytesIO | None = None) -> tuple[tuple[int, int], str]:
     """Return what an image file says about itself, and make sure that it is all there, without decoding its pixels.
 
     The checksums of a PNG are computed, and a JPEG must have its end; any other file, and a JPEG without an end, is

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from yoso.apps.cli import main
 from yoso.apps.convert import benchmark_categories
@@ -28,6 +29,15 @@ SMALL = {
 }
 SMALL_CROPS = {"augmentation.size": "[48,64]"}
 SMALL_SIDES = {"augmentation.shorter_sides": "[32,48,64]", "augmentation.longest": "128"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The tensors of these tests are too small to share among threads, which then mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", ["coco", "cityscapes", "ade20k", "mapillary"])

@@ -89,10 +89,10 @@ def carry_out(plan: "Plan", target: "Target", threads: int, as_json: bool) -> No
             warnings.warn(
                 f"{plan.title}, {part.name}: {part.images:,} photographs, but the official split has "
                 f"{part.expected:,}; figures on it cannot be compared with published ones",
-                stacklevel=2,
+                stacklevel=1,
             )
     for note in plan.notes:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=1)
     if as_json:
         show_json({"data": str(target.yaml), "splits": {part.name: _facts(part) for part in prepared}})
     else:

@@ -5,16 +5,15 @@ within zips, such as COCO's panoptic PNGs, count as unpacked too.
 """
 
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from yoso.errors import ConfigError, DatasetError, OutputError
+from yoso.errors import ConfigError, DatasetError
 from yoso.files import PathLike, written_whole
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
@@ -45,7 +44,7 @@ class Entry(NamedTuple):
         facts = self.path.stat()
         return [facts.st_size, facts.st_mtime_ns]
 
-    def content(self) -> IO[bytes] | None:
+    def content(self) -> BytesIO | None:
         """Return what a member of an archive holds; None for a file on disk, which is read from there.
 
         Raises:
@@ -109,7 +108,7 @@ class Tree:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _add(self, source: Path | IO[bytes], path: Path, prefix: str) -> None:
+    def _add(self, source: Path, path: Path, prefix: str) -> None:
         try:
             archive = self._stack.enter_context(zipfile.ZipFile(source))
         except (*_DAMAGE, ValueError) as error:
@@ -155,20 +154,8 @@ class Tree:
         if entry is None:
             return
         prefix = f"{parent}/" if parent else ""
-        if entry.archive is None:
-            self._add(entry.path, entry.path, prefix)
-            return
         # A compressed member can only be read from its beginning, so the inner archive needs a copy to jump about in.
-        try:
-            self.scratch.mkdir(parents=True, exist_ok=True)
-            copy = self._stack.enter_context(tempfile.TemporaryFile(dir=self.scratch))  # noqa: SIM115
-            for block in entry._blocks():
-                copy.write(block)
-        except OSError as error:
-            raise OutputError(
-                f"{self.scratch}: cannot be written ({error.strerror}); make room or choose another --output"
-            ) from error
-        self._add(copy, Path(str(entry)), prefix)
+        self._add(self.on_disk(entry), Path(str(entry)), prefix)
 
     def on_disk(self, entry: Entry) -> Path:
         """Return where a file can be read from; what lies in an archive is copied to the scratch folder.
