@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from yoso.data.coco_panoptic import PanopticDataset
+from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import load_spec
 from yoso.evaluation.panoptic_quality import PanopticQuality
 from yoso.files import read_json, write_json, written_whole

@@ -73,6 +73,14 @@ def tiny_dataset(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def plant():
+    """Make a miniature download of a benchmark: `plant(name, folder)`; see tests/data/miniature_trees.py."""
+    from data.miniature_trees import plant
+
+    return plant
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory, tiny_dataset) -> Path:
     """A model folder: a very small network with random weights, for the classes of `tiny_dataset`."""
     import torch

@@ -8,6 +8,7 @@ import stat
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ MAX_PIXELS = 10**9
 """An image with more pixels is refused: as RGB it would take more than 3 GB."""
 
 _ORIENTATION = 0x0112
+_TAIL_BYTES = 4096
 _ADVICE = {
     errno.ENOSPC: "the disk is full; make room or write elsewhere",
     errno.EDQUOT: "the disk quota is used up; make room or write elsewhere",
@@ -126,15 +128,29 @@ _large_images_allowed = _LargeImagesAllowed()
 
 @contextmanager
 def _opened(
-    path: PathLike, error_class: type[ImageError] | type[DatasetError], kind: str
+    path: PathLike,
+    error_class: type[ImageError] | type[DatasetError],
+    kind: str,
+    content: BytesIO | None = None,
+    *,
+    decode: bool = True,
 ) -> Generator[Image.Image, None, None]:
-    """Open and decode an image file; whatever a damaged file provokes becomes one line of `error_class`."""
+    """Open and decode an image file; whatever a damaged file provokes becomes one line of `error_class`.
+
+    Args:
+        path: of the file, and what messages call it.
+        error_class: of the error.
+        kind: what the file should be, for messages.
+        content: what to read instead of the file, such as a member of an archive.
+        decode: read the pixels too, not only what the file says about itself.
+    """
     try:
         with ExitStack() as stack:
             with _large_images_allowed:
-                image = stack.enter_context(Image.open(path))
+                image = stack.enter_context(Image.open(content or path))
                 _check_size(path, image, error_class)
-                image.load()
+                if decode:
+                    image.load()
             yield image
     except (ImageError, DatasetError):
         raise
@@ -162,7 +178,7 @@ def _check_size(path: PathLike, image: Image.Image, error_class: type[ImageError
 
 
 def _unidentified(path: PathLike, kind: str) -> str:
-    if Path(path).stat().st_size == 0:
+    if Path(path).is_file() and Path(path).stat().st_size == 0:
         return f"{path}: is empty; replace it"
     return f"{path}: is not {kind} (or of a format that is not supported); use a JPEG or PNG file"
 
@@ -256,6 +272,70 @@ def read_id_map(path: PathLike) -> np.ndarray:
                 f"{path}: a panoptic PNG is RGB (id = R + 256 G + 65536 B); this one is {image.mode}; write it as RGB"
             )
         return rgb_to_id(np.asarray(image.convert("RGB")))
+
+
+def read_labels(path: PathLike, content: BytesIO | None = None) -> np.ndarray:
+    """Read an image of labels or instance numbers, as benchmarks publish them.
+
+    Args:
+        path: of the file, and what messages call it.
+        content: what to read instead of the file, such as a member of an archive.
+
+    Returns:
+        Palette indices or 8-bit greys as uint8 (H, W); deeper greys as int32 (H, W); colours as uint8 (H, W, 3).
+
+    Raises:
+        DatasetError: the file is missing, damaged, or of another kind.
+    """
+    with _opened(path, DatasetError, "an image of labels", content) as image:
+        if image.mode in {"L", "P", "RGB"}:
+            return np.array(image)
+        if image.mode == "RGBA":
+            return np.array(image.convert("RGB"))
+        if image.mode == "I" or image.mode.startswith("I;16"):
+            return np.asarray(image).astype(np.int32)
+        raise DatasetError(f"{path}: is of mode {image.mode}; labels are 8-bit, 16-bit or RGB; use the original file")
+
+
+def picture_facts(path: PathLike, content: BytesIO | None = None) -> tuple[tuple[int, int], str]:
+    """Return what an image file says about itself, and make sure that it is all there, without decoding its pixels.
+
+    The checksums of a PNG are computed, and a JPEG must have its end; any other file, and a JPEG without an end, is
+    decoded.
+
+    Args:
+        path: of the file, and what messages call it.
+        content: what to read instead of the file, such as a member of an archive.
+
+    Returns:
+        (height, width) in pixels, upright as `read_image` gives it, and Pillow's mode.
+
+    Raises:
+        ImageError: see `read_image`.
+    """
+    with _opened(path, ImageError, "an image", content, decode=False) as image:
+        width, height = image.size
+        if image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) in range(5, 9):
+            width, height = height, width
+        facts = ((height, width), image.mode)
+        if image.format == "PNG":
+            image.verify()
+        elif image.format != "JPEG" or not _has_end(image):
+            image.load()
+    return facts
+
+
+def _has_end(image: Image.Image) -> bool:
+    """Look for a JPEG's end marker; some writers put other bytes behind it."""
+    stream = getattr(image, "fp", None)
+    if stream is None:
+        return False
+    place = stream.tell()
+    length = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, length - _TAIL_BYTES))
+    tail = stream.read()
+    stream.seek(place)
+    return b"\xff\xd9" in tail
 
 
 def rgb_to_id(rgb: np.ndarray) -> np.ndarray:

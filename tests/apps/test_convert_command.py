@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from yoso.apps.cli import main
+from yoso.class_tables import benchmark_categories
 from yoso.inference.loading import load
-from yoso.model.conversion import benchmark_categories, convertible, read_recipe
+from yoso.model.conversion import convertible, read_recipe
 from yoso.model.yoso import YOSO
 
 COUNTS = {"coco": (80, 53), "cityscapes": (8, 11), "ade20k": (100, 50), "mapillary": (37, 28)}

@@ -48,7 +48,7 @@ def test_the_table_and_the_sheet(evaluate, tiny_dataset, tmp_path):
 
 def test_a_perfect_prediction_scores_1(evaluate, tiny_dataset, tmp_path, monkeypatch):
     """The truth itself, handed in as if the network had said it."""
-    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
     from yoso.inference.engine import Timings
     from yoso.inference.predictor import Predictor

@@ -74,7 +74,7 @@ def test_scores_are_those_of_the_network_s_logits(measured, tiny_model, tiny_dat
     """Counted anew from the logits, mask by mask and pixel by pixel."""
     import hotcoco
 
-    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
     from yoso.inference.loading import load
     from yoso.postprocess import semantic

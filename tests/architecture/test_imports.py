@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "yoso"
 
 FLOORS = [
-    {"errors", "categories", "structures", "settings", "files", "preprocess"},
+    {"errors", "categories", "class_tables", "structures", "settings", "files", "preprocess"},
     {"model", "loss", "postprocess", "data", "evaluation"},
     {"training", "inference"},
     {"export"},

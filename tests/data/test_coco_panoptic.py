@@ -14,7 +14,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from yoso.categories import Categories, Category
-from yoso.data.coco_panoptic import ImageRecord, PanopticDataset, PanopticWriter, read_annotations, whole
+from yoso.data.coco_panoptic import ImageRecord, PanopticWriter, read_annotations
+from yoso.data.dataset import PanopticDataset
+from yoso.data.entries import whole
 from yoso.data.id_maps import measure
 from yoso.data.spec import Split
 from yoso.errors import DatasetError, ImageError, OutputError

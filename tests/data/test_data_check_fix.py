@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from yoso.apps.cli import main
-from yoso.data.coco_panoptic import PanopticDataset
+from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import Split, load_spec
 from yoso.files import read_id_map, read_json, write_id_map
 

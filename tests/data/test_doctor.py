@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yoso.data.coco_panoptic import PanopticDataset
+from yoso.data.dataset import PanopticDataset
 from yoso.data.doctor import REMEDIES, WARNINGS, check_split, repair
 from yoso.data.spec import Split, load_spec
 from yoso.errors import DatasetError, OutputError

@@ -114,7 +114,7 @@ def test_fine_tuning_takes_over_what_fits(recipe, tmp_path):
 
 
 def test_weights_that_are_not_finite_stop_the_run_and_name_the_image(recipe, tiny_dataset):
-    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
 
     dataset = PanopticDataset(load_spec(tiny_dataset).split("train"))
@@ -150,14 +150,14 @@ def test_frozen_statistics_stay_frozen_through_training_and_resuming(recipe, tmp
 
 
 def load_spec_categories(data):
-    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
 
     return PanopticDataset(load_spec(data).split("train")).categories
 
 
 def test_figures_of_a_mixed_precision_run_are_those_of_its_model(recipe):
-    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
 
     folder = run.train(replace(recipe, run=replace(recipe.run, precision="bf16-mixed")))

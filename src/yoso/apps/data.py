@@ -1,5 +1,6 @@
-"""`yoso data check`: what is wrong with a data set, file by file, and how to mend it."""
+"""`yoso data`: finds the subcommand; and `yoso data check`: what is wrong with a data set, and how to mend it."""
 
+import importlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +24,41 @@ UNMENDABLE = {"id-only-in-png", "unknown-category"}
 """Kinds that leave pixels whose id no segment of the repaired JSON has."""
 
 
+SUBCOMMANDS = {
+    "check": "yoso.apps.data",
+    "convert": "yoso.apps.data_convert",
+    "prepare": "yoso.apps.data_prepare",
+    "show": "yoso.apps.data_view",
+    "stats": "yoso.apps.data_stats",
+}
+"""The module of each, by name; all but `check` have `main(arguments) -> exit status`."""
+
+
 def main(arguments: list[str]) -> int:
-    """Run `yoso data check DATASET`.
+    """Run `yoso data SUBCOMMAND ...`.
 
     Args:
         arguments: what stands after `yoso data`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        YosoError: no such subcommand; or see there.
+    """
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else "check"
+    if name not in SUBCOMMANDS:
+        raise ConfigError(f"unknown command 'data {name}'.{did_you_mean(name, SUBCOMMANDS)}")
+    if name == "check":
+        return check(arguments[1:] if arguments[:1] == ["check"] else arguments)
+    return importlib.import_module(SUBCOMMANDS[name]).main(arguments[1:])
+
+
+def check(arguments: list[str]) -> int:
+    """Run `yoso data check DATASET`.
+
+    Args:
+        arguments: what stands after `yoso data check`.
 
     Returns:
         The exit status: 1 if errors were found (warnings do not count).
@@ -35,16 +66,18 @@ def main(arguments: list[str]) -> int:
     Raises:
         YosoError: no such data set or split, annotations that are not COCO panoptic, a file that cannot be written.
     """
-    parser = Parser("data check", "Read every file of a data set and report what is wrong.")
-    if arguments and not arguments[0].startswith("-") and arguments[0] != "check":
-        raise ConfigError(f"unknown command 'data {arguments[0]}'.{did_you_mean(arguments[0], ['check'])}")
+    parser = Parser(
+        "data check",
+        "Read every file of a data set and report what is wrong.",
+        epilog="Other subcommands: prepare, show, stats, convert; each has --help.",
+    )
     parser.add_argument("dataset", metavar="DATASET", help="a data set's YAML, folder or name")
     parser.add_argument("--split", help="train or val (default: all there are)")
     parser.add_argument(
         "--fix", metavar="OUT", help="write repaired annotations to this folder, or for one split to this .json file"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the tables")
-    args = parser.parse(arguments[1:] if arguments[:1] == ["check"] else arguments)
+    args = parser.parse(arguments)
 
     from yoso.data.spec import load_spec
 

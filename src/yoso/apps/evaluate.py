@@ -16,7 +16,8 @@ from yoso.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     import numpy as np
 
-    from yoso.data.coco_panoptic import PanopticDataset, PanopticExample
+    from yoso.data.coco_panoptic import PanopticExample
+    from yoso.data.dataset import PanopticDataset
     from yoso.inference.predictor import Predictor
 
 
@@ -79,7 +80,7 @@ def main(arguments: list[str]) -> int:
     """
     args = build_parser().parse(arguments)
     _check_options(args)
-    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
     from yoso.inference.loading import load
 

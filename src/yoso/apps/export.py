@@ -154,7 +154,7 @@ def _named(sources: list[str]) -> "list[np.ndarray]":
 
 
 def _of_data_set(name: str, calibration: bool) -> "list[np.ndarray]":
-    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
 
     dataset = PanopticDataset(load_spec(name).split("train" if calibration else "val"))

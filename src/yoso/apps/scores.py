@@ -9,14 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from yoso.apps.pictures import coco_segments, drawn, write_picture
+from yoso.apps.pictures import coco_segments, drawable, drawn, write_picture
 from yoso.categories import Categories
 
 if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
 
-    from yoso.data.coco_panoptic import PanopticDataset, PanopticExample
+    from yoso.data.coco_panoptic import PanopticExample
+    from yoso.data.dataset import PanopticDataset
     from yoso.evaluation.instances import ImageInstances, MaskAP
 
 NUM_WORST = 16
@@ -148,8 +149,8 @@ class PanopticScore:
         entry = self.writer.entries[index]
         predicted = read_id_map(self.writer.masks / entry["file_name"])
         categories = self.dataset.categories
-        truth = {"segmentation": example.id_map, "segments_info": _drawable(example.segments, categories)}
-        guess = {"segmentation": predicted, "segments_info": _drawable(entry["segments_info"], self.model)}
+        truth = {"segmentation": example.id_map, "segments_info": drawable(example.segments, categories)}
+        guess = {"segmentation": predicted, "segments_info": drawable(entry["segments_info"], self.model)}
         return [
             (example.image, example.record.file_name),
             (drawn(example.image, truth, categories), "truth"),
@@ -275,15 +276,3 @@ def class_table(model: Categories, data: Categories) -> "np.ndarray":
     import numpy as np
 
     return np.array([data.index_of(category.id) for category in model], np.int32)
-
-
-def _drawable(segments: list[dict[str, Any]], categories: Categories) -> list[dict[str, Any]]:
-    """Return COCO segments as a result has them, as far as drawing needs it."""
-    infos = []
-    for segment in segments:
-        class_index = categories.index_of(segment["category_id"])
-        category = categories[class_index]
-        infos.append(
-            {"id": segment["id"], "label_id": class_index, "label": category.name, "is_thing": category.is_thing}
-        )
-    return infos

@@ -11,7 +11,7 @@ from yoso.apps.evaluate import check_classes, examples, facts, thresholds_of
 from yoso.errors import ConfigError, DatasetError, OutputError
 
 if TYPE_CHECKING:
-    from yoso.data.coco_panoptic import PanopticDataset
+    from yoso.data.dataset import PanopticDataset
     from yoso.evaluation.tuning import Grid, ThresholdSearch
     from yoso.inference.predictor import Predictor
     from yoso.settings import InferenceConfig

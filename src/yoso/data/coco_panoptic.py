@@ -7,23 +7,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
 
 from yoso.categories import Categories
-from yoso.data.id_maps import measure, renumbered, shown
-from yoso.data.spec import Split
+from yoso.data.entries import (
+    DOCTOR,
+    MAX_CATEGORY_ID,
+    Entries,
+    ImageId,
+    no_such_category,
+    read_segment,
+    refuse_detection,
+)
+from yoso.data.id_maps import measure, shown
+from yoso.data.json_stream import walk_json
 from yoso.errors import DatasetError
-from yoso.files import PathLike, read_id_map, read_image, read_json, write_id_map, write_json
-from yoso.structures import Sample
-
-MAX_SEGMENT_ID = 2**24 - 1
-"""The largest id that the three bytes of an RGB pixel hold."""
-
-ImageId = int | str
-
-_MAX_CATEGORY_ID = 2**31 - 1
-_DOCTOR = "`yoso data check` lists all such places"
+from yoso.files import PathLike, read_json, write_id_map, write_json
 
 
 class ImageRecord(NamedTuple):
@@ -107,185 +105,103 @@ def read_panoptic(path: PathLike) -> dict[str, Any]:
         DatasetError: the file is missing, is not JSON, or is not COCO panoptic; says what it lacks or what else it is.
     """
     content = read_json(path)
+    check_panoptic(content, path)
+    refuse_detection(next(iter(content["annotations"]), None), path)
+    return content
+
+
+def check_panoptic(content: Any, path: PathLike) -> None:
+    """Make sure that a file's top level is that of COCO panoptic.
+
+    Raises:
+        DatasetError: it is not; says what it lacks.
+    """
     needed = "an object with the lists images, annotations and categories is needed"
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: is not COCO panoptic: it holds a {type(content).__name__}; {needed}")
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
             raise DatasetError(f"{path}: is not COCO panoptic: it has no list {key!r}; {needed}")
-    first = next(iter(content["annotations"]), None)
-    if isinstance(first, dict) and "segments_info" not in first and "bbox" in first:
-        raise DatasetError(
-            f"{path}: is not COCO panoptic: its annotations have no 'segments_info' but a 'bbox', as COCO detection "
-            "files have; use the panoptic file of the data set"
-        )
-    return content
 
 
 def read_annotations(path: PathLike) -> Annotations:
     """Read a panoptic JSON. Images without an annotation are left out; the order is that of the annotations.
 
+    The file is read entry by entry, so that COCO's takes little more memory than the result.
+
     Raises:
         DatasetError: the file is missing, is not JSON, or is not COCO panoptic; says what it lacks.
     """
-    content = read_panoptic(path)
-    categories = Categories.from_json(content["categories"], str(path))
-    if max(category.id for category in categories) > _MAX_CATEGORY_ID:
-        raise DatasetError(f"{path}: a category id is above {_MAX_CATEGORY_ID}; give the categories smaller ids")
-    images = _images_by_id(content["images"], path)
-    encoded, sizes, rows, counts = [], [], [], []
-    for annotation in content["annotations"]:
-        image_id = _image_id(annotation, "image_id", path, "annotation")
-        if image_id not in images:
-            raise DatasetError(f"{path}: an annotation is of image {image_id!r}, unknown or annotated twice; {_DOCTOR}")
-        image = images.pop(image_id)
-        file_name = _text(image, "file_name", path, f"image {image_id!r}")
-        where = f"the annotation of image {image_id!r}"
-        encoded += [
-            part.encode() for part in (json.dumps(image_id), file_name, _text(annotation, "file_name", path, where))
-        ]
-        sizes.append((_side(image.get("height")), _side(image.get("width"))))
-        segments = _segments(annotation, categories, path, image_id)
-        counts.append(len(segments))
-        rows += segments
-    return Annotations(
+    found = Entries(path)
+    content = walk_json(path, found.take)
+    check_panoptic(content, path)
+    categories = Categories.from_json(found.categories, str(path))
+    if max(category.id for category in categories) > MAX_CATEGORY_ID:
+        raise DatasetError(f"{path}: a category id is above {MAX_CATEGORY_ID}; give the categories smaller ids")
+    encoded, sizes = [], []
+    for image_id, mask_name in found.annotations:
+        if image_id not in found.images:
+            raise DatasetError(f"{path}: an annotation is of image {image_id!r}, unknown or annotated twice; {DOCTOR}")
+        file_name, height, width = found.images.pop(image_id)
+        if file_name is None:
+            raise DatasetError(f"{path}: is not COCO panoptic: image {image_id!r} has no 'file_name'")
+        encoded += [part.encode() for part in (json.dumps(image_id), file_name, mask_name)]
+        sizes.append((height, width))
+    annotations = Annotations(
         path=Path(path),
         categories=categories,
         text=np.frombuffer(b"".join(encoded), np.uint8),
         ends=np.cumsum([len(part) for part in encoded], dtype=np.int64).reshape(-1, 3),
         sizes=np.array(sizes, np.int32).reshape(-1, 2),
-        segments=np.array(rows, np.int32).reshape(-1, 3),
-        firsts=np.cumsum([0, *counts], dtype=np.int64),
+        segments=np.array(found.segments, np.int32).reshape(-1, 3),
+        firsts=np.cumsum([0, *found.counts], dtype=np.int64),
     )
+    _check_categories(annotations)
+    return annotations
 
 
-def _images_by_id(entries: list[Any], path: PathLike) -> dict[ImageId, Mapping[str, Any]]:
-    images: dict[ImageId, Mapping[str, Any]] = {}
-    for entry in entries:
-        image_id = _image_id(entry, "id", path, "image")
-        if image_id in images:
-            raise DatasetError(f"{path}: two images have the id {image_id!r}; {_DOCTOR}")
-        images[image_id] = entry
-    return images
+def _check_categories(annotations: Annotations) -> None:
+    """Make sure that every segment is of a category that is listed."""
+    known = np.array([category.id for category in annotations.categories], np.int64)
+    wrong = np.flatnonzero(~np.isin(annotations.segments[:, 1], known))
+    if wrong.size:
+        segment_id, category_id, _ = annotations.segments[wrong[0]].tolist()
+        image_id = annotations.record(int(np.searchsorted(annotations.firsts, wrong[0], "right")) - 1).image_id
+        where = f"{annotations.path}: image {image_id!r}"
+        raise DatasetError(no_such_category(where, segment_id, category_id, DOCTOR))
 
 
-def _image_id(entry: Any, key: str, path: PathLike, what: str) -> ImageId:
-    value = entry.get(key) if isinstance(entry, Mapping) else None
-    if not isinstance(value, int | str):
-        raise DatasetError(f"{path}: is not COCO panoptic: an {what} has no {key!r} that is a number or a text")
-    return value
+def segments_info(
+    path: PathLike, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]], categories: Categories
+) -> list[dict[str, Any]]:
+    """Return a map's `segments_info`, area and box counted; segments without a pixel are left out.
 
+    Args:
+        path: of the PNG, for messages.
+        id_map: (H, W) ids, 0 is void.
+        segments: `id`, `category_id` and, if wanted, `iscrowd` and more.
+        categories: that the segments are of.
 
-def _text(entry: Mapping[str, Any], key: str, path: PathLike, where: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str):
-        raise DatasetError(f"{path}: is not COCO panoptic: {where} has no {key!r}")
-    return value
-
-
-def _side(value: Any) -> int:
-    side = whole(value)
-    return side if side is not None and 0 <= side < 2**31 else 0
-
-
-def whole(value: Any) -> int | None:
-    """Return a whole number, also one written as 7.0 or numpy's; None for anything else."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
-
-
-def _segments(
-    annotation: Mapping[str, Any], categories: Categories, path: PathLike, image_id: ImageId
-) -> list[tuple[int, int, int]]:
-    entries = annotation.get("segments_info")
-    if not isinstance(entries, list):
-        raise DatasetError(f"{path}: is not COCO panoptic: the annotation of image {image_id!r} has no 'segments_info'")
-    segments = [_segment(entry, categories, f"{path}: image {image_id!r}", _DOCTOR) for entry in entries]
-    if len({segment[0] for segment in segments}) != len(segments):
-        raise DatasetError(f"{path}: image {image_id!r} has two segments of one id; {_DOCTOR}")
-    return segments
-
-
-def _segment(entry: Any, categories: Categories, where: str, advice: str) -> tuple[int, int, int]:
-    values = [whole(entry.get(key)) if isinstance(entry, Mapping) else None for key in ("id", "category_id")]
-    segment_id, category_id = values
-    if segment_id is None or category_id is None:
-        raise DatasetError(f"{where} has a segment without a whole id and category_id; {advice}")
-    if not 0 < segment_id <= MAX_SEGMENT_ID:
-        raise DatasetError(f"{where} has a segment of id {segment_id}; ids are 1 to {MAX_SEGMENT_ID}; {advice}")
-    if not categories.has_id(category_id):
-        raise DatasetError(
-            f"{where}, segment {segment_id} is of category {category_id}, which is not among the categories; {advice}"
-        )
-    return segment_id, category_id, int(bool(entry.get("iscrowd", 0)))
-
-
-class PanopticDataset(Dataset[Sample]):
-    """One split of a data set."""
-
-    def __init__(self, split: Split, filter_empty: bool = False) -> None:
-        """Read the split's annotations.
-
-        Args:
-            split: where it lies.
-            filter_empty: leave out images without a segment to learn (none, or crowd only), as training does.
-
-        Raises:
-            DatasetError: see `read_annotations`; or no image is left.
-        """
-        self.split = split
-        self.annotations = read_annotations(split.annotations)
-        self.categories = self.annotations.categories
-        keep = range(len(self.annotations))
-        if filter_empty:
-            keep = [index for index in keep if (self.annotations.segments_of(index)[:, 2] == 0).any()]
-        self.indices = np.array(keep, np.int32)
-        if len(self.indices) == 0:
-            lacks = "a segment to learn" if filter_empty else "an annotation"
-            raise DatasetError(f"{split.annotations}: holds no image with {lacks}; is it the right file?")
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def record(self, index: int) -> ImageRecord:
-        """Return what is known of an image."""
-        return self.annotations.record(int(self.indices[index]))
-
-    def example(self, index: int) -> PanopticExample:
-        """Read a photograph and its truth.
-
-        Raises:
-            ImageError: the photograph cannot be read.
-            DatasetError: the PNG cannot be read, or is of another size.
-        """
-        record = self.record(index)
-        image = read_image(self.split.images / record.file_name)
-        id_map = read_id_map(self.split.masks / record.mask_name)
-        if image.shape[:2] != id_map.shape:
-            raise DatasetError(
-                f"{self.split.masks / record.mask_name}: is {id_map.shape[1]}x{id_map.shape[0]}, its photograph "
-                f"{self.split.images / record.file_name} is {image.shape[1]}x{image.shape[0]}; {_DOCTOR}"
-            )
-        rows = self.annotations.segments_of(int(self.indices[index])).tolist()
-        segments = [{"id": i, "category_id": category, "iscrowd": crowd} for i, category, crowd in rows]
-        return PanopticExample(image, id_map, segments, record)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Read a training sample: ids become 1..M in the order of the JSON; void, crowd and unknown ids become void.
-
-        A segment that the PNG lacks stays as an empty target. For errors see `example`.
-        """
-        example = self.example(index)
-        targets = [segment for segment in example.segments if not segment["iscrowd"]]
-        ids = np.array([segment["id"] for segment in targets], np.int32)
-        labels = [self.categories.index_of(segment["category_id"]) for segment in targets]
-        return Sample(
-            torch.from_numpy(example.image).permute(2, 0, 1),
-            torch.from_numpy(renumbered(example.id_map, ids)),
-            torch.tensor(labels, dtype=torch.int64),
-            example.record.file_name,
-        )
+    Raises:
+        DatasetError: map and segments contradict each other.
+    """
+    measured = measure(id_map)
+    named, infos = set(), []
+    for segment in segments:
+        where, advice = f"{path}: this map", "nothing was written"
+        segment_id, category_id, crowd = read_segment(segment, where, advice)
+        if not categories.has_id(category_id):
+            raise DatasetError(no_such_category(where, segment_id, category_id, advice))
+        if segment_id in named:
+            raise DatasetError(f"{path}: two segments have the id {segment_id}; give each its own")
+        named.add(segment_id)
+        if segment_id in measured:
+            area, bbox = measured[segment_id]
+            own = {"id": segment_id, "category_id": category_id, "iscrowd": crowd, "area": area, "bbox": bbox}
+            infos.append({**segment, **own})
+    if nameless := sorted(measured.keys() - named):
+        raise DatasetError(f"{path}: pixels have the ids {shown(nameless)}, which are not among the segments")
+    return infos
 
 
 class PanopticWriter:
@@ -318,31 +234,13 @@ class PanopticWriter:
             raise DatasetError(f"{record.mask_name}: this PNG would lie outside {self.masks}; give names without '..'")
         if record.mask_name in self._names or record.image_id in self._ids:
             raise DatasetError(f"{path}: this PNG or its image {record.image_id!r} was added before; add each once")
-        infos = self._infos(path, id_map, segments)
+        infos = segments_info(path, id_map, segments, self.categories)
         write_id_map(path, id_map)
         height, width = id_map.shape
         self.images.append({"id": record.image_id, "file_name": record.file_name, "height": height, "width": width})
         self.entries.append({"image_id": record.image_id, "file_name": record.mask_name, "segments_info": infos})
         self._names.add(record.mask_name)
         self._ids.add(record.image_id)
-
-    def _infos(self, path: Path, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        measured = measure(id_map)
-        named, infos = set(), []
-        for segment in segments:
-            segment_id, category_id, crowd = _segment(
-                segment, self.categories, f"{path}: this map", "nothing was written"
-            )
-            if segment_id in named:
-                raise DatasetError(f"{path}: two segments have the id {segment_id}; give each its own")
-            named.add(segment_id)
-            if segment_id in measured:
-                area, bbox = measured[segment_id]
-                own = {"id": segment_id, "category_id": category_id, "iscrowd": crowd, "area": area, "bbox": bbox}
-                infos.append({**segment, **own})
-        if nameless := sorted(measured.keys() - named):
-            raise DatasetError(f"{path}: pixels have the ids {shown(nameless)}, which are not among the segments")
-        return infos
 
     def close(self) -> Path:
         """Write the JSON and return its path.

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from yoso.categories import Categories
-from yoso.data.coco_panoptic import MAX_SEGMENT_ID, read_panoptic, whole
+from yoso.data.coco_panoptic import read_panoptic
+from yoso.data.entries import MAX_SEGMENT_ID, whole
 from yoso.data.id_maps import measure, shown
 from yoso.data.spec import Split
 from yoso.errors import DatasetError, ImageError

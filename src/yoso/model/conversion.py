@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from yoso.categories import Categories
+from yoso.class_tables import benchmark_categories, class_tables
 from yoso.errors import ConfigError, did_you_mean
-from yoso.files import PathLike, read_json
+from yoso.files import PathLike
 from yoso.model.checkpoint import Model, config_from_json, save_model
 from yoso.model.config import ModelConfig
 from yoso.model.official import load_official, read_official
@@ -35,8 +36,7 @@ class Recipe(NamedTuple):
 def convertible() -> list[str]:
     """Return the names of the recipes that there are official checkpoints of."""
     named = {path.stem for path in recipes_folder().glob("*_r50.yaml")}
-    known = {path.stem for path in (recipes_folder() / "categories").glob("*.json")}
-    return sorted(name for name in named if name.removesuffix("_r50") in known)
+    return sorted(name for name in named if name.removesuffix("_r50") in class_tables())
 
 
 def read_recipe(name: str) -> Recipe:
@@ -54,12 +54,6 @@ def read_recipe(name: str) -> Recipe:
         benchmark_categories(name.removesuffix("_r50")),
         content.get("about", {}),
     )
-
-
-def benchmark_categories(name: str) -> Categories:
-    """Return the categories of coco, cityscapes, ade20k or mapillary, in official class-index order."""
-    path = recipes_folder() / "categories" / f"{name}.json"
-    return Categories.from_json(read_json(path)["categories"], str(path))
 
 
 def recipes_folder() -> Path:

@@ -4,7 +4,8 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 
-from yoso.data.coco_panoptic import PanopticDataset, PanopticExample
+from yoso.data.coco_panoptic import PanopticExample
+from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import DatasetSpec
 from yoso.data.transforms import build_transform, collate
 from yoso.structures import Sample

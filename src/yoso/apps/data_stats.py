@@ -1,0 +1,98 @@
+"""`yoso data stats`: what a data set holds, as tables, and as a chart of its classes."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from yoso.apps.arguments import Parser
+from yoso.apps.charts import bar_chart
+from yoso.apps.console import progress_report, show, show_json
+from yoso.apps.pictures import write_picture
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from yoso.data.statistics import Statistics
+
+BAR_CHARACTERS = 16
+
+
+def main(arguments: list[str]) -> int:
+    """Run `yoso data stats DATASET`.
+
+    Args:
+        arguments: what stands after `yoso data stats`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        YosoError: no such data set or split, annotations that are not COCO panoptic, a chart that cannot be written.
+    """
+    parser = Parser("data stats", "Count what a data set holds: photographs, segments, areas, classes.")
+    parser.add_argument("dataset", metavar="DATASET", help="a data set's YAML, folder or name")
+    parser.add_argument("--split", help="train or val (default: all there are)")
+    parser.add_argument("--chart", metavar="PNG", help="draw the segments per class of the first split as bars")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the tables")
+    args = parser.parse(arguments)
+
+    from yoso.data.coco_panoptic import read_annotations
+    from yoso.data.spec import load_spec
+    from yoso.data.statistics import gather
+
+    spec = load_spec(args.dataset)
+    found: dict[str, Statistics] = {}
+    for name in [args.split] if args.split else list(spec.splits):
+        split = spec.split(name)
+        with progress_report(f"counting {name}") as report:
+            found[name] = gather(split, report)
+    if args.json:
+        show_json({"data": spec.name, "splits": {name: asdict(statistics) for name, statistics in found.items()}})
+    else:
+        for name, statistics in found.items():
+            show(_table(f"{spec.name}, {name}", statistics), _summary(f"{spec.name}, {name}", statistics))
+    if args.chart:
+        name, statistics = next(iter(found.items()))
+        colors = [category.color for category in read_annotations(spec.split(name).annotations).categories]
+        bars = [(row.name, row.segments, color) for row, color in zip(statistics.classes, colors, strict=True)]
+        write_picture(args.chart, bar_chart(f"{spec.name}, {name}: segments per class", bars))
+        if not args.json:
+            show(f"chart: {args.chart}")
+    return 0
+
+
+def _table(title: str, statistics: "Statistics") -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"{title}: classes"), title_justify="left", box=SIMPLE_HEAD)
+    for column in ("class", "kind"):
+        table.add_column(column, overflow="fold")
+    for column in ("segments", "small", "medium", "large", "crowds", "images", "median area", "pixels"):
+        table.add_column(column, justify="right")
+    table.add_column("", no_wrap=True)
+    total = sum(row.pixels for row in statistics.classes) or 1
+    largest = max(row.pixels for row in statistics.classes) or 1
+    for row in statistics.classes:
+        numbers = (row.segments, row.small, row.medium, row.large, row.crowds, row.images, row.median_area)
+        bar = "█" * round(BAR_CHARACTERS * row.pixels / largest)
+        table.add_row(
+            Text(row.name),
+            "thing" if row.is_thing else "stuff",
+            *(f"{number:,.0f}" for number in numbers),
+            f"{100 * row.pixels / total:.1f}%",
+            bar,
+        )
+    return table
+
+
+def _summary(title: str, statistics: "Statistics") -> str:
+    def spread(values: tuple[float, float, float]) -> str:
+        return f"{values[0]:,.0f} to {values[2]:,.0f} (median {values[1]:,.0f})"
+
+    return (
+        f"{title}: {statistics.images:,} photographs, {statistics.empty:,} of them without a segment; "
+        f"{spread(statistics.widths)} pixels wide, {spread(statistics.heights)} high\n"
+        f"{statistics.segments:,} segments, {spread(statistics.segments_per_image)} per photograph; "
+        f"{100 * statistics.labelled:.1f}% of the pixels belong to one\n"
+    )

@@ -1,0 +1,66 @@
+"""`yoso data show`: a sheet of a data set's photographs with their truth drawn over them."""
+
+import random
+from typing import TYPE_CHECKING
+
+from yoso.apps.arguments import Parser
+from yoso.apps.console import show, with_progress
+from yoso.apps.pictures import drawable, drawn, write_picture
+from yoso.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from yoso.data.dataset import PanopticDataset
+
+COLUMNS = 4
+
+
+def main(arguments: list[str]) -> int:
+    """Run `yoso data show DATASET`.
+
+    Args:
+        arguments: what stands after `yoso data show`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        YosoError: no such data set or split, a file that cannot be read, or a picture that cannot be written.
+    """
+    parser = Parser("data show", "Draw the truth over some photographs of a data set, on one sheet.")
+    parser.add_argument("dataset", metavar="DATASET", help="a data set's YAML, folder or name")
+    parser.add_argument("--split", help="train or val (default: val, or train if there is no val)")
+    parser.add_argument("--n", type=int, default=16, metavar="N", help="photographs (default: 16)")
+    parser.add_argument("--seed", type=int, help="draw them at random with this seed (default: evenly spread)")
+    parser.add_argument("--output", default="data.png", metavar="PNG", help="default: data.png")
+    args = parser.parse(arguments)
+    if args.n < 1:
+        raise ConfigError(f"--n {args.n}: at least one photograph is needed")
+
+    from yoso.data.dataset import PanopticDataset
+    from yoso.data.spec import load_spec
+    from yoso.inference.rendering import contact_sheet
+
+    spec = load_spec(args.dataset)
+    split = args.split or ("val" if "val" in spec.splits else "train")
+    dataset = PanopticDataset(spec.split(split))
+    indices = chosen(len(dataset), args.n, args.seed)
+    tiles = [_tile(dataset, index) for index in with_progress(indices, len(indices), "drawing")]
+    write_picture(args.output, contact_sheet(tiles, COLUMNS))
+    show(f"{spec.name}, {split}: {len(indices)} of {len(dataset)} photographs\nsheet: {args.output}")
+    return 0
+
+
+def chosen(length: int, number: int, seed: int | None) -> list[int]:
+    """Return up to `number` indices below `length`, in order: drawn with the seed, or evenly spread without one."""
+    number = min(number, length)
+    if seed is not None:
+        return sorted(random.Random(seed).sample(range(length), number))
+    return [place * length // number for place in range(number)]
+
+
+def _tile(dataset: "PanopticDataset", index: int) -> "tuple[np.ndarray, str]":
+    example = dataset.example(index)
+    truth = {"segmentation": example.id_map, "segments_info": drawable(example.segments, dataset.categories)}
+    return drawn(example.image, truth, dataset.categories), example.record.file_name

@@ -1,0 +1,116 @@
+"""Reading a large JSON object entry by entry.
+
+As Python objects, the annotations of COCO take ten times the file's size; one entry at a time they take nothing.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from yoso.errors import DatasetError
+from yoso.files import PathLike
+
+CHUNK_CHARACTERS = 2**20
+
+_NUMBER_TAIL = 2
+"""A number that is cut off ends in up to so many characters that mean nothing yet, as in `1e+`."""
+
+
+def walk_json(path: PathLike, on_entry: Callable[[str, Any], None]) -> Any:
+    """Read a JSON file whose top level is an object, and hand over the entries of its lists one by one.
+
+    Args:
+        path: of the file.
+        on_entry: called with (key of the list, entry), in the file's order.
+
+    Returns:
+        The object, every list that is a value of it empty; or the file's content, if that is no object.
+
+    Raises:
+        DatasetError: the file is missing or is not JSON.
+    """
+    try:
+        with Path(path).open("rb") as raw:
+            encoding = json.detect_encoding(raw.read(4))
+        with Path(path).open(encoding=encoding) as stream:
+            return _Walker(stream).walk(on_entry)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DatasetError(f"{path}: is not a JSON file ({error})") from error
+
+
+class _Walker:
+    """A window over the text, moved on as it is used up."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.text, self.place, self.at_end = stream, "", 0, False
+        self.decoder = json.JSONDecoder()
+
+    def walk(self, on_entry: Callable[[str, Any], None]) -> Any:
+        """See `walk_json`."""
+        content = self._object(on_entry) if self._next() == "{" else self._value()
+        if self._next():
+            raise json.JSONDecodeError("Extra data", self.text, self.place)
+        return content
+
+    def _object(self, on_entry: Callable[[str, Any], None]) -> dict[str, Any]:
+        content: dict[str, Any] = {}
+        self._take("{")
+        while self._next() != "}":
+            if content:
+                self._take(",")
+            if self._next() != '"':
+                raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self.text, self.place)
+            key = self._value()
+            self._take(":")
+            content[key] = self._list(key, on_entry) if self._next() == "[" else self._value()
+        self._take("}")
+        return content
+
+    def _list(self, key: str, on_entry: Callable[[str, Any], None]) -> list[Any]:
+        self._take("[")
+        is_first = True
+        while self._next() != "]":
+            if not is_first:
+                self._take(",")
+                self._next()
+            on_entry(key, self._value())
+            is_first = False
+        self._take("]")
+        return []
+
+    def _next(self) -> str:
+        """Return the next character that is no white space, without taking it; "" at the end."""
+        while True:
+            while self.place < len(self.text) and self.text[self.place] in " \t\n\r":
+                self.place += 1
+            if self.place < len(self.text) or self.at_end:
+                return self.text[self.place : self.place + 1]
+            self._more()
+
+    def _take(self, character: str) -> None:
+        if self._next() != character:
+            raise json.JSONDecodeError(f"Expecting {character!r}", self.text, self.place)
+        self.place += 1
+
+    def _value(self) -> Any:
+        """Return a whole value; as long as it may be cut off, look at more of the text."""
+        while True:
+            try:
+                value, end = self.decoder.raw_decode(self.text, self.place)
+            except json.JSONDecodeError:
+                if self.at_end:
+                    raise
+            else:
+                if end + _NUMBER_TAIL < len(self.text) or self.at_end:
+                    self.place = end
+                    return value
+            self._more()
+
+    def _more(self) -> None:
+        """Drop what is used up and read on; a value that does not fit the window doubles it."""
+        rest = self.text[self.place :]
+        read = self.stream.read(max(CHUNK_CHARACTERS, len(rest)))
+        self.text, self.place, self.at_end = rest + read, 0, not read

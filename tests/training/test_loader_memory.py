@@ -1,0 +1,40 @@
+"""Training on as many photographs as COCO has: what its workers hold."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from yoso.data.dataset import PanopticDataset
+from yoso.data.spec import Split
+
+SCRIPT = Path(__file__).parents[2] / "reproduce" / "loader_memory.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("loader_memory", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_synthetic_data_set_is_like_coco(script, tmp_path):
+    script.write_data_set(tmp_path, 200)
+    split = Split(tmp_path / "train", tmp_path / "panoptic_train", tmp_path / "panoptic_train.json")
+    dataset = PanopticDataset(split, filter_empty=True)
+    assert len(dataset) == 200
+    assert (len(dataset.categories), sum(dataset.categories.is_thing)) == (133, 80)
+    assert 9 < np.diff(dataset.annotations.firsts).mean() < 13
+    assert dataset[150].image.shape == (3, 480, 640)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="measures as Linux does, from /proc")
+def test_eight_workers_take_less_than_a_gigabyte_and_a_half(script, tmp_path):
+    found = script.run(118_287, 8, tmp_path)
+    print(script.told(found))
+    assert found["images"] == 118_287
+    assert found["all_mb"] < script.AIM_MB
+    assert found["peak_while_reading_mb"] < script.AIM_MB
