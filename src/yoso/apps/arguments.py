@@ -2,9 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any, Literal, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from yoso.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from yoso.inference.predictor import Predictor
 
 
 class Parser(argparse.ArgumentParser):
@@ -83,15 +87,25 @@ def share(text: str) -> float:
     return value
 
 
-def local_model(args: argparse.Namespace) -> str:
-    """Return what `load` is to load: `--model`, or with `--offline` the folder where it is already.
+def open_model(args: argparse.Namespace, logits: bool = False) -> "Predictor":
+    """Load what the options of `add_model_options` name.
+
+    Args:
+        args: the options.
+        logits: `Predictor.outputs` is needed, so a file with the merge inside will not do unless it was asked for.
 
     Raises:
-        CheckpointError: with `--offline`, it would have to be fetched.
+        YosoError: see `yoso.load`; with `--offline`, also if the model would have to be fetched.
     """
-    from yoso.model.checkpoint import find_model
+    from yoso.inference.loading import load
 
-    return str(find_model(args.model, offline=True)) if args.offline else args.model
+    name = args.model
+    if args.offline and not Path(name).is_file():
+        from yoso.model.checkpoint import find_model
+
+        name = find_model(name, offline=True)
+    runtime = "torch" if logits and args.runtime == "auto" and not Path(name).is_file() else args.runtime
+    return load(name, args.device, runtime, args.precision)
 
 
 def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -106,10 +120,16 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
         "--model",
         default=default,
         required=default is None,
-        help=f"a name that `yoso models` lists, a model folder, or hf:OWNER/NAME{said}",
+        help=f"a name that `yoso models` lists, a model folder, an exported file, or hf:OWNER/NAME{said}",
     )
     parser.add_argument("--offline", action="store_true", help="fetch nothing; the model must be here already")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+    parser.add_argument(
+        "--runtime",
+        default="auto",
+        help="auto, torch, onnxruntime, openvino; auto is, on a CPU, the fastest that is installed and exported for",
+    )
+    parser.add_argument("--precision", default="fp32", help="fp32, or on a GPU bf16 (default: fp32)")
     parser.add_argument(
         "--input-size",
         type=input_size,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.arguments import Parser, add_model_options, local_model
+from yoso.apps.arguments import Parser, add_model_options, open_model
 from yoso.apps.console import make_folder, show, show_json, with_progress
 from yoso.apps.scores import TASKS, Prediction
 from yoso.categories import Categories
@@ -82,7 +82,6 @@ def main(arguments: list[str]) -> int:
     _check_options(args)
     from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
-    from yoso.inference.loading import load
 
     dataset = PanopticDataset(load_spec(args.data).split(args.split))
     output = make_folder(args.output)
@@ -92,7 +91,7 @@ def main(arguments: list[str]) -> int:
 
         return tune(args, dataset, output)
     tasks = args.tasks or ("panoptic",)
-    predictor = load(local_model(args), args.device)
+    predictor = open_model(args, logits=set(tasks) != {"panoptic"})
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
     scores = [TASKS[name](dataset, predictor.categories, output) for name in tasks]
     seconds = []
@@ -213,6 +212,7 @@ def facts(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> 
         "images": num_images,
         "input_size": predictor.inference.input_size if args.input_size is None else args.input_size,
         **thresholds_of(args, predictor),
+        "runtime": predictor.runtime,
         "device": str(predictor.device),
         "versions": {name: version(name) for name in ("yoso", "torch", "torchvision", "timm")},
     }

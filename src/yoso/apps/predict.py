@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.arguments import Parser, add_model_options, local_model
+from yoso.apps.arguments import Parser, add_model_options, open_model
 from yoso.apps.console import make_folder, milliseconds, show, show_error, show_json, with_progress
 from yoso.apps.pictures import coco_segments, drawn, write_picture
 from yoso.errors import OutputError, YosoError
@@ -40,6 +40,8 @@ class Done:
         segments_info: of the result.
         size: (height, width) in pixels.
         timings: what the steps took.
+        runtime: what ran the network.
+        device: and where.
     """
 
     path: Path
@@ -48,6 +50,8 @@ class Done:
     segments_info: list[dict[str, Any]]
     size: tuple[int, int]
     timings: "Timings"
+    runtime: str
+    device: str
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,10 @@ def main(arguments: list[str]) -> int:
 
 def _run(args: argparse.Namespace, paths: list[Path]) -> tuple[list[Done], list[Failed]]:
     from yoso.data.coco_panoptic import PanopticWriter
-    from yoso.inference.loading import load
     from yoso.inference.sources import output_stem
 
     output = make_folder(args.output)
-    predictor = load(local_model(args), args.device)
+    predictor = open_model(args)
     writer = PanopticWriter(output / "panoptic.json", output / "panoptic", predictor.categories)
     done: list[Done] = []
     failed: list[Failed] = []
@@ -154,7 +157,8 @@ def _one(args: argparse.Namespace, predictor: "Predictor", writer: "PanopticWrit
     record = ImageRecord(len(writer.images) + 1, str(path), f"{stem}.png", height, width)
     writer.add(record, result["segmentation"], coco_segments(infos, predictor.categories))
     timings = replace(timings, read_seconds=read_seconds)
-    return Done(path, overlay, writer.masks / record.mask_name, infos, (height, width), timings)
+    panoptic = writer.masks / record.mask_name
+    return Done(path, overlay, panoptic, infos, (height, width), timings, predictor.runtime, predictor.device)
 
 
 def _is_full(error: YosoError) -> bool:
@@ -208,6 +212,7 @@ def _where(args: argparse.Namespace, done: list[Done]) -> str:
     if not args.no_overlay:
         lines.append(f"overlay:  {done[0].overlay}" + (f" and {len(done) - 1} more" if len(done) > 1 else ""))
     lines.append(f"panoptic: {Path(args.output, 'panoptic.json')}")
+    lines.append(f"runtime:  {done[0].runtime} on {done[0].device}")
     return "\n".join(lines)
 
 
@@ -227,6 +232,8 @@ def _as_json(args: argparse.Namespace, done: list[Done], failed: list[Failed]) -
     errors = [{"file": failure.source, "error": failure.message} for failure in failed]
     return {
         "model": args.model,
+        "runtime": done[0].runtime if done else None,
+        "device": done[0].device if done else None,
         "panoptic_json": str(Path(args.output, "panoptic.json")) if done else None,
         "images": images,
         "errors": errors,

@@ -34,12 +34,12 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
     Raises:
         YosoError: as `yoso eval`; a model folder that cannot be written; a split on which there is no PQ.
     """
+    from yoso.apps.arguments import open_model
     from yoso.files import write_json
-    from yoso.inference.loading import load
     from yoso.model.checkpoint import save_inference
 
     folder = writable_model(args.model) if args.write else None
-    predictor = load(args.model, args.device)
+    predictor = open_model(args, logits=True)
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
     search, num_images = _searched(args, predictor, dataset)
     current = thresholds_of(args, predictor)
