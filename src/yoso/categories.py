@@ -8,6 +8,9 @@ from yoso.errors import DatasetError
 
 Color = tuple[int, int, int]
 
+VOID = 0
+"""Segment id of a pixel without a label; also the crowd pixels of a training sample."""
+
 
 @dataclass(frozen=True)
 class Category:

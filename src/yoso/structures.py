@@ -18,9 +18,6 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-VOID = 0
-"""Segment id of a pixel without a label; also the crowd pixels of a training sample."""
-
 PADDING = -1
 """Value in a training sample's segment map where there is no image."""
 

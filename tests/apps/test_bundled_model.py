@@ -1,5 +1,6 @@
 """The model that comes with the package is what its card says."""
 
+import hashlib
 import json
 import re
 
@@ -53,3 +54,26 @@ def test_evaluation_prints_the_figures_of_the_card(folder, shared, tmp_path, cap
     measured = json.loads(capsys.readouterr().out)
     expected = json.loads((folder / "metrics.json").read_text())
     assert measured["all"]["pq"] == pytest.approx(expected["all"]["pq"], abs=5e-4)
+
+
+def test_its_exported_file_is_of_its_weights(folder):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the runtime of exported files is an extra")
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    facts = json.loads(session.get_modelmeta().custom_metadata_map["yoso"])
+    assert facts["source_sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    config = json.loads((folder / "config.json").read_text())
+    assert facts["inference"] == config["inference"]
+    assert facts["about"] == config["about"]
+    assert (folder / "model.onnx").stat().st_size <= 17e6
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_its_exported_file_gives_the_same_segments_on_every_photograph(shared):
+    from yoso.export.check import check_parity
+    from yoso.files import read_image
+
+    paths = sorted((shared / "data" / "facades" / "val").glob("*.jpg"))
+    photographs = (read_image(path) for path in paths)
+    parity = check_parity(yoso.load(NAME, "cpu"), yoso.load(NAME, "cpu", runtime="torch"), photographs)
+    assert parity.photographs == 60

@@ -8,14 +8,14 @@ import pytest
 import torch
 import yaml
 
-from yoso.categories import Categories
+from yoso.categories import VOID, Categories
 from yoso.data.transforms import Augmentation
 from yoso.errors import CheckpointError, ConfigError, NonFiniteError
 from yoso.loss.criterion import LossConfig
 from yoso.model.checkpoint import load_model, read_safetensors, save_model
 from yoso.model.config import ModelConfig
 from yoso.settings import InferenceConfig
-from yoso.structures import PADDING, VOID, Sample
+from yoso.structures import PADDING, Sample
 from yoso.training import run
 from yoso.training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
 from yoso.training.module import TrainingModule, make_target

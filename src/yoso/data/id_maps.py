@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from yoso.structures import VOID
+from yoso.categories import VOID
 
 STRIP_PIXELS = 2**20
 """Maps are measured strip by strip, so that a map of 100 megapixels needs no more working memory than a small one."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from yoso.categories import Categories
+from yoso.categories import VOID, Categories
 from yoso.data.coco_panoptic import PanopticExample
 from yoso.errors import NonFiniteError
 from yoso.evaluation.panoptic_quality import PanopticQuality
@@ -16,7 +16,7 @@ from yoso.loss.criterion import Criterion
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes, panoptic
 from yoso.preprocess import resize, resized_size
-from yoso.structures import PADDING, VOID, Sample, Target
+from yoso.structures import PADDING, Sample, Target
 from yoso.training.config import TrainingConfig
 from yoso.training.optimizer import build_optimizer, lr_factor
 from yoso.training.sampling import seed_for
