@@ -11,14 +11,16 @@ from yoso.loss.criterion import Criterion, LossConfig
 from yoso.model.config import ModelConfig
 from yoso.model.official import load_official, our_name
 from yoso.model.yoso import YOSO, padded_size
-from yoso.structures import Target
+from yoso.structures import StageOutputs, Target
 from yoso.training.config import OptimizerConfig
 from yoso.training.optimizer import build_optimizer
 
-# (losses, gradient norms) relative. The same step in float64 differs from the official float32 figures by up to
-# 1.3e-5 in a loss and 2.1e-4 in the norm of a gradient on COCO: they hold no more than that. On Cityscapes BatchNorm
-# takes statistics over 12 positions, which amplifies rounding: official runs differ by 3e-5 and 1e-2 themselves.
-TOLERANCE = {"coco": (1e-5, 5e-4), "cityscapes": (5e-5, 2e-2)}
+# (losses, gradient norms) relative. The network runs in float64: in float32 a pixel of a hard mask falls on one side on
+# processors with AVX-512 and on the other on those without, which moves a loss by up to 9e-4. The float64 step differs
+# from the official float32 figures by up to 1.3e-5 in a loss and 2.1e-4 in the norm of a gradient on COCO: they hold no
+# more than that. On Cityscapes BatchNorm takes statistics over 12 positions, which amplifies rounding: official runs
+# differ by 3e-5 and 1e-2 themselves.
+TOLERANCE = {"coco": (2e-5, 5e-4), "cityscapes": (5e-5, 2e-2)}
 CONFIGS = {
     "coco": (ModelConfig(), 133),
     "cityscapes": (ModelConfig(backbone_norm="trainable", branch_depth=3), 19),
@@ -69,7 +71,7 @@ def test_step_is_the_official_one(name, points, golden, fill, official_random):
     config, classes = CONFIGS[name]
     network = YOSO(config, classes)
     load_official(network, {key: torch.from_numpy(np.asarray(fill.fill(key, shape))) for key, shape, _ in shapes})
-    network.train()
+    network.double().train()
     with np.load(golden / "forward_coco_c.npz") as figures:
         images = [torch.from_numpy(figures["image_0"]), torch.from_numpy(figures["image_1"])]
     height, width = padded_size([image.shape[-2:] for image in images])
@@ -82,7 +84,11 @@ def test_step_is_the_official_one(name, points, golden, fill, official_random):
         targets.append(Target(torch.tensor(labels), masks))
 
     before = {key: value.detach().clone() for key, value in network.named_parameters()}
-    losses = Criterion(LossConfig(num_points=points), classes)(network.stages(images), targets)
+    stages = [
+        StageOutputs(None if stage.class_logits is None else stage.class_logits.float(), stage.mask_logits.float())
+        for stage in network.stages(images)
+    ]
+    losses = Criterion(LossConfig(num_points=points), classes)(stages, targets)
     sum(losses.values()).backward()
 
     loss_tolerance, gradient_tolerance = TOLERANCE[name]
