@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from yoso.apps.cli import main
+<<<<<<< HEAD
 from yoso.class_tables import benchmark_categories
+=======
+from yoso.apps.convert import benchmark_categories
+from yoso.apps.data_prepare import BENCHMARK_NAMES
+from yoso.data.benchmarks import BENCHMARKS
+>>>>>>> data
 
 SMALL = {
     "model.backbone": "mobilenetv2_050",
@@ -61,6 +67,10 @@ def test_prepare_check_train_eval(plant, tmp_path, monkeypatch, capsys, name):
     assert 0 <= metrics["all"]["pq"] <= 1
     trained = json.loads((tmp_path / "run/model/config.json").read_text())["categories"]
     assert trained == benchmark_categories(name).to_json()
+
+
+def test_the_names_on_the_command_line_are_those_of_the_readers():
+    assert set(BENCHMARK_NAMES) == set(BENCHMARKS)
 
 
 def test_the_report_as_json(plant, tmp_path, capsys):

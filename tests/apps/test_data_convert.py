@@ -9,6 +9,8 @@ import yaml
 from PIL import Image
 
 from yoso.apps.cli import main
+from yoso.apps.data_convert import FORMAT_NAMES
+from yoso.data.custom import FORMATS
 from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import load_spec
 
@@ -105,6 +107,10 @@ def labelme(root):
 
 
 BUILDERS = {"yolo": yolo, "coco": coco, "cityscapes": cityscapes, "labelme": labelme}
+
+
+def test_the_names_on_the_command_line_are_those_of_the_readers():
+    assert set(FORMAT_NAMES) == set(FORMATS) == set(BUILDERS)
 
 
 def run(kind, root, output, options, capsys):
@@ -270,11 +276,14 @@ def test_one_fault(kind, fault, words, tmp_path, capsys):
         (["yolo", "farm", "farm"], "holds files that"),
         (["yolo", "farm", "out", "--stuff", "sku"], "Did you mean 'sky'?"),
         (["yolo", "farm", "out", "--categories", "x.json"], "names its own classes"),
+        (["cityscapes", "farm", "out", "--stuff", "sky"], "say what is stuff"),
+        (["coco", "cows", "out", "--stuff", "grass"], "no such class"),
     ],
 )
 def test_slips(arguments, words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     yolo(tmp_path / "farm")
+    coco(tmp_path / "cows")
     assert main(["data", "convert", *arguments]) == 2
     err = capsys.readouterr().err
     assert words in err

@@ -1,10 +1,14 @@
 """`yoso data convert`: a data set of another format becomes one in COCO panoptic format."""
 
+from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 
 from yoso.apps.arguments import Parser
 from yoso.apps.data_prepare import add_work_options, carry_out
 from yoso.errors import ConfigError, did_you_mean
+
+FORMAT_NAMES = ("yolo", "coco", "cityscapes", "labelme")
+"""Known here, so that `--help` and a slip need not wait for PyTorch."""
 
 LAYOUTS = """layouts of SRC:
   yolo        the data set's YAML (names, train, val), or its folder; labels/ beside images/, polygons
@@ -28,18 +32,13 @@ def main(arguments: list[str]) -> int:
         YosoError: no such format or source; a file that is missing or not what the format asks for; a folder that
             cannot be written or holds somebody else's files.
     """
-    import argparse
-
-    from yoso.data.custom import FORMATS, Request, plan_custom
-    from yoso.data.preparation import Target, check_target
-
     parser = Parser(
         "data convert",
         "Turn a data set of another format into one in COCO panoptic format.",
         epilog=LAYOUTS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument("format", metavar="FORMAT", help=" | ".join(FORMATS))
+    parser.add_argument("format", metavar="FORMAT", help=" | ".join(FORMAT_NAMES))
     parser.add_argument("source", metavar="SRC", type=Path, help="the data set")
     parser.add_argument("output", metavar="OUT", type=Path, help="folder to write; it must be new, or an earlier OUT")
     parser.add_argument(
@@ -53,10 +52,16 @@ def main(arguments: list[str]) -> int:
     )
     add_work_options(parser)
     args = parser.parse(arguments)
-    if args.format not in FORMATS:
-        raise ConfigError(f"no format {args.format!r}.{did_you_mean(args.format, FORMATS)}")
+    if args.format not in FORMAT_NAMES:
+        raise ConfigError(f"no format {args.format!r}.{did_you_mean(args.format, FORMAT_NAMES)}")
     if args.categories and args.format != "cityscapes":
         raise ConfigError(f"--categories {args.categories}: {args.format} names its own classes; leave it out")
+    if args.stuff and args.format == "cityscapes":
+        raise ConfigError(f"--stuff {args.stuff}: the categories of cityscapes say what is stuff; leave it out")
+
+    from yoso.data.custom import Request, plan_custom
+    from yoso.data.preparation import Target, check_target
+
     target = Target(args.output / "dataset.yaml", args.output)
     check_target(target)
     stuff = tuple(name.strip() for name in args.stuff.split(",") if name.strip())

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from yoso.data.preparation import Prepared, Target
 
 
+BENCHMARK_NAMES = ("coco", "cityscapes", "ade20k", "mapillary", "mapillary_v2")
+"""Known here, so that `--help` and a slip need not wait for PyTorch."""
+
+
 def main(arguments: list[str]) -> int:
     """Run `yoso data prepare BENCHMARK --root R [--output O]`.
 
@@ -29,15 +33,13 @@ def main(arguments: list[str]) -> int:
         YosoError: no such benchmark; a download that is missing, damaged or of another kind; a folder that cannot be
             written or holds somebody else's files.
     """
-    from yoso.data.benchmarks import BENCHMARKS
-
     parser = Parser(
         "data prepare",
         "Turn the downloads of a benchmark into a data set in COCO panoptic format.",
         epilog="Archives may be unpacked or zips. What is unpacked stays where it is and is used from there. A run "
         "that was interrupted goes on where it stopped.",
     )
-    parser.add_argument("benchmark", metavar="BENCHMARK", help=" | ".join(BENCHMARKS))
+    parser.add_argument("benchmark", metavar="BENCHMARK", help=" | ".join(BENCHMARK_NAMES))
     parser.add_argument("--root", required=True, metavar="R", help="the folder that holds the downloads")
     parser.add_argument(
         "--output",
@@ -48,8 +50,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--split", choices=("train", "val"), help="prepare one split only (default: both)")
     add_work_options(parser)
     args = parser.parse(arguments)
-    if args.benchmark not in BENCHMARKS:
-        raise ConfigError(f"no benchmark {args.benchmark!r}.{did_you_mean(args.benchmark, BENCHMARKS)}")
+    if args.benchmark not in BENCHMARK_NAMES:
+        raise ConfigError(f"no benchmark {args.benchmark!r}.{did_you_mean(args.benchmark, BENCHMARK_NAMES)}")
 
     from yoso.data.archive import open_tree
     from yoso.data.benchmarks import plan_benchmark

@@ -74,12 +74,21 @@ def classes(names: Iterable[str], stuff: tuple[str, ...]) -> Categories:
         ConfigError: a name of `stuff` is none of them.
     """
     known = list(names)
-    for name in stuff:
-        if name not in known:
-            raise ConfigError(f"--stuff {name}: the data set has no such class.{did_you_mean(name, known)}")
+    check_stuff(stuff, known)
     return Categories(
         Category(number, name, name not in stuff, default_color(number - 1)) for number, name in enumerate(known, 1)
     )
+
+
+def check_stuff(stuff: tuple[str, ...], names: list[str]) -> None:
+    """Make sure that what is called stuff is a class.
+
+    Raises:
+        ConfigError: one of `stuff` is none of `names`.
+    """
+    for name in stuff:
+        if name not in names:
+            raise ConfigError(f"--stuff {name}: the data set has no such class.{did_you_mean(name, names)}")
 
 
 def read_yolo(request: Request) -> tuple[list[SplitPlan], list[str]]:
@@ -134,7 +143,7 @@ def _yolo_files(root: Path, place: Any) -> list[Path]:
     """Return the photographs of a folder or of a text file that lists them."""
     path = root / str(place)
     if path.is_dir():
-        return _photographs(path)
+        return sorted(file for file in path.rglob("*") if file.suffix.lower() in PHOTOGRAPHS)
     if path.is_file():
         return [(root / line.strip()).resolve() for line in path.read_text().splitlines() if line.strip()]
     raise DatasetError(f"{path}: no such folder; the data set's YAML names it, correct it or its 'path'")
@@ -201,6 +210,7 @@ def _coco_split(request: Request, split: str, path: Path) -> SplitPlan:
         for annotation in content["annotations"]:
             annotations[annotation["image_id"]].append((annotation, str(document)))
     table = Categories.from_json(entries, str(path))
+    check_stuff(request.stuff, list(table.names))
     scenes = []
     for image in _coco_document(path)["images"]:
         sources = tuple(Entry(document) for document, _ in documents)
@@ -351,10 +361,6 @@ def _labelme_truth(path: Path, content: dict[str, Any], table: Categories, size:
         key = (ids[shape["label"]], number if group is None else f"group {group}")
         groups[key].append(polygon_mask(outline(corners(points, where)), size))
     return painted((Shape(key[0], union(masks)) for key, masks in groups.items()), table, size)
-
-
-def _photographs(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPHS and path.is_file())
 
 
 def _scene(photograph: Path, folder: Path, sources: tuple[Entry, ...], truth: Callable[[Size], Truth]) -> Scene:
