@@ -163,4 +163,4 @@ def test_figures_of_a_mixed_precision_run_are_those_of_its_model(recipe):
     with torch.inference_mode():
         module.validation_step([dataset.example(index) for index in range(len(dataset))], 0)
     recorded = json.loads((folder / "metrics.json").read_text())["val"]["all"]
-    assert recorded["pq"] == pytest.approx(module.quality.compute().all.pq, abs=1e-12)
+    assert recorded["pq"] == pytest.approx(module.quality()[0].all.pq, abs=1e-12)

@@ -37,7 +37,7 @@ COMMANDS = {
     "eval": Command("yoso.apps.evaluate", "run a model on a data set and score it"),
     "pq": Command("yoso.apps.pq", "score saved predictions, no model needed"),
     "data": Command("yoso.apps.data", "check a data set: `yoso data check DATASET`"),
-    "train": Command("yoso.training.cli", "train with a recipe"),
+    "train": Command("yoso.apps.train", "train with a recipe"),
     "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder"),
     "models": Command("yoso.apps.models", "list the models that come with the package"),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser, add_model_options
 from yoso.apps.console import make_folder, show, show_json, with_progress
-from yoso.apps.pictures import coco_segments, drawn, write_picture
+from yoso.apps.pictures import coco_segments, drawable, drawn, write_picture
 from yoso.categories import Categories
 from yoso.errors import ConfigError
 
@@ -233,22 +233,10 @@ def _comparison(
     example = dataset.example(index)
     entry = writer.entries[index]
     predicted = read_id_map(writer.masks / entry["file_name"])
-    truth = {"segmentation": example.id_map, "segments_info": _drawable(example.segments, dataset.categories)}
-    guess = {"segmentation": predicted, "segments_info": _drawable(entry["segments_info"], writer.categories)}
+    truth = {"segmentation": example.id_map, "segments_info": drawable(example.segments, dataset.categories)}
+    guess = {"segmentation": predicted, "segments_info": drawable(entry["segments_info"], writer.categories)}
     return [
         (example.image, example.record.file_name),
         (drawn(example.image, truth, dataset.categories), "truth"),
         (drawn(example.image, guess, writer.categories), f"prediction, PQ {100 * pq:.1f}"),
     ]
-
-
-def _drawable(segments: list[dict[str, Any]], categories: Categories) -> list[dict[str, Any]]:
-    """Return COCO segments as a result has them, as far as drawing needs it."""
-    infos = []
-    for segment in segments:
-        class_index = categories.index_of(segment["category_id"])
-        category = categories[class_index]
-        infos.append(
-            {"id": segment["id"], "label_id": class_index, "label": category.name, "is_thing": category.is_thing}
-        )
-    return infos

@@ -1,4 +1,4 @@
-"""What `predict` and `eval` share: results as COCO segments, drawn in the data set's colours, written as PNG."""
+"""What commands share: results as COCO segments, drawn in the data set's colours, written as PNG."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,23 @@ def coco_segments(infos: Iterable[Mapping[str, Any]], categories: Categories) ->
         {"id": info["id"], "category_id": categories[info["label_id"]].id, "score": round(info["score"], 6)}
         for info in infos
     ]
+
+
+def drawable(segments: Iterable[Mapping[str, Any]], categories: Categories) -> list[dict[str, Any]]:
+    """Return COCO segments as a result has them, as far as drawing needs it.
+
+    Args:
+        segments: `id` and `category_id` of each.
+        categories: that they are of.
+    """
+    infos = []
+    for segment in segments:
+        class_index = categories.index_of(segment["category_id"])
+        category = categories[class_index]
+        infos.append(
+            {"id": segment["id"], "label_id": class_index, "label": category.name, "is_thing": category.is_thing}
+        )
+    return infos
 
 
 def drawn(pixels: "np.ndarray", result: Mapping[str, Any], categories: Categories) -> "np.ndarray":
