@@ -8,44 +8,11 @@ import pytest
 import torch
 import yaml
 
-from yoso.data.transforms import Augmentation
 from yoso.errors import CheckpointError, ConfigError, NonFiniteError
-from yoso.loss.criterion import LossConfig
 from yoso.model.checkpoint import load_model, read_safetensors
-from yoso.model.config import ModelConfig
-from yoso.structures import PADDING, VOID, InferenceConfig, Sample
+from yoso.structures import PADDING, VOID, Sample
 from yoso.training import run
-from yoso.training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
 from yoso.training.module import TrainingModule, make_target
-
-
-@pytest.fixture
-def recipe(tiny_dataset, tmp_path):
-    return TrainingConfig(
-        data=str(tiny_dataset),
-        model=ModelConfig(
-            backbone="mobilenetv2_050", num_queries=8, hidden_channels=32, aggregation_channels=16, num_heads=4
-        ),
-        backbone_weights="none",
-        inference=InferenceConfig(0.1, 0.3, None),
-        loss=LossConfig(num_points=64),
-        augmentation=Augmentation(size=(64, 96), scale=(0.5, 1.5)),
-        optimizer=OptimizerConfig(lr=1e-3),
-        schedule=ScheduleConfig(kind="poly"),
-        run=RunConfig(
-            iterations=4,
-            batch_size=2,
-            accumulate=2,
-            ema_decay=0.9,
-            workers=0,
-            checkpoint_every=2,
-            validate_every=3,
-            log_every=1,
-            accelerator="cpu",
-        ),
-        output=str(tmp_path / "run"),
-        about={"data": "tiny"},
-    )
 
 
 def test_run_folder_holds_everything(recipe, tmp_path, capsys):

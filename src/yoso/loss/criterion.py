@@ -179,7 +179,7 @@ class Criterion(nn.Module):
         terms = {}
         if outputs.class_logits is not None:
             classes = matched_classes(outputs.class_logits, targets, matches)
-            loss = F.cross_entropy(outputs.class_logits.flatten(0, 1), classes.flatten(), self.class_weights)
+            loss = F.cross_entropy(outputs.class_logits.flatten(0, 1), classes.flatten(), self.class_weights.float())
             terms["class"] = self.config.class_weight * loss
         images = torch.cat([torch.full_like(match.queries, image) for image, match in enumerate(matches)])
         logits = outputs.mask_logits[images, torch.cat([match.queries for match in matches])]

@@ -58,7 +58,7 @@ class RunConfig:
         auto_batch: split every batch into as few parts as fit into memory: `batch_size` falls and `accumulate` rises
             by the same factor. For one process.
         memory_gigabytes: what `auto_batch` may use; 0 for what the device has.
-        precision: Lightning's: "32-true", "bf16-mixed" or "16-mixed".
+        precision: Lightning's: "32-true", "bf16-mixed" or "16-mixed"; "64-true" is for comparisons.
         ema_decay: decay of the moving average of the weights, 0 for none. Where there is one it is evaluated and kept.
         workers: processes that load data.
         seed: of everything random: order, augmentation, points.
@@ -81,7 +81,7 @@ class RunConfig:
     accumulate: int = 1
     auto_batch: bool = False
     memory_gigabytes: float = 0.0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     ema_decay: float = 0.0
     workers: int = 4
     seed: int = 0

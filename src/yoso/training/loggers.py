@@ -37,7 +37,11 @@ def mlflow(output: Path) -> Logger:
         ConfigError: the package is missing.
     """
     require("mlflow", "mlflow")
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"file:{(output / 'mlflow').resolve()}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        # The client alone, without a data base, writes to a folder only if it is told twice.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        uri = f"file:{(output / 'mlflow').resolve()}"
     return MLFlowLogger("yoso", run_name=output.name, tracking_uri=uri)
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -136,6 +135,8 @@ def memory_limit(device: torch.device) -> int:
 
 def peak_memory() -> int:
     """Return the most bytes of main memory that this process ever had."""
+    import resource  # not on every system, and needed here alone
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -106,7 +106,7 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
         if not (self.training and num_processes() > 1):
             return self.after(super().forward(input))
         with torch.autocast(input.device.type, enabled=False):
-            x = input.float()
+            x = input if input.dtype == torch.float64 else input.float()
             count = x.new_tensor([x.numel() / self.num_features])
             dist.all_reduce(count)
             mean = SumOverProcesses.apply(x.sum((0, 2, 3))) / count
