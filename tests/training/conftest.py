@@ -13,10 +13,9 @@ from yoso.structures import InferenceConfig
 from yoso.training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
 
 
-@pytest.fixture
-def recipe(tiny_dataset, tmp_path):
+def small_recipe(data, output):
     return TrainingConfig(
-        data=str(tiny_dataset),
+        data=str(data),
         model=ModelConfig(
             backbone="mobilenetv2_050", num_queries=8, hidden_channels=32, aggregation_channels=16, num_heads=4
         ),
@@ -37,9 +36,19 @@ def recipe(tiny_dataset, tmp_path):
             log_every=1,
             accelerator="cpu",
         ),
-        output=str(tmp_path / "run"),
+        output=str(output),
         about={"data": "tiny"},
     )
+
+
+@pytest.fixture
+def recipe(tiny_dataset, tmp_path):
+    return small_recipe(tiny_dataset, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def recipe_of_the_module(tiny_dataset, tmp_path_factory):
+    return small_recipe(tiny_dataset, tmp_path_factory.mktemp("module") / "run")
 
 
 @pytest.fixture

@@ -71,10 +71,14 @@ def assert_equal(one, two, where=""):
         assert one == two, where
 
 
-@pytest.fixture
-def uninterrupted(changed, request):
+@pytest.fixture(scope="module")
+def uninterrupted(recipe_of_the_module, request):
     """Return how a run ends that nobody disturbs."""
-    recipe = changed(iterations=getattr(request, "param", 12), accumulate=1, checkpoint_every=2, validate_every=4)
+    iterations = getattr(request, "param", 8)
+    run = replace(
+        recipe_of_the_module.run, iterations=iterations, accumulate=1, checkpoint_every=2, validate_every=4, samples=0
+    )
+    recipe = replace(recipe_of_the_module, run=run, output=f"{recipe_of_the_module.output}{iterations}")
     train(recipe)
     return recipe, state(Path(recipe.output))
 
@@ -100,7 +104,7 @@ def killed_and_resumed(recipe, recipe_file, kills, randomness):
 
 
 @pytest.mark.parametrize(
-    ("uninterrupted", "kills"), [(12, 1), pytest.param(40, 5, marks=pytest.mark.slow)], indirect=["uninterrupted"]
+    ("uninterrupted", "kills"), [(8, 1), pytest.param(40, 5, marks=pytest.mark.slow)], indirect=["uninterrupted"]
 )
 def test_a_killed_run_goes_on_exactly(uninterrupted, as_yaml, tmp_path, kills):
     recipe, expected = uninterrupted
@@ -109,6 +113,7 @@ def test_a_killed_run_goes_on_exactly(uninterrupted, as_yaml, tmp_path, kills):
     assert_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_ends_well(uninterrupted, as_yaml, tmp_path):
     recipe, expected = uninterrupted
     recipe = replace(recipe, output=str(tmp_path / "stopped"))
@@ -120,7 +125,7 @@ def test_sigterm_saves_and_ends_well(uninterrupted, as_yaml, tmp_path):
     assert process.returncode == 0, output
     assert "stopped by SIGTERM after iteration" in output
     assert "go on with --resume" in output
-    assert int(newest_checkpoint(tmp_path / "stopped").stem) < 12
+    assert int(newest_checkpoint(tmp_path / "stopped").stem) < 8
     train(recipe, resume=True)
     assert_equal(state(tmp_path / "stopped"), expected)
 
@@ -132,14 +137,14 @@ def test_sigterm_in_an_evaluation_costs_neither_steps_nor_the_evaluation(uninter
 
     def validation_step(self, batch, batch_idx):
         count(self, batch, batch_idx)
-        if self.trainer.global_step == 8 and batch_idx == 1:
+        if self.trainer.global_step == 4 and batch_idx == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(callbacks.TrainingModule, "validation_step", validation_step)
-    with pytest.raises(Preempted, match="after iteration 8"):
+    with pytest.raises(Preempted, match="after iteration 4"):
         train(recipe)
     monkeypatch.undo()
-    assert newest_checkpoint(tmp_path / "stopped").stem == "00000008"
+    assert newest_checkpoint(tmp_path / "stopped").stem == "00000004"
     train(recipe, resume=True)
     assert_equal(state(tmp_path / "stopped"), expected)
 

@@ -139,7 +139,7 @@ class Checkpoints(Checkpoint):
         if trainer.state.fn == TrainerFn.FITTING:
             self.save(trainer)
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
         """Stop if SIGTERM came."""
         if self.asked:
             self._stop(trainer.global_step)
