@@ -31,10 +31,11 @@ SECONDS = 300
 
 # Rounding is all that may differ: the sums run in another order. In float32 that is not little here, since BatchNorm
 # over few positions enlarges it: one process that sees the same images in another order differs from itself by 1e-3 in
-# a term. So both sides compute in float64, but for the criterion, which is in float32 always: 6e-8 a term. AdamW turns
-# a gradient whose very sign is rounding into a whole step, hence the wider bound on the weights.
-LOSS_TOLERANCE = 1e-5
-WEIGHT_TOLERANCE = 1e-2  # of the way that the weights went
+# a term. So both sides compute in float64, but for the criterion, which is in float32 always: 6e-8 an operation; 5e-7 was
+# measured in a term. AdamW turns a gradient whose very sign is rounding into a whole step, hence the wider bound on the
+# weights, of which 1.4e-6 was measured.
+LOSS_TOLERANCE = 5e-6
+WEIGHT_TOLERANCE = 1e-4  # of the way that the weights went
 
 WORKER = """
 import sys
@@ -107,13 +108,11 @@ def test_two_processes_are_one_with_the_double_batch(recipe, as_yaml, tmp_path, 
     for name in ("loss", "stage0/mask", "stage1/class", "stage2/class", "stage2/dice"):
         one, two = logged(tmp_path / "run", f"train/{name}"), logged(tmp_path / "both", f"train/{name}")
         assert len(one) == len(two) == 3
-        print("MEASURED", name, one, two)
         assert two == pytest.approx(one, rel=LOSS_TOLERANCE), name
     one, two = weights(tmp_path / "run"), weights(tmp_path / "both")
     assert one.keys() == two.keys()
     moved = sum(float((one[key] - start[key]).square().sum()) for key in one if key in start)
     apart = sum(float((one[key] - two[key]).square().sum()) for key in one if key in start)
-    print("MEASURED", apart**0.5, moved**0.5)
     assert apart**0.5 < WEIGHT_TOLERANCE * moved**0.5
 
     # Exactly the same panoptic quality, for the same weights.

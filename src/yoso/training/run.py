@@ -244,6 +244,7 @@ def finish(trainer: Trainer, module: TrainingModule, loaders: Loaders, folder: R
     if not keeper.evaluated(trainer.global_step):
         trainer.validate(module, datamodule=loaders, verbose=False)
     if loaders.validate_images and loaders.judge_all():
+        trainer.strategy.barrier()  # the first process may still be writing
         module.network.load_state_dict(load_model(folder.path / "model").network.state_dict())
         keeper.judging = True
         trainer.validate(module, datamodule=loaders, verbose=False)
