@@ -69,9 +69,9 @@ def test_each_logger_is_made_once(tmp_path):
 
 
 def test_a_run_folder_elsewhere_makes_another_wandb_run(tmp_path, monkeypatch):
-    made = []
+    made, other = [], loggers.tensorboard(tmp_path)
     monkeypatch.setattr(loggers, "require", lambda package, extra: None)
-    monkeypatch.setattr(loggers, "WandbLogger", lambda **options: made.append(options))
+    monkeypatch.setattr(loggers, "WandbLogger", lambda **options: made.append(options) or other)
     for name in ("a", "b", "a"):
         loggers.wandb(Path(tmp_path, name))
     first, second, again = made

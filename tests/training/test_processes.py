@@ -31,9 +31,9 @@ SECONDS = 300
 
 # Rounding is all that may differ: the sums run in another order. In float32 that is not little here, since BatchNorm
 # over few positions enlarges it: one process that sees the same images in another order differs from itself by 1e-3 in
-# a term. So both sides compute in float64, but for the criterion, which is in float32 always: 6e-8 an operation; 5e-7 was
-# measured in a term. AdamW turns a gradient whose very sign is rounding into a whole step, hence the wider bound on the
-# weights, of which 1.4e-6 was measured.
+# a term. So both sides compute in float64, but for the criterion, which is in float32 always: 5e-7 was measured in a
+# term. AdamW turns a gradient whose very sign is rounding into a whole step, hence the wider bound on the weights, of
+# which 1.4e-6 was measured.
 LOSS_TOLERANCE = 5e-6
 WEIGHT_TOLERANCE = 1e-4  # of the way that the weights went
 
