@@ -39,6 +39,10 @@ class NonFiniteError(YosoError):
     """A loss or cost that became NaN or infinite; names the quantity and the image."""
 
 
+class OutOfMemoryError(YosoError):
+    """A training step that does not fit into memory; names the batch, its largest image, and the remedy."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the closest known name, or a list of the known names.
 

@@ -6,13 +6,9 @@ import pytest
 import torch
 
 from yoso.apps.cli import main
-<<<<<<< HEAD
-from yoso.class_tables import benchmark_categories
-=======
-from yoso.apps.convert import benchmark_categories
 from yoso.apps.data_prepare import BENCHMARK_NAMES
+from yoso.class_tables import benchmark_categories
 from yoso.data.benchmarks import BENCHMARKS
->>>>>>> data
 
 SMALL = {
     "model.backbone": "mobilenetv2_050",

@@ -9,46 +9,12 @@ import torch
 import yaml
 
 from yoso.categories import VOID, Categories
-from yoso.data.transforms import Augmentation
 from yoso.errors import CheckpointError, ConfigError, NonFiniteError
-from yoso.loss.criterion import LossConfig
 from yoso.model.checkpoint import load_model, read_safetensors, save_model
-from yoso.model.config import ModelConfig
-from yoso.settings import InferenceConfig
 from yoso.structures import PADDING, Sample
 from yoso.training import run
-from yoso.training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig
 from yoso.training.module import TrainingModule, make_target
 from yoso.training.start import take_over
-
-
-@pytest.fixture
-def recipe(tiny_dataset, tmp_path):
-    return TrainingConfig(
-        data=str(tiny_dataset),
-        model=ModelConfig(
-            backbone="mobilenetv2_050", num_queries=8, hidden_channels=32, aggregation_channels=16, num_heads=4
-        ),
-        backbone_weights="none",
-        inference=InferenceConfig(0.1, 0.3, None),
-        loss=LossConfig(num_points=64),
-        augmentation=Augmentation(size=(64, 96), scale=(0.5, 1.5)),
-        optimizer=OptimizerConfig(lr=1e-3),
-        schedule=ScheduleConfig(kind="poly"),
-        run=RunConfig(
-            iterations=4,
-            batch_size=2,
-            accumulate=2,
-            ema_decay=0.9,
-            workers=0,
-            checkpoint_every=2,
-            validate_every=3,
-            log_every=1,
-            accelerator="cpu",
-        ),
-        output=str(tmp_path / "run"),
-        about={"data": "tiny"},
-    )
 
 
 def test_run_folder_holds_everything(recipe, tmp_path, capsys):
@@ -166,7 +132,7 @@ def test_figures_of_a_mixed_precision_run_are_those_of_its_model(recipe):
     with torch.inference_mode():
         module.validation_step([dataset.example(index) for index in range(len(dataset))], 0)
     recorded = json.loads((folder / "metrics.json").read_text())["val"]["all"]
-    assert recorded["pq"] == pytest.approx(module.quality.compute().all.pq, abs=1e-12)
+    assert recorded["pq"] == pytest.approx(module.quality()[0].all.pq, abs=1e-12)
 
 
 def test_a_start_with_other_classes_says_so_and_trains(recipe, tiny_model, tmp_path, capsys):

@@ -37,7 +37,7 @@ COMMANDS = {
     "eval": Command("yoso.apps.evaluate", "run a model on a data set and score it"),
     "pq": Command("yoso.apps.pq", "score saved predictions, no model needed"),
     "data": Command("yoso.apps.data", "prepare, check, show and convert data sets: `yoso data check DATASET`"),
-    "train": Command("yoso.training.cli", "train with a recipe"),
+    "train": Command("yoso.apps.train", "train with a recipe"),
     "export": Command("yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or plain torch"),
     "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder"),
     "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and their peers by one protocol"),

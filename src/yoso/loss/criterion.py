@@ -81,20 +81,28 @@ class Criterion(nn.Module):
         weights[-1] = config.no_object_weight
         self.register_buffer("class_weights", weights, persistent=False)
 
-    def forward(self, stages: Sequence[StageOutputs], targets: Sequence[Target]) -> dict[str, Float[Tensor, ""]]:
+    def forward(
+        self, stages: Sequence[StageOutputs], targets: Sequence[Target], step_counts: Sequence[int] | None = None
+    ) -> dict[str, Float[Tensor, ""]]:
         """Return the weighted terms, whose sum is the loss. All is computed in float32, under autocast too.
 
         At each stage, random numbers are drawn for the matching of each image in turn, then for the losses of all
         matched masks. A batch without any target has mask and dice terms of zero, with a gradient of zero.
 
+        The mean of the terms over processes and over the parts of a step is the term of the whole step in one batch,
+        however its images are dealt out. (The official code divides the class term by each process's own weights.)
+
         Args:
             stages: what the decoder's stages say of B images, the proposal stage (without classes) first.
             targets: one per image, on the device of the stages; masks of one padded size.
+            step_counts: the number of targets of every image that this process gives to the optimiser step, where
+                these images are one of several equal parts of it; None means that they are all.
 
         Returns:
-            `stage{i}/class` (where the stage has classes): the mean over all queries, weighted by class;
+            `stage{i}/class` (where the stage has classes): the sum over all queries, weighted by class, divided by
+            the weights' sum, averaged over all parts and processes; for a step in one part, the weighted mean.
             `stage{i}/mask`, `stage{i}/dice`: the sum over matched masks, divided by the number of targets, averaged
-            over all processes and at least 1.
+            over all parts and processes and at least 1.
 
         Raises:
             NonFiniteError: a matching cost or a term is NaN or infinite; names it, the stage and the image.
@@ -102,14 +110,15 @@ class Criterion(nn.Module):
         device = stages[0].mask_logits.device
         with torch.autocast(device.type, enabled=False):
             compare = self._comparer(stages[0], targets)
-            num_targets = mean_num_targets(targets, device)
+            num_targets = mean_num_targets(targets, device, step_counts)
+            class_share = self._class_share(stages[0].mask_logits.shape[1], targets, device, step_counts)
             terms = {}
             for stage, outputs in enumerate(stages):
                 classes = None if outputs.class_logits is None else outputs.class_logits.float()
                 outputs = StageOutputs(classes, outputs.mask_logits.float())
                 matches = self._match(stage, outputs, targets, compare)
                 for name, value in self._losses(outputs, targets, matches, compare, num_targets).items():
-                    terms[f"stage{stage}/{name}"] = value
+                    terms[f"stage{stage}/{name}"] = value * class_share if name == "class" else value
             check_finite(terms, stages, targets)
         return terms
 
@@ -121,6 +130,23 @@ class Criterion(nn.Module):
         return RandomPoints(
             targets, config.num_points, config.oversample_ratio, config.importance_ratio, config.ignore_void
         )
+
+    def _class_share(
+        self, num_queries: int, targets: Sequence[Target], device: torch.device, step_counts: Sequence[int] | None
+    ) -> Float[Tensor, ""]:
+        """Return the weights of these images' queries as a share of the mean over parts and processes; 1 for one.
+
+        How many queries will be matched is known beforehand: the fewer of queries and targets.
+        """
+
+        def weight(counts: Sequence[int]) -> float:
+            matched = sum(min(num_queries, count) for count in counts)
+            return matched + self.config.no_object_weight * (num_queries * len(counts) - matched)
+
+        own = [len(target.labels) for target in targets]
+        counts = own if step_counts is None else step_counts
+        mean = mean_over_processes(torch.tensor(weight(counts) / (len(counts) / len(own)), device=device))
+        return torch.where(mean > 0, torch.tensor(weight(own), device=device) / mean, 1.0)
 
     @torch.no_grad()
     def _match(
@@ -153,7 +179,7 @@ class Criterion(nn.Module):
         terms = {}
         if outputs.class_logits is not None:
             classes = matched_classes(outputs.class_logits, targets, matches)
-            loss = F.cross_entropy(outputs.class_logits.flatten(0, 1), classes.flatten(), self.class_weights)
+            loss = F.cross_entropy(outputs.class_logits.flatten(0, 1), classes.flatten(), self.class_weights.float())
             terms["class"] = self.config.class_weight * loss
         images = torch.cat([torch.full_like(match.queries, image) for image, match in enumerate(matches)])
         logits = outputs.mask_logits[images, torch.cat([match.queries for match in matches])]
@@ -189,13 +215,27 @@ def dice_loss(compared: Comparison) -> Float[Tensor, " R"]:
     return 1 - (2 * (inside * truth).sum(1) + 1) / (area + truth.sum(1) + 1)
 
 
-def mean_num_targets(targets: Sequence[Target], device: torch.device) -> Float[Tensor, ""]:
-    """Return the number of targets of a batch, averaged over all processes, at least 1."""
-    count = torch.tensor(float(sum(len(target.labels) for target in targets)), device=device)
+def mean_num_targets(
+    targets: Sequence[Target], device: torch.device, step_counts: Sequence[int] | None = None
+) -> Float[Tensor, ""]:
+    """Return the number of targets of a batch, averaged over all processes and parts of the step, at least 1.
+
+    Args:
+        targets: of the batch.
+        device: where the result is needed.
+        step_counts: see `Criterion.forward`.
+    """
+    counts = [len(target.labels) for target in targets] if step_counts is None else step_counts
+    mean = torch.tensor(sum(counts) / (len(counts) / len(targets)), device=device)
+    return mean_over_processes(mean).clamp(min=1)
+
+
+def mean_over_processes(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return the mean over all processes, the value itself where there is one; it is changed in place."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(count)
-        count /= torch.distributed.get_world_size()
-    return count.clamp(min=1)
+        torch.distributed.all_reduce(value)
+        value /= torch.distributed.get_world_size()
+    return value
 
 
 def check_finite(

@@ -2,20 +2,29 @@
 
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, ProgressBar, WeightAveraging
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from yoso.categories import Categories
 from yoso.evaluation.report import as_json
+from yoso.files import written_whole
 from yoso.model.checkpoint import Model, save_model
 from yoso.training.config import TrainingConfig
-from yoso.training.module import TrainingModule
+from yoso.training.loaders import Loaders
+from yoso.training.loggers import log_picture
+from yoso.training.module import Segmented, TrainingModule
+
+DrawSamples = Callable[[list[Segmented], Categories], np.ndarray]
+"""Makes one RGB picture (H, W, 3), uint8, of validation images with what the network made of them."""
 
 
 class MovingAverage(WeightAveraging):
@@ -30,66 +39,129 @@ class MovingAverage(WeightAveraging):
 
         super().__init__(avg_fn=average)
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the averaged weights in place for good, also where no step was left to train."""
+        if self._average_model is not None:
+            self._copy_average_to_current(pl_module)
+            self._average_model = None
 
-class Keeper(Callback):
-    """After each evaluation logs PQ, and writes the model folder if it is the best so far; keeps the last checkpoint.
 
-    Must stand before `MovingAverage` in the list of callbacks: it saves the model while the averaged weights are in
-    place, and the checkpoint while they are not.
+@dataclass(frozen=True)
+class RunFolder:
+    """What the keeper writes, and where.
+
+    Attributes:
+        path: the run's folder.
+        config: the recipe.
+        categories: of the data set.
+        facts: versions, commit and the like, for `metrics.json`.
+        draw_samples: makes the pictures of an evaluation; None for no pictures.
     """
 
-    def __init__(self, folder: Path, config: TrainingConfig, categories: Categories, facts: dict[str, Any]) -> None:
-        """Keep what a model folder needs.
+    path: Path
+    config: TrainingConfig
+    categories: Categories
+    facts: dict[str, Any]
+    draw_samples: DrawSamples | None = None
 
-        Args:
-            folder: the model folder.
-            config: the recipe.
-            categories: of the data set.
-            facts: versions, commit and the like, for `metrics.json`.
-        """
-        self.folder, self.config, self.categories, self.facts = folder, config, categories, facts
-        self.best = -1.0
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Return the recorded evaluations, oldest first."""
+        path = self.path / "validation.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def record(self, evaluations: list[dict[str, Any]]) -> None:
+        """Write all evaluations, whole or not at all, so that a killed process leaves no half line."""
+        with written_whole(self.path / "validation.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(each) + "\n" for each in evaluations))
+
+    def save(self, module: TrainingModule, metrics: dict[str, Any]) -> None:
+        """Write the model folder."""
+        model = Model(module.network, self.categories, self.config.inference, dict(self.config.about))
+        save_model(self.path / "model", model, {**metrics, **self.facts})
+
+
+class Keeper(Callback):
+    """After each evaluation logs PQ, and writes the model folder if it is the best so far; stops when patience ends.
+
+    What was evaluated before is read from `validation.jsonl`, whose figures outlive any kill; an evaluation that is due
+    but not there, because the run was stopped in it, is made up for first.
+
+    Must stand before `MovingAverage` in the list of callbacks: it saves while the averaged weights are in place.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Keep what is to be written."""
+        self.folder = folder
+        self.evaluations: list[dict[str, Any]] = []
+        self.judging = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take up what earlier processes evaluated up to this step, and evaluate it if that is missing."""
+        self.recall(trainer)
+        every, step = self.folder.config.run.validate_every, trainer.global_step
+        if every and step and step % every == 0 and not self.evaluated(step):
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.restarting = False
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
+        self.stop_if_hopeless(trainer)
+
+    def recall(self, trainer: Trainer) -> None:
+        """Read the evaluations up to this step; the processes agree on what the first one finds."""
+        found = [each for each in self.folder.evaluations() if each["iteration"] <= trainer.global_step]
+        self.evaluations = trainer.strategy.broadcast(found if trainer.global_step else [])
+
+    def evaluated(self, step: int) -> bool:
+        """Return whether a step was evaluated."""
+        return any(each["iteration"] == step for each in self.evaluations)
+
+    def stop_if_hopeless(self, trainer: Trainer) -> None:
+        """End the training if the latest evaluations, as many as patience allows, gave nothing better."""
+        patience, scores = self.folder.config.run.patience, [pq_of(each) for each in self.evaluations]
+        if patience and scores and len(scores) - 1 - int(np.argmax(scores)) >= patience:
+            trainer.should_stop = True
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute PQ, log it, and save if it is the best."""
         if trainer.sanity_checking or not isinstance(pl_module, TrainingModule):
             return
-        result = pl_module.quality.compute()
-        pl_module.quality.reset()
-        scores = as_json(result, self.categories)
+        result, num_images = pl_module.quality()
+        scores = as_json(result, self.folder.categories)
         for group in ("all", "things", "stuff"):
             if scores[group]["pq"] is not None:
-                pl_module.log(f"val/pq_{group}", float(scores[group]["pq"]), sync_dist=False)
-        pq = float(scores["all"]["pq"] or 0.0)
+                pl_module.log(f"val/pq_{group}", float(scores[group]["pq"]), rank_zero_only=True)
+        metrics = {"iteration": trainer.global_step, "val": scores, "val_images": num_images}
+        if self.judging:
+            if trainer.is_global_zero:
+                best = max(self.evaluations, key=pq_of)
+                self.folder.save(pl_module, {**metrics, "iteration": best["iteration"]})
+            return
+        best = max(map(pq_of, self.evaluations), default=-1.0)
+        evaluation = {"iteration": trainer.global_step, "images": num_images, **scores}
+        self.evaluations.append(evaluation)
         if trainer.is_global_zero:
-            with (self.folder.parent / "validation.jsonl").open("a") as stream:
-                stream.write(json.dumps({"iteration": trainer.global_step, **scores}) + "\n")
-            if pq > self.best:
-                self.save(pl_module, {"iteration": trainer.global_step, "val": scores})
-        self.best = max(self.best, pq)
+            # The model first: if the process dies in between, the evaluation is made again.
+            if pq_of(evaluation) > best:
+                self.folder.save(pl_module, metrics)
+            self.draw(trainer, pl_module)
+            self.folder.record(self.evaluations)
+        pl_module.segmented.clear()
+        self.stop_if_hopeless(trainer)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save a checkpoint of the last step, if none was due there."""
-        path = self.folder.parent / "checkpoints" / f"{trainer.global_step:08d}.ckpt"
-        if not path.exists():
-            trainer.save_checkpoint(path)
+    def draw(self, trainer: Trainer, module: TrainingModule) -> None:
+        """Make a picture of the first images of the evaluation, for the folder and the loggers."""
+        if self.folder.draw_samples is not None and module.segmented:
+            picture = self.folder.draw_samples(module.segmented, self.folder.categories)
+            log_picture(trainer.loggers, self.folder.path, picture, trainer.global_step)
 
-    def save(self, pl_module: TrainingModule, metrics: dict[str, Any]) -> None:
-        """Write the model folder."""
-        model = Model(pl_module.network, self.categories, self.config.inference, dict(self.config.about))
-        save_model(self.folder, model, {**metrics, **self.facts})
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run must know."""
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
-        self.best = float(state_dict["best"])
+def pq_of(evaluation: dict[str, Any]) -> float:
+    """Return the panoptic quality over all classes of an evaluation, 0 where there was nothing to find."""
+    return float(evaluation["all"]["pq"] or 0.0)
 
 
 class Narrator(ProgressBar):
-    """A progress bar with the loss terms, learning rate, images per second and time left; and a line in the log."""
+    """A progress bar with the loss terms, learning rate, speed, wait for data and time left; and a line in the log."""
 
     def __init__(self, log: Path, every: int, images_per_step: int) -> None:
         """Speak every so many iterations.
@@ -103,7 +175,7 @@ class Narrator(ProgressBar):
         self.log_path, self.every, self.images_per_step = log, every, images_per_step
         self.console = Console()
         self.progress: Progress | None = None
-        self.mark = (0.0, 0)
+        self.mark = (0.0, 0, 0.0)
         self.last_step = -1
 
     def disable(self) -> None:
@@ -112,7 +184,7 @@ class Narrator(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar."""
-        self.mark = (time.perf_counter(), trainer.global_step)
+        self.mark = self.now(trainer)
         if not trainer.is_global_zero:
             return
         columns = (
@@ -136,28 +208,38 @@ class Narrator(ProgressBar):
         self.last_step = trainer.global_step
         task = self.progress.task_ids[0]
         if trainer.global_step % self.every == 0:
-            words = self.words(trainer)
+            words = self.words(trainer, pl_module)
             self.progress.update(task, words=words)
             line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} iteration {trainer.global_step}/{trainer.max_steps} {words}"
             self.tell(line)
         self.progress.update(task, completed=trainer.global_step)
 
-    def words(self, trainer: Trainer) -> str:
-        """Return the loss, its terms, the learning rate and the speed since the last call."""
-        now, (then, step) = time.perf_counter(), self.mark
-        self.mark = (now, trainer.global_step)
-        speed = (trainer.global_step - step) / max(now - then, 1e-9)
+    def now(self, trainer: Trainer) -> tuple[float, int, float]:
+        """Return the time, the step, and how long the training has waited for data since it began, in seconds."""
+        loaders: Any = getattr(trainer, "datamodule", None)
+        waited = loaders.batches.waited_seconds if isinstance(loaders, Loaders) and loaders.batches else 0.0
+        return time.perf_counter(), trainer.global_step, waited
+
+    def words(self, trainer: Trainer, module: LightningModule) -> str:
+        """Return the loss, its terms, the learning rate, and the speed and wait since the last call."""
+        (then, step, waited), self.mark = self.mark, self.now(trainer)
+        seconds = max(self.mark[0] - then, 1e-9)
+        speed = (trainer.global_step - step) / seconds
+        waiting = min(1.0, (self.mark[2] - waited) / seconds)
         left = (trainer.max_steps - trainer.global_step) / max(speed, 1e-9)
+        rate = trainer.optimizers[0].param_groups[-1]["lr"]
+        figures = {"lr": rate, "speed/images_per_second": speed * self.images_per_step, "speed/waiting_share": waiting}
+        module.log_dict(figures, rank_zero_only=True)
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         terms = " ".join(
             f"{name.removeprefix('train/')} {value:.3f}"
             for name, value in sorted(metrics.items())
             if name.startswith("train/stage")
         )
-        rate = trainer.optimizers[0].param_groups[-1]["lr"]
         return (
             f"loss {metrics.get('train/loss', float('nan')):.3f} ({terms}) lr {rate:.2e} "
-            f"{speed * self.images_per_step:.2f} images/s, {left / 60:.1f} min left"
+            f"{speed * self.images_per_step:.2f} images/s, {100 * waiting:.0f}% waiting for data, "
+            f"{left / 60:.1f} min left"
         )
 
     def tell(self, line: str) -> None:
@@ -174,7 +256,7 @@ class Narrator(ProgressBar):
             return
         figures = ", ".join(f"{name.removeprefix('val/')} {100 * value:.2f}" for name, value in sorted(metrics.items()))
         self.tell(f"{time.strftime('%Y-%m-%d %H:%M:%S')} iteration {trainer.global_step} evaluation: {figures}")
-        self.mark = (time.perf_counter(), trainer.global_step)
+        self.mark = self.now(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar."""
@@ -185,19 +267,3 @@ class Narrator(ProgressBar):
         """Close the bar."""
         if self.progress is not None:
             self.progress.stop()
-
-
-def checkpoints(folder: Path, every: int) -> ModelCheckpoint:
-    """Return the callback that keeps the two newest checkpoints, one every so many iterations and one at the end."""
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="{step:08d}",
-        monitor="step",
-        mode="max",
-        save_top_k=2,
-        every_n_train_steps=every,
-        save_on_train_epoch_end=False,
-        save_last=False,
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )

@@ -1,15 +1,22 @@
 """`yoso train RECIPE|FILE.yaml --some.key value`: YAML and options become a `TrainingConfig`."""
 
+import re
 from dataclasses import replace
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from yoso.errors import ConfigError, did_you_mean
 from yoso.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from yoso.training.callbacks import DrawSamples
+
+SHORT = {"batch": "run.batch_size", "accumulate": "run.accumulate", "input-size": "inference.input_size"}
+"""Options with a short name, and one that is spelt as `yoso eval` spells it."""
 
 
 def recipes() -> dict[str, Path]:
@@ -47,7 +54,7 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
         ConfigError: an unknown recipe, key or option, or a value of the wrong type.
     """
     parser = build_parser()
-    rest = list(arguments)
+    rest = spelt_out(arguments)
     if rest and not rest[0].startswith("-"):
         path = find_recipe(rest.pop(0))
         check_keys(path, parser)
@@ -60,6 +67,43 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
         raise ConfigError(" ".join(str(error).split())[:400]) from error
     fields = TrainingConfig.__dataclass_fields__
     return TrainingConfig(**{name: values[name] for name in fields}), parsed
+
+
+def spelt_out(arguments: list[str]) -> list[str]:
+    """Return the arguments with the full names of options that have a short one.
+
+    `--batch auto` becomes `--run.auto_batch=true`, `--input-size 512x800` becomes `--inference.input_size=[512,800]`.
+
+    Raises:
+        ConfigError: a short option without a value, or an input size that is none.
+    """
+    result, rest = [], list(arguments)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--") or name[2:] not in SHORT:
+            result.append(name + equals + value)
+            continue
+        if not equals and not rest:
+            raise ConfigError(f"{name} needs a value")
+        value = value if equals else rest.pop(0)
+        if name == "--input-size":
+            value = input_size(value)
+        automatic = (name, value) == ("--batch", "auto")
+        result.append("--run.auto_batch=true" if automatic else f"--{SHORT[name[2:]]}={value}")
+    return result
+
+
+def input_size(text: str) -> str:
+    """Return "SHORTERxLONGEST" or "native" as YAML.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text == "native":
+        return "null"
+    if found := re.fullmatch(r"(\d+)[xX](\d+)", text):
+        return f"[{found[1]},{found[2]}]"
+    raise ConfigError(f"--input-size {text}: give SHORTERxLONGEST in pixels (as 512x800), or native")
 
 
 def known_keys(parser: ArgumentParser) -> set[str]:
@@ -108,22 +152,27 @@ def _dotted(content: dict[str, Any], known: set[str], prefix: str = "") -> list[
     return keys
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], draw_samples: "DrawSamples | None" = None) -> int:
     """Run `yoso train`.
 
     Args:
         arguments: what stands after `yoso train`.
+        draw_samples: makes the pictures of each evaluation; None for no pictures.
 
     Returns:
-        The exit status.
+        The exit status: 0 also if SIGTERM stopped the run, which can be resumed then.
     """
     from yoso.model.checkpoint import find_model
+    from yoso.training.checkpoints import Preempted
+    from yoso.training.run import train
 
     config, parsed = parse(arguments)
     if config.start and parsed.offline:
         config = replace(config, start=str(find_model(config.start, offline=True)))
-    from yoso.training.run import train
-
-    folder = train(config, resume=bool(parsed.resume))
+    try:
+        folder = train(config, bool(parsed.resume), draw_samples)
+    except Preempted as stop:
+        print(stop)
+        return 0
     print(f"model folder: {folder}")
     return 0

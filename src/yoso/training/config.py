@@ -53,15 +53,24 @@ class RunConfig:
     Attributes:
         iterations: optimiser steps.
         batch_size: images per process and batch; times `accumulate` and the processes gives images per step.
-        accumulate: batches per optimiser step.
-        precision: Lightning's: "32-true", "bf16-mixed" or "16-mixed".
+        accumulate: batches per optimiser step. The losses are those of one large batch; only the statistics of
+            BatchNorm layers that are not frozen are each batch's own.
+        auto_batch: split every batch into as few parts as fit into memory: `batch_size` falls and `accumulate` rises
+            by the same factor. For one process.
+        memory_gigabytes: what `auto_batch` may use; 0 for what the device has.
+        precision: Lightning's: "32-true", "bf16-mixed" or "16-mixed"; "64-true" is for comparisons.
         ema_decay: decay of the moving average of the weights, 0 for none. Where there is one it is evaluated and kept.
         workers: processes that load data.
         seed: of everything random: order, augmentation, points.
         checkpoint_every: iterations between checkpoints.
+        keep_checkpoints: how many of the newest are kept.
         validate_every: iterations between evaluations on `val`; 0 for none.
-        validate_images: evaluate on the first so many; 0 for all.
+        validate_images: evaluate on the first so many; 0 for all. The model that is kept is evaluated on all at the
+            end.
+        patience: stop after so many evaluations in a row without a better PQ; 0 for never.
+        samples: images of `val` that are drawn at each evaluation; 0 for none.
         log_every: iterations between log lines.
+        loggers: "tensorboard", "wandb", "mlflow".
         accelerator: Lightning's: "auto", "cpu", "gpu".
         devices: processes, one per device.
         nodes: machines.
@@ -70,14 +79,20 @@ class RunConfig:
     iterations: int = 1000
     batch_size: int = 16
     accumulate: int = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    auto_batch: bool = False
+    memory_gigabytes: float = 0.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     ema_decay: float = 0.0
     workers: int = 4
     seed: int = 0
     checkpoint_every: int = 5000
+    keep_checkpoints: int = 2
     validate_every: int = 5000
     validate_images: int = 0
+    patience: int = 0
+    samples: int = 4
     log_every: int = 20
+    loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
     accelerator: str = "auto"
     devices: int = 1
     nodes: int = 1
@@ -88,14 +103,25 @@ class RunConfig:
         Raises:
             ConfigError: a count that is too small, or a decay outside 0 to 1.
         """
-        for name in ("iterations", "batch_size", "accumulate", "checkpoint_every", "log_every", "devices", "nodes"):
+        positive = ("iterations", "batch_size", "accumulate", "checkpoint_every", "keep_checkpoints", "log_every")
+        for name in (*positive, "devices", "nodes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"run.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("workers", "validate_every", "validate_images"):
+        for name in ("workers", "validate_every", "validate_images", "patience", "samples", "memory_gigabytes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"run.{name} is {getattr(self, name)}; it must not be negative")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"run.ema_decay is {self.ema_decay}; it must be at least 0 and below 1")
+
+    @property
+    def processes(self) -> int:
+        """How many there are on all machines together."""
+        return self.devices * self.nodes
+
+    @property
+    def images_per_step(self) -> int:
+        """How many images an optimiser step sees, over all processes."""
+        return self.batch_size * self.accumulate * self.processes
 
 
 @dataclass(frozen=True)

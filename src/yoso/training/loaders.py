@@ -1,9 +1,16 @@
 """The run's data: training samples that start where the run stands, and validation images as they are."""
 
+import re
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 
+from yoso import errors
 from yoso.data.coco_panoptic import PanopticExample
 from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import DatasetSpec
@@ -43,11 +50,70 @@ class Examples(Dataset[PanopticExample]):
         return self.dataset.example(index)
 
 
+class Batch(NamedTuple):
+    """What one pass through the network takes: an optimiser step's images, or a part of them.
+
+    Attributes:
+        samples: the images.
+        step_counts: the number of targets of every image that this process gives to the step.
+    """
+
+    samples: list[Sample]
+    step_counts: list[int]
+
+
+class Batches:
+    """Steps from a loader, dealt out in parts, and a clock for how long the training waits for them.
+
+    A step's images are loaded together, so that the loss of the first part knows the number of targets of all.
+
+    Attributes:
+        waited_seconds: since the beginning.
+    """
+
+    def __init__(self, loader: DataLoader, batch_size: int) -> None:
+        """Deal out the loader's batches, one step each, in parts of `batch_size`."""
+        self.loader, self.batch_size = loader, batch_size
+        self.waited_seconds = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield parts; see `told` for errors."""
+        steps = iter(self.loader)
+        while True:
+            start = time.perf_counter()
+            try:
+                step = next(steps)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise told(error) from error
+            self.waited_seconds += time.perf_counter() - start
+            counts = [len(sample.labels) for sample in step]
+            for first in range(0, len(step), self.batch_size):
+                yield Batch(step[first : first + self.batch_size], counts)
+
+
+def told(error: Exception) -> Exception:
+    """Return an error of a loading process as it was raised there, without the traceback that PyTorch puts into it."""
+    found = re.findall(r"^yoso\.errors\.(\w+): (.*)", str(error), re.MULTILINE)
+    if isinstance(error, errors.YosoError) and found:
+        name, message = found[-1]
+        return getattr(errors, name)(message)
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error) and "killed" in str(error):
+        return errors.OutOfMemoryError(
+            "a process that loads data was killed, as happens when memory runs out; use fewer --run.workers, or a "
+            "smaller augmentation.size"
+        )
+    return error
+
+
 class Loaders(LightningDataModule):
     """Training and validation data of a run.
 
     Attributes:
         categories: of the data set.
+        batches: of the training in progress; None before it.
+        validate_images: evaluate on the first so many; 0 for all.
     """
 
     def __init__(self, config: TrainingConfig, spec: DatasetSpec) -> None:
@@ -62,37 +128,57 @@ class Loaders(LightningDataModule):
         self.training = PanopticDataset(spec.split("train"), filter_empty=True)
         self.validation = PanopticDataset(spec.split("val")) if config.run.validate_every else None
         self.categories = self.training.categories
+        self.batches: Batches | None = None
+        self.validate_images = config.run.validate_images
+
+    def heaviest(self, count: int) -> list[Sample]:
+        """Return so many of the images with the most segments, augmented; the hardest on memory."""
+        firsts = self.training.annotations.firsts
+        numbers = np.diff(firsts)[self.training.indices]
+        order = np.argsort(-numbers, kind="stable")
+        drawn = Drawn(self.training, self.config)
+        return [drawn[int(order[position % len(order)]), position] for position in range(count)]
 
     def first(self, position: int) -> Sample:
         """Return the run's sample at a position, counted from its beginning."""
         sampler = EndlessSampler(len(self.training), self.config.run.seed, position)
         return Drawn(self.training, self.config)[next(iter(sampler))]
 
+    def judge_all(self) -> bool:
+        """Evaluate on all of `val` from now on; return whether that is more than before."""
+        total = 0 if self.validation is None else len(self.validation)
+        fewer = 0 < self.validate_images < total
+        self.validate_images = 0
+        return fewer
+
     def _trainer(self) -> Trainer:
         if self.trainer is None:
             raise RuntimeError("loaders are made by a trainer")
         return self.trainer
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> Batches:
         """Return batches from the run's current position on, without end."""
         run, trainer = self.config.run, self._trainer()
-        seen = trainer.global_step * run.accumulate * run.batch_size
+        images = run.accumulate * run.batch_size
+        seen = trainer.global_step * images
         sampler = EndlessSampler(len(self.training), run.seed, seen, trainer.global_rank, trainer.world_size)
-        return DataLoader(
+        loader = DataLoader(
             Drawn(self.training, self.config),
-            batch_size=run.batch_size,
+            batch_size=images,
             sampler=sampler,
             num_workers=run.workers,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=run.workers > 0,
         )
+        self.batches = Batches(loader, run.batch_size)
+        return self.batches
 
     def val_dataloader(self) -> DataLoader | list:
         """Return the validation images, one a batch, dealt out to the processes."""
         if self.validation is None:
             return []
-        examples = Examples(self.validation, self.config.run.validate_images)
+        examples = Examples(self.validation, self.validate_images)
         trainer = self._trainer()
         mine = range(trainer.global_rank, len(examples), trainer.world_size)
         return DataLoader(examples, batch_size=1, sampler=list(mine), num_workers=0, collate_fn=list)

@@ -1,6 +1,7 @@
 """The Lightning module: one training step, one evaluation step, and the optimiser."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,15 +12,32 @@ from torch import Tensor
 from yoso.categories import VOID, Categories
 from yoso.data.coco_panoptic import PanopticExample
 from yoso.errors import NonFiniteError
-from yoso.evaluation.panoptic_quality import PanopticQuality
-from yoso.loss.criterion import Criterion
+from yoso.evaluation.matching import MatchCounts, count_matches
+from yoso.evaluation.quality import PanopticQualityResult, panoptic_quality
+from yoso.loss.criterion import Criterion, mean_over_processes
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes, panoptic
 from yoso.preprocess import resize, resized_size
 from yoso.structures import PADDING, Sample, Target
 from yoso.training.config import TrainingConfig
+from yoso.training.loaders import Batch
 from yoso.training.optimizer import build_optimizer, lr_factor
+from yoso.training.processes import gathered, num_processes
 from yoso.training.sampling import seed_for
+
+
+class Segmented(NamedTuple):
+    """A validation image and what the network made of it.
+
+    Attributes:
+        example: the image with its truth.
+        id_map: (H, W) segment ids.
+        segments: `id` and `category_id` of each.
+    """
+
+    example: PanopticExample
+    id_map: np.ndarray
+    segments: list[dict[str, int]]
 
 
 def make_target(sample: Sample, size: tuple[int, int], ignore_void: bool = False) -> Target:
@@ -43,49 +61,93 @@ class TrainingModule(LightningModule):
 
     Attributes:
         network: what is trained.
-        quality: panoptic quality of the evaluation in progress.
+        samples: the images of the batch in work, for messages.
+        segmented: the first images of the evaluation in progress, for pictures.
     """
 
     def __init__(self, network: YOSO, config: TrainingConfig, categories: Categories) -> None:
-        """Keep the network and build the criterion and the metric."""
+        """Keep the network and build the criterion."""
         super().__init__()
         # Convolutions of images run a third faster with channels last, on a CPU as on a GPU.
         self.network = network.to(memory_format=torch.channels_last)
         self.config = config
         self.criterion = Criterion(config.loss, len(categories))
-        self.quality = PanopticQuality(categories)
         self.categories = categories
+        self.samples: list[Sample] = []
+        self.segmented: list[Segmented] = []
+        self._counts: list[tuple[int, MatchCounts]] = []
+        self._terms: list[Tensor] = []
 
-    def losses(self, batch: list[Sample]) -> dict[str, Tensor]:
-        """Return the weighted loss terms of a batch, by stage and name."""
-        size = padded_size([sample.image.shape[-2:] for sample in batch])
-        targets = [make_target(sample, size, self.config.loss.ignore_void) for sample in batch]
-        stages = self.network.stages([sample.image for sample in batch])
-        return self.criterion(stages, targets)
+    def losses(self, samples: list[Sample], step_counts: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """Return the weighted loss terms of a batch, by stage and name; for `step_counts` see `Criterion.forward`."""
+        size = padded_size([sample.image.shape[-2:] for sample in samples])
+        targets = [make_target(sample, size, self.config.loss.ignore_void) for sample in samples]
+        stages = self.network.stages([sample.image for sample in samples])
+        return self.criterion(stages, targets, step_counts)
 
-    def training_step(self, batch: list[Sample], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the total loss.
 
         The sampled points are drawn from a seed of the batch's own, so that a resumed run draws the same.
 
         Raises:
-            NonFiniteError: the loss is NaN or infinite.
+            NonFiniteError: the loss is NaN or infinite; says at which iteration and learning rate.
         """
         torch.manual_seed(seed_for(self.config.run.seed, batch_idx, self.global_rank))
-        terms = self.losses(batch)
+        self.samples = batch.samples
+        try:
+            terms = self.losses(*batch)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error} {self._circumstances()}") from error
         total = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(total):
-            names = ", ".join(sample.name for sample in batch)
-            raise NonFiniteError(f"the loss became {total.item()} at iteration {self.global_step} on {names}")
-        self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()})
-        self.log("train/loss", total.detach(), prog_bar=True)
+        self._note(terms)
         return total
+
+    def _circumstances(self) -> str:
+        """Say where the training stood when it broke."""
+        weights = all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())
+        blame = "" if weights else "; the weights are no longer finite, so it was the step before that broke them"
+        rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
+        return f"(Iteration {self.global_step + 1}, learning rate {rate:.2e}{blame}.)"
+
+    def _note(self, terms: dict[str, Tensor]) -> None:
+        """Log the mean of the terms over the parts of a step and over the processes, once the step is whole."""
+        self._terms.append(torch.stack([value.detach() for value in terms.values()]))
+        if len(self._terms) < self.config.run.accumulate:
+            return
+        means = mean_over_processes(torch.stack(self._terms).mean(0))
+        self._terms.clear()
+        self.log_dict({f"train/{name}": value for name, value in zip(terms, means, strict=True)})
+        self.log("train/loss", means.sum(), prog_bar=True)
 
     def validation_step(self, batch: list[PanopticExample], batch_idx: int) -> None:
         """Segment validation images as a user would, at their own size, and count matches."""
         for example in batch:
             id_map, segments = self.segment(example.image)
-            self.quality.update(id_map, segments, example.id_map, example.segments, example.record.file_name)
+            counts = count_matches(
+                example.id_map, example.segments, id_map, segments, self.categories, example.record.file_name
+            )
+            # Images are dealt out to the processes in turn, one a batch.
+            self._counts.append((batch_idx * num_processes() + self.global_rank, counts))
+            if len(self.segmented) < self.config.run.samples:
+                self.segmented.append(Segmented(example, id_map, segments))
+
+    def quality(self) -> tuple[PanopticQualityResult, int]:
+        """Return panoptic quality and the number of images since the last call, over all processes.
+
+        Images are added up in the order of the data set, so that the figures are the same to the last bit however many
+        processes there are, and those of `yoso eval`.
+        """
+        fields = tuple(vars(MatchCounts.zeros(0)))
+        width = 1 + len(fields) * len(self.categories)
+        rows = [np.concatenate([[place], *(getattr(each, name) for name in fields)]) for place, each in self._counts]
+        self._counts.clear()
+        table = gathered(torch.from_numpy(np.array(rows, np.float64).reshape(-1, width)), self.device).numpy()
+        total = MatchCounts.zeros(len(self.categories))
+        for row in table[np.argsort(table[:, 0], kind="stable")]:
+            iou_sum, *numbers = np.split(row[1:], len(fields))
+            total = total + MatchCounts(iou_sum, *(number.astype(np.int64) for number in numbers))
+        return panoptic_quality(total, self.categories), len(table)
 
     def segment(self, image: np.ndarray) -> tuple[np.ndarray, list[dict[str, int]]]:
         """Return the id map (H, W) of a uint8 RGB image and its segments as `id` and `category_id`."""

@@ -1,0 +1,225 @@
+"""A run that is killed, stopped or starved of disk goes on exactly where its newest whole checkpoint was."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from yoso.apps.cli import main
+from yoso.errors import CheckpointError
+from yoso.training import callbacks
+from yoso.training.checkpoints import Preempted, WholeCheckpoints, newest_checkpoint, saved_checkpoints
+from yoso.training.run import train
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 240
+
+
+def start(recipe_file, *options):
+    """Begin `yoso train` in a process of its own, with as many threads as this one has."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-m", "yoso", "train", recipe_file, *options]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "took too long"
+        time.sleep(0.01)
+
+
+def ended(process):
+    """Return what a process printed, once it ends; it is killed if it does not."""
+    try:
+        return process.communicate(timeout=SECONDS)[0]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def state(folder):
+    """Return all that a run ends with: weights, averages, optimiser, evaluations."""
+    content = torch.load(newest_checkpoint(folder), weights_only=True)
+    evaluations = [json.loads(line) for line in (folder / "validation.jsonl").read_text().splitlines()]
+    keys = ("global_step", "state_dict", "current_model_state", "optimizer_states", "lr_schedulers")
+    return {key: content[key] for key in keys}, evaluations, (folder / "model/model.safetensors").read_bytes()
+
+
+def assert_equal(one, two, where=""):
+    assert type(one) is type(two), where
+    if isinstance(one, dict):
+        assert one.keys() == two.keys(), where
+        for key in one:
+            assert_equal(one[key], two[key], f"{where}/{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(two), where
+        for place, (first, second) in enumerate(zip(one, two, strict=True)):
+            assert_equal(first, second, f"{where}/{place}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, two), where
+    else:
+        assert one == two, where
+
+
+def disturbed(recipe, iterations):
+    """Return the recipe as the tests that stop it want it."""
+    run = replace(recipe.run, iterations=iterations, accumulate=1, checkpoint_every=2, validate_every=4, samples=0)
+    return replace(recipe, run=run)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(recipe_of_the_module):
+    """Return how a run ends that nobody disturbs."""
+    recipe = disturbed(recipe_of_the_module, 8)
+    train(recipe)
+    return recipe, state(Path(recipe.output))
+
+
+def size(path):
+    return path.stat().st_size if path.is_file() else 0
+
+
+def killed_and_resumed(recipe, recipe_file, kills, randomness):
+    """Kill a training so many times at random moments, resume it each time, and return how it ends."""
+    folder = Path(recipe.output)
+    for _ in range(kills):
+        said = size(folder / "train.log")
+        process = start(recipe_file, *(["--resume"] if saved_checkpoints(folder / "checkpoints") else []))
+        try:
+            wait_for(lambda said=said: size(folder / "train.log") > said, process)
+            time.sleep(randomness.uniform(0, 1))
+        finally:
+            process.kill()
+            ended(process)
+    train(recipe, resume=bool(saved_checkpoints(folder / "checkpoints")))
+    return state(folder)
+
+
+def test_a_killed_run_goes_on_exactly(uninterrupted, as_yaml, tmp_path):
+    recipe, expected = uninterrupted
+    recipe = replace(recipe, output=str(tmp_path / "killed"))
+    assert_equal(killed_and_resumed(recipe, as_yaml(recipe), 1, random.Random(1)), expected)
+
+
+@pytest.mark.slow
+def test_five_kills_change_nothing(recipe, as_yaml, tmp_path):
+    recipe = disturbed(recipe, 40)
+    train(recipe)
+    expected = state(Path(recipe.output))
+    recipe = replace(recipe, output=str(tmp_path / "killed"))
+    assert_equal(killed_and_resumed(recipe, as_yaml(recipe), 5, random.Random(5)), expected)
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_ends_well(uninterrupted, as_yaml, tmp_path):
+    recipe, expected = uninterrupted
+    recipe = replace(recipe, output=str(tmp_path / "stopped"))
+    process = start(as_yaml(recipe), "--run.checkpoint_every", "1000")
+    log = tmp_path / "stopped/train.log"
+    wait_for(lambda: log.is_file() and "iteration 1/" in log.read_text(), process)
+    process.send_signal(signal.SIGTERM)
+    output = ended(process)
+    assert process.returncode == 0, output
+    assert "stopped by SIGTERM after iteration" in output
+    assert "go on with --resume" in output
+    assert int(newest_checkpoint(tmp_path / "stopped").stem) < 8
+    train(recipe, resume=True)
+    assert_equal(state(tmp_path / "stopped"), expected)
+
+
+def test_sigterm_in_an_evaluation_costs_neither_steps_nor_the_evaluation(uninterrupted, tmp_path, monkeypatch, capsys):
+    recipe, expected = uninterrupted
+    recipe = replace(recipe, output=str(tmp_path / "stopped"))
+    count = callbacks.TrainingModule.validation_step
+
+    def validation_step(self, batch, batch_idx):
+        count(self, batch, batch_idx)
+        if self.trainer.global_step == 4 and batch_idx == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(callbacks.TrainingModule, "validation_step", validation_step)
+    with pytest.raises(Preempted, match="after iteration 4"):
+        train(recipe)
+    monkeypatch.undo()
+    assert newest_checkpoint(tmp_path / "stopped").stem == "00000004"
+    train(recipe, resume=True)
+    assert_equal(state(tmp_path / "stopped"), expected)
+
+
+def test_the_newest_checkpoints_are_kept(changed, tmp_path):
+    train(changed(iterations=4, accumulate=1, checkpoint_every=1, keep_checkpoints=3, validate_every=0))
+    assert [path.name for path in saved_checkpoints(tmp_path / "run/checkpoints")] == [
+        "00000002.ckpt",
+        "00000003.ckpt",
+        "00000004.ckpt",
+    ]
+
+
+def test_half_written_checkpoints_are_not_taken_and_are_removed(changed, tmp_path):
+    recipe = changed(iterations=2, validate_every=0)
+    train(recipe)
+    stray = tmp_path / "run/checkpoints/.00000009-abc.ckpt"
+    stray.write_bytes(b"half")
+    assert newest_checkpoint(tmp_path / "run").stem == "00000002"
+    train(replace(recipe, run=replace(recipe.run, iterations=3)), resume=True)
+    assert not stray.exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatch):
+    path = tmp_path / "00000001.ckpt"
+    WholeCheckpoints().save_checkpoint({"value": torch.ones(3)}, path)
+
+    def fails(content, stream):
+        stream.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", fails)
+    with pytest.raises(KeyboardInterrupt):
+        WholeCheckpoints().save_checkpoint({"value": torch.zeros(3)}, path)
+    assert [each.name for each in tmp_path.iterdir()] == ["00000001.ckpt"]
+    assert torch.equal(WholeCheckpoints().load_checkpoint(path)["value"], torch.ones(3))
+
+
+def test_a_damaged_checkpoint_is_named(changed, as_yaml, tmp_path, capsys):
+    recipe = changed(iterations=2, validate_every=0)
+    train(recipe)
+    path = newest_checkpoint(tmp_path / "run")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"00000002.ckpt: is damaged .*remove it"):
+        WholeCheckpoints().load_checkpoint(path)
+    capsys.readouterr()
+    assert main(["train", as_yaml(recipe), "--resume"]) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_patience_ends_a_run_that_gets_no_better(changed, tmp_path):
+    # With a learning rate of nothing, no evaluation is better than the first.
+    recipe = changed(iterations=12, accumulate=1, validate_every=2, patience=2, ema_decay=0.0, checkpoint_every=100)
+    recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=0.0), model=replace(recipe.model, temperature=1.0))
+    train(recipe)
+    iterations = [
+        json.loads(line)["iteration"] for line in (tmp_path / "run/validation.jsonl").read_text().splitlines()
+    ]
+    assert iterations == [2, 4, 6]
+    assert newest_checkpoint(tmp_path / "run").stem == "00000006"
+    train(recipe, resume=True)
+    assert newest_checkpoint(tmp_path / "run").stem == "00000006"
+
+
+def test_training_looks_at_some_images_and_the_end_at_all(changed, tmp_path):
+    folder = train(changed(iterations=4, accumulate=1, validate_every=2, validate_images=3))
+    evaluations = [json.loads(line) for line in (tmp_path / "run/validation.jsonl").read_text().splitlines()]
+    assert [(each["iteration"], each["images"]) for each in evaluations] == [(2, 3), (4, 3)]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["val_images"] == 8
+    assert metrics["iteration"] in {2, 4}

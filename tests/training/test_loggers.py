@@ -1,0 +1,79 @@
+"""Loggers: TensorBoard, and the optional ones without any network."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from yoso.apps.cli import main
+from yoso.training import loggers
+from yoso.training.loggers import build_loggers, log_picture
+from yoso.training.run import train
+
+PICTURE = np.zeros((8, 12, 3), np.uint8)
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_missing_package_is_named_with_the_line_that_installs_it(name, changed, as_yaml, monkeypatch, capsys):
+    monkeypatch.setattr(loggers, "find_spec", lambda package: None)
+    assert main(["train", as_yaml(changed(loggers=("tensorboard", name)))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'pip install "yoso[{name}]"' in line
+
+
+def test_tensorboard_has_figures_and_pictures(changed, tmp_path):
+    train(changed(iterations=2, validate_every=2), draw_samples=lambda samples, categories: PICTURE)
+    events = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
+    tags = events.Tags()
+    names = ("train/loss", "train/stage2/dice", "val/pq_all", "lr", "speed/images_per_second", "speed/waiting_share")
+    assert set(names) <= set(tags["scalars"])
+    assert [event.step for event in events.Images("val/samples")] == [2]
+    assert all(0 <= event.value <= 1 for event in events.Scalars("speed/waiting_share"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
+def test_wandb_offline(changed, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    recipe = changed(iterations=2, validate_every=2, loggers=("wandb",))
+    train(recipe, draw_samples=lambda samples, categories: PICTURE)
+    (folder,) = (tmp_path / "run/wandb").glob("offline-run-*")
+    assert list(folder.glob("run-*.wandb"))
+    import wandb
+
+    wandb.finish()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="mlflow is not installed")
+def test_mlflow_in_a_folder(changed, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "false")  # put back afterwards
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
+    recipe = changed(iterations=2, validate_every=2, loggers=("mlflow",))
+    train(recipe, draw_samples=lambda samples, categories: PICTURE)
+    metrics = {path.name for path in (tmp_path / "run/mlflow").rglob("metrics/*/*")}
+    assert "loss" in metrics
+    assert list((tmp_path / "run/mlflow").rglob("samples/00000002.png"))
+
+
+def test_pictures_go_into_the_folder_whatever_the_loggers(tmp_path):
+    assert build_loggers((), tmp_path) == []
+    log_picture([], tmp_path, PICTURE, 7)
+    assert (tmp_path / "samples/00000007.jpg").is_file()
+
+
+def test_each_logger_is_made_once(tmp_path):
+    assert len(build_loggers(("tensorboard", "tensorboard"), tmp_path)) == 1
+
+
+def test_a_run_folder_elsewhere_makes_another_wandb_run(tmp_path, monkeypatch):
+    made, other = [], loggers.tensorboard(tmp_path)
+    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setattr(loggers, "WandbLogger", lambda **options: made.append(options) or other)
+    for name in ("a", "b", "a"):
+        loggers.wandb(Path(tmp_path, name))
+    first, second, again = made
+    assert first == again
+    assert first["id"] != second["id"]

@@ -1,0 +1,193 @@
+"""Several processes train as one: the same losses, weights and panoptic quality."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from timm.layers.norm_act import BatchNormAct2d
+from torch import nn
+
+from yoso.data.coco_panoptic import read_annotations
+from yoso.data.spec import load_spec
+from yoso.errors import ConfigError
+from yoso.model.checkpoint import load_model
+from yoso.model.config import ModelConfig
+from yoso.model.yoso import YOSO
+from yoso.training import processes
+from yoso.training.config import RunConfig
+from yoso.training.loaders import Loaders
+from yoso.training.module import TrainingModule
+from yoso.training.processes import SynchronisedBatchNorm, as_launched, synchronise
+from yoso.training.run import build_network, train
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 300
+
+# Rounding is all that may differ: the sums run in another order. In float32 that is not little here, since BatchNorm
+# over few positions enlarges it: one process that sees the same images in another order differs from itself by 1e-3 in
+# a term. So both sides compute in float64, but for the criterion, which is in float32 always: 5e-7 was measured in a
+# term. AdamW turns a gradient whose very sign is rounding into a whole step, hence the wider bound on the weights, of
+# which 1.4e-6 was measured.
+LOSS_TOLERANCE = 5e-6
+WEIGHT_TOLERANCE = 1e-4  # of the way that the weights went
+
+WORKER = """
+import sys
+import torch
+from lightning.pytorch import Trainer
+from yoso.apps.cli import main
+from yoso.data.spec import load_spec
+from yoso.model.checkpoint import load_model
+from yoso.training.cli import parse
+from yoso.training.loaders import Loaders
+from yoso.training.module import TrainingModule
+
+torch.set_num_threads(1)
+recipe, model, figures = sys.argv[1:]
+status = main(["train", recipe, "--batch", "2"])
+if status:
+    sys.exit(status)
+config, _ = parse([recipe])
+found = load_model(model)
+module = TrainingModule(found.network, config, found.categories)
+trainer = Trainer(accelerator="cpu", devices=2, logger=False, use_distributed_sampler=False, enable_progress_bar=False)
+trainer.validate(module, datamodule=Loaders(config, load_spec(config.data)), verbose=False)
+result, count = module.quality()
+if trainer.is_global_zero:
+    with open(figures, "w") as stream:
+        print(repr(result.all.pq), count, file=stream)
+"""
+
+
+def in_two_processes(*arguments):
+    """Run a script under torchrun, which finds a free port itself; end every process of it, whatever happens."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        output, _ = process.communicate(timeout=SECONDS)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert process.returncode == 0, output
+    return output
+
+
+def logged(folder, name):
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return [event.value for event in events.Scalars(name)]
+
+
+def weights(folder):
+    (path,) = folder.glob("checkpoints/*3.ckpt")
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
+def test_two_processes_are_one_with_the_double_batch(recipe, as_yaml, tmp_path, tiny_model):
+    model = replace(recipe.model, backbone_norm="trainable")
+    run = replace(recipe.run, iterations=3, batch_size=4, accumulate=1, ema_decay=0.0, precision="64-true")
+    alone = replace(recipe, model=model, loss=replace(recipe.loss, mask_sampling="dense"), run=run)
+    both = replace(alone, output=str(tmp_path / "both"), inference=load_model(tiny_model).inference)
+    script, figures = tmp_path / "worker.py", tmp_path / "figures"
+    script.write_text(WORKER)
+    in_two_processes(str(script), as_yaml(both), str(tiny_model), str(figures))
+    start = fresh_parameters(alone)
+    train(alone)
+
+    for name in ("loss", "stage0/mask", "stage1/class", "stage2/class", "stage2/dice"):
+        one, two = logged(tmp_path / "run", f"train/{name}"), logged(tmp_path / "both", f"train/{name}")
+        assert len(one) == len(two) == 3
+        assert two == pytest.approx(one, rel=LOSS_TOLERANCE), name
+    one, two = weights(tmp_path / "run"), weights(tmp_path / "both")
+    assert one.keys() == two.keys()
+    moved = sum(float((one[key] - start[key]).square().sum()) for key in one if key in start)
+    apart = sum(float((one[key] - two[key]).square().sum()) for key in one if key in start)
+    assert apart**0.5 < WEIGHT_TOLERANCE * moved**0.5
+
+    # Exactly the same panoptic quality, for the same weights.
+    found, loaders = load_model(tiny_model), Loaders(both, load_spec(both.data))
+    module = TrainingModule(found.network, both, found.categories)
+    with torch.inference_mode():
+        for index in range(len(loaders.validation)):
+            module.validation_step([loaders.validation.example(index)], index)
+    result, count = module.quality()
+    pq, evaluated = figures.read_text().split()
+    assert (float(pq), int(evaluated)) == (result.all.pq, count)
+    assert count == 8
+    assert result.all.pq > 0
+
+
+def fresh_parameters(config):
+    categories = read_annotations(Path(config.data) / "annotations" / "panoptic_train.json").categories
+    return {f"network.{key}": value.detach() for key, value in build_network(config, categories).named_parameters()}
+
+
+@pytest.fixture
+def twin(monkeypatch):
+    """Pretend that a second process does the same with the same data."""
+    monkeypatch.setattr(processes, "num_processes", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value, *_: value.mul_(2))
+
+
+def test_statistics_are_those_of_all_images_together(twin):
+    torch.manual_seed(0)
+    one = nn.BatchNorm2d(3)
+    nn.init.uniform_(one.weight)
+    both = SynchronisedBatchNorm(one)
+    whole = nn.BatchNorm2d(3)
+    whole.load_state_dict(one.state_dict())
+    images = torch.randn(2, 3, 4, 5, requires_grad=True)
+    doubled = torch.cat([images.detach()] * 2).requires_grad_()
+    pull = torch.randn(2, 3, 4, 5)
+    result, expected = both(images), whole(doubled)
+    torch.testing.assert_close(result, expected[:2])
+    (result * pull).sum().backward()
+    (expected * torch.cat([pull] * 2)).sum().backward()
+    torch.testing.assert_close(images.grad, doubled.grad[:2], rtol=1e-4, atol=1e-6)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        torch.testing.assert_close(getattr(both, name), getattr(whole, name))
+    torch.testing.assert_close(both.eval()(images), whole.eval()(images))
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_layers_keep_their_activation_and_frozen_ones_stay(on_gpu):
+    config = ModelConfig(backbone="mobilenetv2_050", backbone_norm="trainable", num_queries=4)
+    network = YOSO(config, 3)
+    acting = [module.act for module in network.modules() if isinstance(module, BatchNormAct2d)]
+    image = torch.rand(1, 3, 64, 64) * 255
+    with torch.no_grad():
+        before = network.eval()(image).mask_logits
+        synchronise(network.train(), on_gpu)
+        after = network.eval()(image).mask_logits
+    torch.testing.assert_close(before, after)
+    kind = nn.SyncBatchNorm if on_gpu else SynchronisedBatchNorm
+    changed = [module for module in network.modules() if isinstance(module, kind)]
+    assert len(changed) > len(acting) > 10
+    assert not any(type(module) in {nn.BatchNorm2d, BatchNormAct2d} for module in network.modules())
+
+    frozen = YOSO(replace(config, backbone_norm="frozen"), 3).train()
+    synchronise(frozen, on_gpu)
+    assert not any(isinstance(module, kind) for module in frozen.backbone.modules())
+    assert any(isinstance(module, kind) for module in frozen.aggregator.modules())
+
+
+def test_torchrun_decides_how_many(monkeypatch):
+    run = RunConfig()
+    assert as_launched(run) == run
+    monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert (as_launched(run).devices, as_launched(run).nodes, as_launched(run).images_per_step) == (4, 2, 128)
+    with pytest.raises(ConfigError, match=r"run.devices is 3, but torchrun started 4"):
+        as_launched(replace(run, devices=3))
