@@ -1,7 +1,7 @@
 """What runs a network: one interface for every runtime, so that a `Predictor` need not know which it has."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Request:
     overlap_threshold: float
 
 
+@runtime_checkable
 class Engine(Protocol):
     """A network in one runtime, ready to run. Calls from several threads do not disturb each other.
 
