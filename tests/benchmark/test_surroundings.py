@@ -1,5 +1,6 @@
 """Memory, energy and the machine: measured where the system tells, absent where it does not."""
 
+import gc
 import json
 import platform
 import subprocess
@@ -17,9 +18,10 @@ CPU = torch.device("cpu")
 
 @pytest.mark.skipif(not memory.STATUS.exists(), reason="the system does not tell a process its peak memory")
 def test_peak_memory_grows_by_what_is_held():
+    gc.collect()  # what other tests left would be freed in between and hide the growth
     before = memory.resident_bytes()
-    growth = memory.peak_growth(lambda: np.ones(10**7), before, CPU)
-    assert growth > 7 * 10**7
+    growth = memory.peak_growth(lambda: np.ones(5 * 10**7), before, CPU)
+    assert growth > 2 * 10**8
 
 
 def test_memory_that_the_system_does_not_tell(monkeypatch, tmp_path):

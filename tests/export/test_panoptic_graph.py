@@ -183,7 +183,7 @@ def size_only():
 def test_normalise_then_pad():
     write = GraphWriter("prepare")
     images = ir.val("images", dtype=KINDS.UINT8, shape=("B", 3, "H", "W"))
-    prepared = write_normalising(write, images, (10, 20, 30), (1, 2, 4))
+    prepared = write_normalising(write, images, (10.0, 20.0, 30.0), (1.0, 2.0, 4.0))
     run_it = session(write, [images], [(prepared, KINDS.FLOAT, ("B", 3, "h", "w"))])
     array = np.random.default_rng(0).integers(0, 256, (2, 3, 33, 64)).astype(np.uint8)
     (found,) = run_it.run(None, {"images": array})

@@ -120,7 +120,8 @@ class TestPulling:
 
     def test_by_name(self, pulled, model):
         assert find_model("hf:me/mine") == pulled
-        assert same(yoso.load("hf:me/mine", "cpu").network, model.network)
+        assert same(load_model("hf:me/mine").network, model.network)
+        assert yoso.load("hf:me/mine", "cpu").categories == model.categories
         assert same(HubModel.from_pretrained("me/mine"), model.network)
 
     def test_on_the_command_line(self, pulled, tmp_path, capsys):

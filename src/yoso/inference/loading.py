@@ -4,7 +4,7 @@ import ctypes
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from yoso.errors import CheckpointError, ConfigError, did_you_mean
 from yoso.files import PathLike, read_json
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import torch
 
 
-Runtime = Literal["auto", "torch", "onnxruntime", "openvino"]
-
 RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
 """Which runtime an exported file is for."""
 
@@ -26,7 +24,7 @@ FASTEST_FIRST = ("onnxruntime", "openvino")
 
 
 def load(
-    name_or_folder: PathLike, device: "str | torch.device" = "auto", runtime: Runtime = "auto", precision: str = "fp32"
+    name_or_folder: PathLike, device: "str | torch.device" = "auto", runtime: str = "auto", precision: str = "fp32"
 ) -> Predictor:
     """Load a model by name, a model folder, or an exported file.
 
