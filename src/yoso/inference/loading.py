@@ -57,7 +57,7 @@ def load(
     return _in_torch(name_or_folder, device, precision)
 
 
-def _in_torch(name_or_folder: PathLike, device: "str | torch.device", precision: Any) -> Predictor:
+def _in_torch(name_or_folder: PathLike, device: "str | torch.device", precision: str) -> Predictor:
     from yoso.inference.torch_engine import TorchEngine, resolve_device
     from yoso.model.checkpoint import load_model
 

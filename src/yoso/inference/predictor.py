@@ -118,8 +118,8 @@ class Predictor:
             return [self.timed(one, **options)[0] for one in image]
         return self.timed(image, **options)[0]
 
-    def timed(self, image: Photo, **options: Any) -> tuple[Result, Timings]:
-        """Segment one photograph and say how long each step took; options and errors as in a call."""
+    def timed(self, image: Any, **options: Any) -> tuple[Result, Timings]:
+        """Segment one photograph and say how long each step took; arguments and errors as in a call."""
         request = self._request(**options)
         start = time.perf_counter()
         pixels = rgb_array(image)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from yoso.postprocess.torch_merge import panoptic
 from yoso.preprocess import Size, resize, resized_size
 from yoso.structures import Outputs
 
-Precision = Literal["fp32", "bf16"]
+PRECISIONS = ("fp32", "bf16")
 """Not fp16: the decoder sums features over all pixels of a mask, and sums beyond 65504 do not fit."""
 
 
@@ -35,7 +34,7 @@ class TorchEngine:
 
     runtime = "torch"
 
-    def __init__(self, model: Model, device: torch.device, precision: Precision = "fp32", fused: bool = True) -> None:
+    def __init__(self, model: Model, device: torch.device, precision: str = "fp32", fused: bool = True) -> None:
         """Put a model on a device.
 
         Args:
@@ -47,11 +46,11 @@ class TorchEngine:
         Raises:
             ConfigError: a precision that there is not, or not on this device.
         """
-        if precision not in {"fp32", "bf16"}:
+        if precision not in PRECISIONS:
             raise ConfigError(f"precision {precision!r}: fp32 or bf16 is needed")
         if precision == "bf16" and device.type != "cuda":
             raise ConfigError(f"precision {precision} needs a CUDA device, and this one is {device}; use fp32")
-        self.precision: Precision = precision
+        self.precision = precision
         self.torch_device = device
         self.device = str(device)
         network = model.network.to(device).eval()
