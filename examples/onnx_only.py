@@ -14,7 +14,9 @@ from PIL import Image, ImageOps
 model, photograph, picture = sys.argv[1:]
 image = np.array(ImageOps.exif_transpose(Image.open(photograph)).convert("RGB"))
 
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 3  # it would warn that some inputs may be left out
+session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 categories = json.loads(session.get_modelmeta().custom_metadata_map["yoso"])["categories"]
 # Resizing, normalising, padding, network and merge are all inside; sizes and thresholds have defaults.
 segmentation, class_indices, scores, areas, _ = session.run(None, {"image": image})

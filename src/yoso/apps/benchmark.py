@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from yoso.benchmark.session import Plan
 
 DEFAULT_MODEL = "facades-mnv2"
+NAMES = "official eager torch onnxruntime onnxruntime-int8 openvino"
 EPILOG = (
-    "A model is a bundled name, a model folder, or a recipe (coco_r50), which gets random weights: speed only. Timed: "
-    "from the decoded photograph to the segments. docs/benchmark.md has the protocol."
+    "A model is a bundled name, a model folder, an exported file, or a recipe (coco_r50), which gets random weights: "
+    "speed only. Timed: from the decoded photograph to the segments. docs/benchmark.md has the protocol."
 )
 
 
@@ -27,7 +28,7 @@ def build_parser() -> Parser:
     add = parser.add_argument
     add("--models", nargs="*", default=[DEFAULT_MODEL], metavar="MODEL", help=f"default: {DEFAULT_MODEL}")
     add("--sizes", nargs="+", default=["512x800"], metavar="HxW", help="of the photograph (default: 512x800)")
-    add("--runtimes", nargs="+", default=["torch"], metavar="NAME", help="official, eager, torch (default: torch)")
+    add("--runtimes", nargs="+", default=["torch"], metavar="NAME", help=f"some of: {NAMES} (default: torch)")
     add("--against", nargs="+", default=[], metavar="PEER", help="maskformer mask2former eomt-s eomt-b eomt-l")
     add("--repeats", type=int, default=20, metavar="N", help="turns of each contestant (default: 20)")
     add("--warmup", type=int, default=3, metavar="N", help="runs of each before them (default: 3)")

@@ -33,6 +33,7 @@ def stage_shares(path: Path, pixels: np.ndarray) -> Stages:
         options = ort.SessionOptions()
         options.intra_op_num_threads = num_threads()
         options.enable_profiling = True
+        options.log_severity_level = 3
         options.profile_file_prefix = str(Path(folder, "profile"))
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         inputs = {item.name for item in session.get_inputs()}

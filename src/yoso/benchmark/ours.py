@@ -77,13 +77,14 @@ def check_model(name: str) -> None:
 def recipe_model(name: str, seed: int = 0) -> Model:
     """Build a recipe's network with random weights, the same for a seed.
 
-    Its overlap threshold is 0: masks of random weights overlap as no trained ones do, and all would be dropped.
+    Its overlap threshold is 0: masks of random weights overlap as no trained ones do, and all would be dropped. It
+    resizes nothing: a session's photographs have their size already.
     """
     recipe = read_recipe(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = YOSO(recipe.model, len(recipe.categories)).eval()
-    inference = dataclasses.replace(recipe.inference, overlap_threshold=0.0)
+    inference = dataclasses.replace(recipe.inference, overlap_threshold=0.0, input_size=None)
     return Model(network, recipe.categories, inference)
 
 

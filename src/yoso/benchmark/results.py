@@ -38,7 +38,7 @@ class Mode:
 
     Attributes:
         runtime: one of ours, or "peer".
-        precision: "fp32", "fp16" or "bf16".
+        precision: "fp32", "fp16", "bf16" or "int8".
         compiled: through `torch.compile`.
         random_weights: the weights say nothing.
     """

@@ -208,7 +208,8 @@ def _keep(running: dict[str, _Line], what: str, samples: Mapping[str, list[Any]]
 def _measurement(line: _Line) -> Measurement:
     entry, contestant = line.entry, line.contestant
     compiled, random_weights = line.trial.compiled, contestant is not None and contestant.random_weights
-    mode = Mode(entry.runtime, entry.settings.precision, compiled, random_weights)
+    precision = "int8" if entry.runtime.endswith("-int8") else entry.settings.precision
+    mode = Mode(entry.runtime, precision, compiled, random_weights)
     if contestant is None or line.error is not None:
         return Measurement(entry.name, entry.size, mode, error=line.error)
     present = [stage for stage in STAGES if line.stages and stage in line.stages[0]]

@@ -7,13 +7,18 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from yoso.errors import ConfigError, ExportError
-from yoso.inference.predictor import Predictor
+from yoso.inference.predictor import Predictor, Result
+from yoso.preprocess import resize, resized_size
 
 MOST_DIFFERING = 1e-3
-"""Share of a photograph's pixels that may belong to another segment: ties, and the rounding of resized pixels."""
+"""Share of a photograph's pixels that may belong to another segment, because two tie."""
 
-MOST_SCORE = 5e-3
-"""Difference that the score of a segment may have, for the same reasons."""
+MOST_SCORE = 1e-3
+"""Difference that the score of a segment may have."""
+
+MOST_RESIZED = 0.05
+"""Share of a photograph's pixels that may have another class where the file resizes the photograph itself: single
+values differ by one level then, and a segment that is only just there may go."""
 
 LOGIT_TOLERANCE = 1e-3
 """Difference of logits on the same pixels, relative to the largest absolute value of each tensor; what was measured is
@@ -26,14 +31,16 @@ class Parity:
 
     Attributes:
         photographs: how many were compared.
-        pixels: largest share of a photograph's pixels that differ.
-        score: largest difference of a segment's score.
+        pixels: largest share of a photograph's pixels in another segment, both given the same resized photograph.
+        score: largest difference of a segment's score, likewise.
+        resized: largest share of a photograph's pixels of another class, each resizing for itself.
         logits: largest difference of logits, relative to the largest absolute value; None if the file gives none.
     """
 
     photographs: int
     pixels: float
     score: float
+    resized: float
     logits: float | None
 
 
@@ -48,24 +55,35 @@ def check_parity(exported: Predictor, original: Predictor, photographs: Iterable
     Raises:
         ExportError: they differ by more than rounding.
     """
-    count, pixels, score, logits = 0, 0.0, 0.0, None
+    count, pixels, score, resized, logits = 0, 0.0, 0.0, 0.0, None
     for photograph in photographs:
         count += 1
-        share, difference = _segments(exported, original, photograph)
+        small = resize(photograph, resized_size(photograph.shape[:2], original.inference.input_size))
+        share, difference = _segments(exported, original, small)
         pixels, score = max(pixels, share), max(score, difference)
-        relative = _logits(exported, original, photograph)
+        resized = max(resized, float(np.mean(_classes(exported(photograph)) != _classes(original(photograph)))))
+        relative = _logits(exported, original, small)
         if relative is not None:
             logits = max(logits or 0.0, relative)
-    if pixels > MOST_DIFFERING or score > MOST_SCORE or (logits or 0.0) > LOGIT_TOLERANCE:
+    parity = Parity(count, pixels, score, resized, logits)
+    worst = (pixels / MOST_DIFFERING, score / MOST_SCORE, resized / MOST_RESIZED, (logits or 0.0) / LOGIT_TOLERANCE)
+    if max(worst) > 1:
         raise ExportError(
             f"the exported network is not the original: {100 * pixels:.2f}% of a photograph's pixels, {score:.1e} of a "
-            f"score, {logits or 0.0:.1e} of the logits differ; nothing was written. Please report it"
+            f"score, {logits or 0.0:.1e} of the logits differ, and {100 * resized:.1f}% of the classes after resizing; "
+            "nothing was written. Please report it"
         )
-    return Parity(count, pixels, score, logits)
+    return parity
+
+
+def _classes(result: Result) -> np.ndarray:
+    """Return 1 + the class index of every pixel, 0 where it is void."""
+    table = np.array([0, *(info["label_id"] + 1 for info in result["segments_info"])])
+    return table[result["segmentation"]]
 
 
 def _segments(exported: Predictor, original: Predictor, photograph: np.ndarray) -> tuple[float, float]:
-    theirs, ours = exported(photograph), original(photograph)
+    theirs, ours = (predictor(photograph, input_size="native") for predictor in (exported, original))
     share = float(np.mean(theirs["segmentation"] != ours["segmentation"]))
     labels = [[info["label_id"] for info in result["segments_info"]] for result in (theirs, ours)]
     if labels[0] != labels[1]:
@@ -76,11 +94,11 @@ def _segments(exported: Predictor, original: Predictor, photograph: np.ndarray) 
 
 def _logits(exported: Predictor, original: Predictor, photograph: np.ndarray) -> float | None:
     try:
-        theirs = exported.outputs(photograph)
+        theirs = exported.outputs(photograph, input_size="native")
     except ConfigError:
         return None
     worst = 0.0
-    for a, b in zip(theirs[:2], original.outputs(photograph)[:2], strict=True):
+    for a, b in zip(theirs[:2], original.outputs(photograph, input_size="native")[:2], strict=True):
         worst = max(worst, float((a - b.cpu()).abs().max() / b.abs().max()))
     return worst
 

@@ -73,7 +73,7 @@ def export(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> P
         return None
     with written_whole(target.path) as temporary:
         worst = save_torch(temporary, model, target.size, target.source_sha256)
-    return Parity(0, 0.0, 0.0, worst)
+    return Parity(0, 0.0, 0.0, 0.0, worst)
 
 
 def _onnx(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> Parity | None:

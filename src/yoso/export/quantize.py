@@ -1,6 +1,8 @@
 """8-bit ONNX files: ONNX Runtime's static quantisation of the convolutions, calibrated on photographs."""
 
+import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +32,41 @@ def quantize(onnx_path: Path, path: Path, photographs: Iterable[np.ndarray]) -> 
     """
     try:
         import onnx
+        import onnxruntime
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     except ImportError as error:
         raise ConfigError(f'{error.name} is not installed; run: pip install "yoso[onnx]"') from error
     model = onnx.load(onnx_path)
     reader: Any = _Reader(photographs)
-    quantize_static(
-        model,
-        path,
-        reader,
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=list(QUANTIZED),
-        nodes_to_exclude=steering_convolutions(model.graph),
-        per_channel=True,
-        reduce_range=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-    )
+    with _silent(onnxruntime):
+        quantize_static(
+            model,
+            path,
+            reader,
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTIZED),
+            nodes_to_exclude=steering_convolutions(model.graph),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
     if reader.count == 0:
         raise ConfigError("8-bit export needs photographs to calibrate with; give --data")
     _keep_metadata(onnx, model, path)
+
+
+@contextmanager
+def _silent(onnxruntime: Any) -> Iterator[None]:
+    """The tools advise what was done already, and warn of inputs that may be left out, which is what they are for."""
+    logging.disable(logging.WARNING)
+    onnxruntime.set_default_logger_severity(3)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(2)
+        logging.disable(logging.NOTSET)
 
 
 def steering_convolutions(graph: Any) -> list[str]:
