@@ -1,4 +1,4 @@
-"""bfloat16 as a CUDA graph gives what float32 gives, within what bfloat16 holds; recordings do not disturb each other."""
+"""bfloat16 as a CUDA graph gives what float32 gives, as far as bfloat16 holds; recordings do not disturb each other."""
 
 import numpy as np
 import pytest
