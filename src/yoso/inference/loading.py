@@ -20,7 +20,7 @@ RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
 """Which runtime an exported file is for."""
 
 FASTEST_FIRST = ("onnxruntime", "openvino")
-"""On a CPU, after `yoso benchmark`; torch is the slowest and always there."""
+"""On a CPU, as measured at 512x800 and 640x640 (docs/benchmark.md); torch comes last and is always there."""
 
 
 def load(

@@ -57,7 +57,7 @@ class TorchEngine:
         self.network: YOSO = fuse(network) if fused else network
         self.is_thing = model.categories.is_thing
         if fused and device.type == "cpu":
-            # The backbone's convolutions are a tenth faster so, and no slower anywhere measured.
+            # ResNet-50's convolutions were a tenth faster so at 512x800 on two cores.
             self.network.backbone.to(memory_format=torch.channels_last)
         self._graphs = GraphedNetwork(self.network) if precision == "bf16" else None
 
