@@ -41,6 +41,17 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert min(durations) < 0.5
 
 
+def test_an_unknown_recipe_is_told_before_anything_heavy_is_loaded():
+    script = (
+        "import sys; from yoso.apps.cli import main; status = main(['train', 'coco_r51', '--data', 'x']); "
+        "print('HEAVY', sorted({'torch', 'lightning', 'jsonargparse'} & set(sys.modules))); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stdout.splitlines() == ["HEAVY []"]
+    assert done.stderr.splitlines() == ["error: no recipe or file 'coco_r51'. Did you mean 'coco_r50'?"]
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
 def test_every_command_has_help(capsys, name):
     status, out, err = run(capsys, name, "--help")

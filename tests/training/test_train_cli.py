@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from yoso.errors import ConfigError
-from yoso.training.cli import main, parse, recipes
+from yoso.training.cli import main, parse
+from yoso.training.recipes import recipes
 
 
 @pytest.mark.parametrize("name", sorted(recipes()))

@@ -24,6 +24,10 @@ def main(arguments: list[str]) -> int:
     Raises:
         YosoError: see `yoso.training.run.train`.
     """
+    from yoso.training.recipes import find_recipe
+
+    if arguments and not arguments[0].startswith("-"):
+        find_recipe(arguments[0])  # before PyTorch is loaded: a slip of the pen is told at once
     from yoso.training.cli import main as train
 
     return train(arguments, draw_samples)

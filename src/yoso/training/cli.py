@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,30 +10,13 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from yoso.errors import ConfigError, did_you_mean
 from yoso.training.config import TrainingConfig
+from yoso.training.recipes import find_recipe
 
 if TYPE_CHECKING:
     from yoso.training.callbacks import DrawSamples
 
 SHORT = {"batch": "run.batch_size", "accumulate": "run.accumulate", "input-size": "inference.input_size"}
 """Options with a short name, and one that is spelt as `yoso eval` spells it."""
-
-
-def recipes() -> dict[str, Path]:
-    """Return the recipes that come with the package, by name."""
-    return {path.stem: path for path in sorted(Path(str(package_files("yoso") / "recipes")).glob("*.yaml"))}
-
-
-def find_recipe(name_or_file: str) -> Path:
-    """Return the YAML file of a recipe given by name or as a file.
-
-    Raises:
-        ConfigError: there is no such recipe.
-    """
-    if name_or_file in recipes():
-        return recipes()[name_or_file]
-    if not Path(name_or_file).is_file():
-        raise ConfigError(f"no recipe or file {name_or_file!r}.{did_you_mean(name_or_file, recipes())}")
-    return Path(name_or_file)
 
 
 def build_parser() -> ArgumentParser:
