@@ -21,6 +21,7 @@ def small_folder(tmp_path_factory):
         num_queries=9,
         num_heads=4,
         temperature=0.5,
+        position_frequencies=2,
     )
     categories = Categories(
         [

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import small_config, small_network
 
-from yoso.model.aggregator import Aggregator, ConvolutionFirst, DeformablePyramid, InterpolationFirst, coordinates
+from yoso.model.aggregator import Aggregator, ConvolutionFirst, DeformablePyramid, InterpolationFirst, positions
 from yoso.model.checkpoint import config_from_json
 from yoso.model.config import ModelConfig
 
@@ -93,9 +93,32 @@ def test_a_network_that_convolves_first_stays_as_it_is():
 
 
 def test_coordinates_run_from_minus_one_to_one_over_the_map():
-    x, y = coordinates(torch.zeros(2, 5, 3, 5))[1]
+    x, y = positions(torch.zeros(2, 5, 3, 5))[1]
     assert x.tolist() == [[-1.0, -0.5, 0.0, 0.5, 1.0]] * 3
     assert y.tolist() == [[-1.0] * 5, [0.0] * 5, [1.0] * 5]
+
+
+def test_waves_stand_beside_their_coordinate():
+    where = positions(torch.zeros(1, 5, 3, 5), frequencies=2)[0]
+    plain = positions(torch.zeros(1, 5, 3, 5))[0]
+    for axis, channels in zip(plain, where.unflatten(0, (2, 5)), strict=True):
+        expected = [axis, (torch.pi * axis).sin(), (torch.pi * axis).cos()]
+        expected += [(2 * torch.pi * axis).sin(), (2 * torch.pi * axis).cos()]
+        torch.testing.assert_close(channels, torch.stack(expected), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("frequencies", [0, 3])
+def test_the_factors_of_the_features_multiply_to_them(frequencies):
+    """In float64, where a mask that falls on the other side of zero would be no rounding."""
+    network = small_network(position_frequencies=frequencies).double().eval()
+    images = [torch.randint(0, 256, (3, 64, 96)), torch.randint(0, 256, (3, 50, 64))]
+    with torch.no_grad():
+        factors, features = network.factored(images), network.features(images)
+        made = torch.einsum("ce,behw->bchw", factors.matrix, factors.located)
+        torch.testing.assert_close(made, features)
+        expected = network.decoder(features, all_stages=True)
+        for ours, theirs in zip(network.stages(images), expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
 
 
 def test_pyramid_levels_keep_the_backbone_s_sizes():

@@ -7,7 +7,7 @@ from golden_figures import CONFIGS, GOLDEN, Figures, network_of
 from small_networks import small_network
 from torch import nn
 
-from yoso.model.aggregator import DeformableUpsample, coordinates
+from yoso.model.aggregator import DeformableUpsample, positions
 from yoso.model.fold import fold_backbone, folded
 from yoso.model.fuse import FusedUpsample, ParityUpsample, fuse, located_at
 from yoso.model.yoso import YOSO
@@ -54,7 +54,10 @@ def test_logits_are_the_network_s(attention, aggregation):
         check(fused(photographs), network(photographs))
 
 
-@pytest.mark.parametrize("change", [{"num_stages": 1}, {"num_stages": 3}, {"branch_depth": 3}, {"kernel_size": 5}])
+@pytest.mark.parametrize(
+    "change",
+    [{"num_stages": 1}, {"num_stages": 3}, {"branch_depth": 3}, {"kernel_size": 5}, {"position_frequencies": 4}],
+)
 def test_other_configurations(change):
     network = random_norms(small_network(**change)).eval()
     with torch.no_grad():
@@ -174,11 +177,13 @@ def test_a_step_of_the_pyramid():
         check([FusedUpsample(step)(x)], [expected], 1e-5)
 
 
-def test_coordinates_by_formula():
+@pytest.mark.parametrize(("frequencies", "tolerance"), [(0, 2e-7), (5, 1e-5)])
+def test_positions_by_formula(frequencies, tolerance):
+    """The waves' tolerance: the fastest turns an error of 2e-7 in x into one of 2e-7 x 16 pi."""
     like = torch.zeros(2, 1, 8, 24)
-    located = located_at(like)
-    assert (located[:, :2] - coordinates(like)).abs().max() <= 2e-7
-    assert (located[:, 2] == 1).all()
+    located = located_at(like, frequencies)
+    assert (located[:, :-1] - positions(like, frequencies)).abs().max() <= tolerance
+    assert (located[:, -1] == 1).all()
 
 
 def test_the_network_itself_is_left_alone():

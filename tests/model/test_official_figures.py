@@ -45,7 +45,7 @@ def landmarks(official_network):
         seen = {"input_padded": network.prepare(images)}
         hooks = [module.register_forward_hook(hook) for module, hook in watchers(network, seen)]
         with torch.no_grad():
-            stages = network.stages(images)
+            stages = network.decoder(network.features(images), all_stages=True)
         for hook in hooks:
             hook.remove()
         for index, stage in enumerate(stages):

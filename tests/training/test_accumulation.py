@@ -23,7 +23,7 @@ def gradients_and_update(module, terms):
     sum(terms.values()).backward()
     gradients = {key: value.grad.clone() for key, value in module.named_parameters() if value.grad is not None}
     before = {key: value.detach().clone() for key, value in module.named_parameters()}
-    build_optimizer(module.network, OptimizerConfig(lr=1e-3)).step()
+    build_optimizer(module.network, OptimizerConfig(lr=1e-3), module.heads).step()
     update = {key: value.detach() - before[key] for key, value in module.named_parameters()}
     with torch.no_grad():
         for key, value in module.named_parameters():
@@ -35,12 +35,16 @@ def norm(tensors):
     return sum(float(value.square().sum()) for value in tensors.values()) ** 0.5
 
 
-def test_parts_of_a_step_are_the_step(recipe):
+TRAINING_ONLY = {"forced_weight": 0.5, "semantic_weight": 1.0, "center_weight": 2.0}
+
+
+@pytest.mark.parametrize("more", [{}, TRAINING_ONLY])
+def test_parts_of_a_step_are_the_step(recipe, more):
     """All is equal but for BatchNorm's statistics, which are each part's own; so they are frozen here.
 
     Of two images in float64, and the criterion in float32.
     """
-    config = replace(recipe, loss=replace(recipe.loss, mask_sampling="dense", no_object_weight=0.3))
+    config = replace(recipe, loss=replace(recipe.loss, mask_sampling="dense", no_object_weight=0.3, **more))
     loaders = Loaders(config, load_spec(config.data))
     samples = [loaders.first(index) for index in range(4)]
     counts = [len(sample.labels) for sample in samples]

@@ -10,6 +10,7 @@ import yaml
 
 from yoso.categories import VOID, Categories
 from yoso.errors import CheckpointError, ConfigError, NonFiniteError
+from yoso.loss.criterion import LossConfig
 from yoso.model.checkpoint import load_model, read_safetensors, save_model
 from yoso.structures import PADDING, Sample
 from yoso.training import run
@@ -35,7 +36,12 @@ def test_run_folder_holds_everything(recipe, tmp_path, capsys):
     assert evaluated == [3, 4]
 
 
-def test_resumed_run_ends_exactly_where_an_uninterrupted_one_does(recipe, tmp_path):
+TRAINING_ONLY = {"forced_weight": 0.5, "semantic_weight": 1.0, "center_weight": 2.0}
+
+
+@pytest.mark.parametrize("more", [{}, TRAINING_ONLY])
+def test_resumed_run_ends_exactly_where_an_uninterrupted_one_does(recipe, tmp_path, more):
+    recipe = replace(recipe, loss=replace(recipe.loss, **more))
     run.train(recipe)
     whole = tmp_path / "run"
     part = tmp_path / "part"
@@ -49,6 +55,19 @@ def test_resumed_run_ends_exactly_where_an_uninterrupted_one_does(recipe, tmp_pa
         assert expected[kind].keys() == resumed[kind].keys()
         for key, value in expected[kind].items():
             assert torch.equal(value, resumed[kind][key]), key
+
+
+def test_what_only_training_has_learns_and_stays_out_of_the_model(recipe):
+    loss = LossConfig(mask_sampling="dense", **TRAINING_ONLY)
+    folder = run.train(replace(recipe, loss=loss, run=replace(recipe.run, iterations=2, validate_every=0)))
+    saved = torch.load(folder.parent / "checkpoints/00000002.ckpt", weights_only=True)["state_dict"]
+    heads = {key: value for key, value in saved.items() if key.startswith("heads.")}
+    assert heads.keys() == {"heads.weight", "heads.bias"}
+    assert heads["heads.bias"].count_nonzero() == len(heads["heads.bias"])
+    assert not any("heads" in key for key in read_safetensors(folder / "model.safetensors"))
+    assert load_model(folder).network.config == recipe.model
+    line = (folder.parent / "train.log").read_text().splitlines()[-1]
+    assert all(name in line for name in ("stage2/dice", "forced1/class", "forced2/mask", "pixels/semantic"))
 
 
 def test_without_evaluation_the_last_averaged_weights_are_kept(recipe, tmp_path):

@@ -1,11 +1,13 @@
 """Recipes, options, and what is said about wrong ones."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from yoso.errors import ConfigError
 from yoso.training.cli import main, parse
-from yoso.training.recipes import recipes
+from yoso.training.recipes import recipe_of, recipes
 
 
 @pytest.mark.parametrize("name", sorted(recipes()))
@@ -27,6 +29,37 @@ def test_official_values():
     assert (ade.model.temperature, ade.run.iterations, ade.augmentation.pad) == (0.5, 160000, True)
     mapillary, _ = parse(["mapillary_r50"])
     assert (mapillary.model.num_queries, mapillary.model.temperature, mapillary.run.iterations) == (150, 0.1, 300000)
+
+
+def test_the_bundled_model_is_trained_with_the_recipe_for_small_data():
+    """Apart from its own weights, and what depends on them."""
+    small, facades = parse(["small"])[0], parse(["facades_mnv2"])[0]
+    for part in ("loss", "augmentation", "optimizer", "schedule", "run", "inference", "calibrate"):
+        assert getattr(small, part) == getattr(facades, part), part
+    own = ("backbone_options", "pixel_mean", "pixel_std")
+    assert replace(small.model, **{name: getattr(facades.model, name) for name in own}) == facades.model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "recipe", "rest"),
+    [
+        (["small", "--data", "x"], "small", ["--data", "x"]),
+        (["--recipe", "small", "mine.yaml", "--run.seed", "1"], "small", ["--data=mine.yaml", "--run.seed", "1"]),
+        (["--run.seed=1", "--recipe=small", "mine.yaml"], "small", ["--run.seed=1", "--data=mine.yaml"]),
+        (["--recipe", "small", "--data", "x"], "small", ["--data", "x"]),
+        (["--data", "x"], None, ["--data", "x"]),
+        ([], None, []),
+    ],
+)
+def test_recipe_and_data_may_stand_in_two_ways(arguments, recipe, rest):
+    assert recipe_of(arguments) == (recipe, rest)
+
+
+def test_a_data_set_after_the_recipe():
+    config, _ = parse(["--recipe", "small", "mine.yaml", "--run.iterations", "7"])
+    assert (config.data, config.run.iterations, config.model.position_frequencies) == ("mine.yaml", 7, 5)
+    with pytest.raises(ConfigError, match="--recipe needs a value"):
+        parse(["--recipe"])
 
 
 def test_options_override_the_recipe():

@@ -13,7 +13,7 @@ TILE_SIDE = 320
 
 
 def main(arguments: list[str]) -> int:
-    """Run `yoso train RECIPE|FILE.yaml --some.key value`.
+    """Run `yoso train RECIPE|FILE.yaml --some.key value`, or `yoso train --recipe RECIPE DATASET`.
 
     Args:
         arguments: what stands after `yoso train`.
@@ -24,10 +24,11 @@ def main(arguments: list[str]) -> int:
     Raises:
         YosoError: see `yoso.training.run.train`.
     """
-    from yoso.training.recipes import find_recipe
+    from yoso.training.recipes import find_recipe, recipe_of
 
-    if arguments and not arguments[0].startswith("-"):
-        find_recipe(arguments[0])  # before PyTorch is loaded: a slip of the pen is told at once
+    recipe, _ = recipe_of(arguments)
+    if recipe is not None:
+        find_recipe(recipe)  # before PyTorch is loaded: a slip of the pen is told at once
     from yoso.training.cli import main as train
 
     return train(arguments, draw_samples)

@@ -3,7 +3,7 @@
 This is the set prediction loss of the paper's section 3.1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from yoso.errors import ConfigError, NonFiniteError
 from yoso.loss.comparison import Comparison, EveryPosition, RandomPoints
+from yoso.loss.forcing import Forced
 from yoso.loss.matcher import Match, assign, class_cost, dice_cost, mask_cost
 from yoso.structures import StageOutputs, Target
 
@@ -34,6 +35,11 @@ class LossConfig:
             position of the logits, with the share of pixels that a target covers, and matches on means of 2 x 2
             positions: not random, and faster on a CPU.
         ignore_void: void and crowd pixels take no part in the mask terms; in the paper's models they are negatives.
+        forced_weight: on the terms of the stages' second run, in which each matched query pools the features under its
+            target's own mask: what a stage makes of a good mask is learnt before there are any. 0 for none, as in
+            the paper. Nothing of it is left at test, as of the next two.
+        semantic_weight: on the classes of single positions, by a linear layer on the features S; see `pixels`.
+        center_weight: on where the object of a position has its centre, likewise.
     """
 
     class_weight: float = 2.0
@@ -45,6 +51,9 @@ class LossConfig:
     importance_ratio: float = 0.75
     mask_sampling: Literal["points", "dense"] = "points"
     ignore_void: bool = False
+    forced_weight: float = 0.0
+    semantic_weight: float = 0.0
+    center_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -52,7 +61,8 @@ class LossConfig:
         Raises:
             ConfigError: a negative weight, no points, or a ratio out of its range.
         """
-        for name in ("class_weight", "mask_weight", "dice_weight", "no_object_weight"):
+        weights = ("class_weight", "mask_weight", "dice_weight", "no_object_weight")
+        for name in (*weights, "forced_weight", "semantic_weight", "center_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}; it must not be negative")
         if self.num_points < 1:
@@ -82,7 +92,11 @@ class Criterion(nn.Module):
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(
-        self, stages: Sequence[StageOutputs], targets: Sequence[Target], step_counts: Sequence[int] | None = None
+        self,
+        stages: Sequence[StageOutputs],
+        targets: Sequence[Target],
+        step_counts: Sequence[int] | None = None,
+        forced: Forced | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return the weighted terms, whose sum is the loss. All is computed in float32, under autocast too.
 
@@ -97,12 +111,15 @@ class Criterion(nn.Module):
             targets: one per image, on the device of the stages; masks of one padded size.
             step_counts: the number of targets of every image that this process gives to the optimiser step, where
                 these images are one of several equal parts of it; None means that they are all.
+            forced: the second run of the stages, if there is one; its matches are those of stage 0 from
+                `first_matches`.
 
         Returns:
             `stage{i}/class` (where the stage has classes): the sum over all queries, weighted by class, divided by
             the weights' sum, averaged over all parts and processes; for a step in one part, the weighted mean.
             `stage{i}/mask`, `stage{i}/dice`: the sum over matched masks, divided by the number of targets, averaged
             over all parts and processes and at least 1.
+            `forced{i}/...`: the same for the second run, each query with the target it was matched with at stage 0.
 
         Raises:
             NonFiniteError: a matching cost or a term is NaN or infinite; names it, the stage and the image.
@@ -113,14 +130,32 @@ class Criterion(nn.Module):
             num_targets = mean_num_targets(targets, device, step_counts)
             class_share = self._class_share(stages[0].mask_logits.shape[1], targets, device, step_counts)
             terms = {}
-            for stage, outputs in enumerate(stages):
-                classes = None if outputs.class_logits is None else outputs.class_logits.float()
-                outputs = StageOutputs(classes, outputs.mask_logits.float())
-                matches = self._match(stage, outputs, targets, compare)
+            for run, outputs, matches, factor in self._runs(stages, targets, compare, forced):
                 for name, value in self._losses(outputs, targets, matches, compare, num_targets).items():
-                    terms[f"stage{stage}/{name}"] = value * class_share if name == "class" else value
-            check_finite(terms, stages, targets)
+                    terms[f"{run}/{name}"] = factor * (value * class_share if name == "class" else value)
+            check_finite(terms, stages, targets, forced)
         return terms
+
+    def _runs(
+        self,
+        stages: Sequence[StageOutputs],
+        targets: Sequence[Target],
+        compare: RandomPoints | EveryPosition,
+        forced: Forced | None,
+    ) -> Iterator[tuple[str, StageOutputs, list[Match], float]]:
+        """Yield every run of a stage: its name, outputs, matches and weight."""
+        for stage, outputs in enumerate(map(in_float32, stages)):
+            known = forced.matches if forced and stage == 0 else None
+            yield f"stage{stage}", outputs, known or self._match(stage, outputs, targets, compare), 1.0
+        if forced:
+            for stage, outputs in enumerate(map(in_float32, forced.stages), 1):
+                yield f"forced{stage}", outputs, forced.matches, self.config.forced_weight
+
+    def first_matches(self, outputs: StageOutputs, targets: Sequence[Target]) -> list[Match]:
+        """Match the queries of the proposal stage; for `Forced`."""
+        with torch.autocast(outputs.mask_logits.device.type, enabled=False):
+            outputs = in_float32(outputs)
+            return self._match(0, outputs, targets, self._comparer(outputs, targets))
 
     def _comparer(self, outputs: StageOutputs, targets: Sequence[Target]) -> RandomPoints | EveryPosition:
         config = self.config
@@ -189,6 +224,12 @@ class Criterion(nn.Module):
         return terms
 
 
+def in_float32(outputs: StageOutputs) -> StageOutputs:
+    """Return a stage's outputs in full precision, whatever the network ran in."""
+    classes = None if outputs.class_logits is None else outputs.class_logits.float()
+    return StageOutputs(classes, outputs.mask_logits.float())
+
+
 def matched_classes(
     class_logits: Float[Tensor, "B N L"], targets: Sequence[Target], matches: Sequence[Match]
 ) -> Int[Tensor, "B N"]:
@@ -239,19 +280,23 @@ def mean_over_processes(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape
 
 
 def check_finite(
-    terms: dict[str, Float[Tensor, ""]], stages: Sequence[StageOutputs], targets: Sequence[Target]
+    terms: dict[str, Float[Tensor, ""]],
+    stages: Sequence[StageOutputs],
+    targets: Sequence[Target],
+    forced: Forced | None = None,
 ) -> None:
     """Raise NonFiniteError for the first term that is NaN or infinite, naming the images whose logits are."""
     # One question for all terms, as each answer makes a GPU wait.
     if bool(torch.stack(list(terms.values())).isfinite().all()):
         return
     term, value = next((term, value) for term, value in terms.items() if not bool(value.isfinite()))
-    stage, kind = term.removeprefix("stage").split("/")
-    outputs = stages[int(stage)]
+    place, kind = term.split("/")
+    run, stage = place[:-1], place[-1]
+    outputs = forced.stages[int(stage) - 1] if forced and run == "forced" else stages[int(stage)]
     logits = outputs.mask_logits if kind != "class" or outputs.class_logits is None else outputs.class_logits
     names = [target.name or f"image {image}" for image, target in enumerate(targets)]
     bad = [name for name, image in zip(names, logits, strict=True) if not bool(image.isfinite().all())]
     raise NonFiniteError(
-        f"{', '.join(bad or names)}: the {kind} loss of stage {stage} is {value.item()}. Lower the learning rate, "
+        f"{', '.join(bad or names)}: the {kind} loss of {run} {stage} is {value.item()}. Lower the learning rate, "
         "train in float32, or start from other weights."
     )

@@ -26,6 +26,7 @@ class ModelConfig:
         aggregation: "cfa" convolves first and interpolates the small result (fast); "ifa" interpolates first
             (section 3.2). `to_cfa()` turns the second into the first exactly.
         aggregation_channels: the paper's d, 128 in the official code.
+        position_frequencies: waves per coordinate beside x and y, see `Aggregator`; 0 in the paper.
         hidden_channels: width of the decoder.
         attention: how queries attend the pooled features (table 6): separable dynamic convolution (sdca), dynamic
             convolution (dca), its depthwise (ddca) or pointwise (pdca) half, or multi-head attention (mhca).
@@ -47,6 +48,7 @@ class ModelConfig:
     pyramid_channels: tuple[int, int, int, int] | None = None
     aggregation: Aggregation = "cfa"
     aggregation_channels: int = 128
+    position_frequencies: int = 0
     hidden_channels: int = 256
     attention: Attention = "sdca"
     num_attention_blocks: int = 2
@@ -62,7 +64,8 @@ class ModelConfig:
         """Check the values that nothing later would check.
 
         Raises:
-            ConfigError: a count below one, a temperature that is not positive, heads that do not divide the width.
+            ConfigError: a count below one, more than 8 frequencies, a temperature that is not positive, heads that do
+                not divide the width.
         """
         counts = (
             "aggregation_channels",
@@ -74,6 +77,8 @@ class ModelConfig:
         for name in (*counts, "kernel_size", "branch_depth", "num_heads", "feedforward_channels"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.position_frequencies <= 8:
+            raise ConfigError(f"model.position_frequencies is {self.position_frequencies}; it must be from 0 to 8")
         if self.temperature <= 0:
             raise ConfigError(f"model.temperature is {self.temperature}; it must be above 0")
         if self.hidden_channels % self.num_heads:

@@ -5,16 +5,21 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from yoso.model.aggregator import Factored
 from yoso.model.attention import ATTENTIONS, Tokens
 from yoso.model.config import ModelConfig
 from yoso.structures import StageOutputs
 
-Features = Float[Tensor, "B C h w"]
+Features = Float[Tensor, "B C h w"] | Factored
+"""The aggregator's map S, made or as its factors."""
+
 Masks = Float[Tensor, "B N h w"]
 
 
 def masks_from_kernels(kernels: Tokens, features: Features) -> Masks:
     """Convolve each image's features with its own 1x1 kernels."""
+    if isinstance(features, Factored):
+        kernels, features = kernels @ features.matrix, features.located
     return (kernels @ features.flatten(2)).unflatten(2, features.shape[-2:])
 
 
@@ -23,6 +28,8 @@ def pooled_features(mask_logits: Masks, features: Features) -> Tokens:
 
     The mask is sigmoid(logit) > 0.5, without a gradient; the official code sums over pixels and takes no mean.
     """
+    if isinstance(features, Factored):
+        return pooled_features(mask_logits, features.located) @ features.matrix.T
     hard = (mask_logits.detach().sigmoid() > 0.5).to(features.dtype)
     return hard.flatten(2) @ features.flatten(2).transpose(1, 2)
 
@@ -131,21 +138,34 @@ class Decoder(nn.Module):
         self.proposals = nn.Conv2d(config.hidden_channels, config.num_queries, 1)
         self.stages = nn.ModuleList(DecoderStage(config, num_classes) for _ in range(config.num_stages))
 
-    def forward(self, features: Features, all_stages: bool = False) -> list[StageOutputs]:
+    def forward(
+        self, features: Features, all_stages: bool = False, pool_under: Masks | None = None
+    ) -> list[StageOutputs]:
         """Decode the features.
 
         Args:
-            features: the aggregator's map S.
+            features: the aggregator's map S, or its factors.
             all_stages: return the stages 0..T with their classes, as the loss needs them, not the last one alone.
+            pool_under: mask logits that every stage pools the features under, instead of those of the stage before;
+                for training.
 
         Returns:
             The outputs of stages 0..T, or of stage T alone.
         """
-        outputs = [StageOutputs(None, self.proposals(features))]
         # The kernels of stage 0 are the convolution's weight; its bias acts on the masks alone.
-        kernels = self.proposals.weight.flatten(1).expand(features.shape[0], -1, -1)
+        kernels = self.proposals.weight.flatten(1)
+        outputs = [StageOutputs(None, self._proposed(kernels, features))]
+        kernels = kernels.expand(len(outputs[0].mask_logits), -1, -1)
         last = len(self.stages) - 1
         for index, stage in enumerate(self.stages):
-            output, kernels = stage(features, kernels, outputs[-1].mask_logits, all_stages or index == last)
+            pooled = outputs[-1].mask_logits if pool_under is None else pool_under
+            output, kernels = stage(features, kernels, pooled, all_stages or index == last)
             outputs.append(output)
         return outputs if all_stages else outputs[-1:]
+
+    def _proposed(self, kernels: Float[Tensor, "N C"], features: Features) -> Masks:
+        if not isinstance(features, Factored):
+            return self.proposals(features)
+        assert self.proposals.bias is not None
+        batch = features.located.shape[0]
+        return masks_from_kernels(kernels.expand(batch, -1, -1), features) + self.proposals.bias.view(-1, 1, 1)

@@ -29,8 +29,10 @@ from yoso.model.aggregator import (
     ConvolutionFirst,
     DeformablePyramid,
     DeformableUpsample,
+    Factored,
     InterpolationFirst,
     Maps,
+    waves,
 )
 from yoso.model.decoder import Decoder, DecoderStage, Masks, Tokens, masks_from_kernels
 from yoso.model.deformable import DeformableConv
@@ -39,7 +41,8 @@ from yoso.model.yoso import YOSO
 from yoso.structures import StageOutputs
 
 Located = Float[Tensor, "B E h w"]
-"""[F; x; y; 1]: the aggregated features before the last 1x1 convolution, two coordinates, and a constant."""
+"""[F; x; y; 1]: the aggregated features before the last 1x1 convolution, the coordinates (with their waves, if the
+network has any), and a constant."""
 
 
 @torch.no_grad()
@@ -51,7 +54,7 @@ def fuse(network: YOSO) -> YOSO:
 
     Returns:
         A network in evaluation mode with the same `forward`, whose logits differ by rounding only. It cannot be
-        trained: its parameters take no gradient, and its `stages` has the last stage alone.
+        trained: its parameters take no gradient, and its `stages` raises ValueError.
     """
     fused = copy.deepcopy(network).eval()
     embed = fused.aggregator.embed
@@ -122,6 +125,7 @@ class FusedAggregator(nn.Module):
         self.convs = cfa.convs
         self.convs[0] = _conv(cast(nn.Conv2d, self.convs[0]).weight, cfa.bias.flatten())
         self.output = aggregator.output
+        self.frequencies = aggregator.frequencies
 
     def forward(self, maps: Maps) -> Located:
         """Turn C2..C5 into [F; x; y; 1]."""
@@ -129,11 +133,15 @@ class FusedAggregator(nn.Module):
         size = thin[0].shape[-2:]
         coarse = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in thin[:0:-1]]
         features = self.output(coarse[0] + coarse[1] + coarse[2] + thin[0])
-        return torch.cat([features, located_at(features)], dim=1)
+        return torch.cat([features, located_at(features, self.frequencies)], dim=1)
+
+    def factored(self, maps: Maps) -> Factored:
+        """Refuse: one of the factors of S is inside the decoder."""
+        raise ValueError("the deployment form has no intermediate stages; use the network it was made from")
 
 
-def located_at(like: Float[Tensor, "B _ h w"]) -> Float[Tensor, "B 3 h w"]:
-    """Return x and y from -1 to 1 over the map, and 1: `coordinates` by a formula that takes dynamic sizes.
+def located_at(like: Float[Tensor, "B _ h w"], frequencies: int) -> Float[Tensor, "B _ h w"]:
+    """Return x and y with their waves over the map, and 1: `positions` by a formula that takes dynamic sizes.
 
     Padded maps are at least 8 positions wide, so nothing is divided by zero.
     """
@@ -141,9 +149,9 @@ def located_at(like: Float[Tensor, "B _ h w"]) -> Float[Tensor, "B 3 h w"]:
     x = torch.arange(width, device=like.device).to(like)
     y = torch.arange(height, device=like.device).to(like)
     # Divided by their own last element: exporters know no division of a size that is not known yet.
-    x, y = 2 * x / x[-1:] - 1, 2 * y / y[-1:] - 1
+    x, y = waves(2 * x / x[-1:] - 1, frequencies), waves(2 * y / y[-1:] - 1, frequencies)
     zeros = like.new_zeros(batch, 1, height, width)
-    return torch.cat([zeros + x, zeros + y[:, None], zeros + 1], dim=1)
+    return torch.cat([zeros + x[:, None], zeros + y[:, :, None], zeros + 1], dim=1)
 
 
 class FusedStage(nn.Module):
@@ -193,10 +201,8 @@ class FusedDecoder(nn.Module):
             FusedStage(cast(DecoderStage, stage), matrix, index == last) for index, stage in enumerate(decoder.stages)
         )
 
-    def forward(self, located: Located, all_stages: bool = False) -> list[StageOutputs]:
-        """Return the outputs of the last stage alone, as a list of one; `all_stages` is not to be had."""
-        if all_stages:
-            raise ValueError("the deployment form has no intermediate stages; use the network it was made from")
+    def forward(self, located: Located) -> list[StageOutputs]:
+        """Return the outputs of the last stage alone, as a list of one."""
         batch = located.shape[0]
         kernels = self.kernels.expand(batch, -1, -1)
         outputs = StageOutputs(None, masks_from_kernels(self.proposals.expand(batch, -1, -1), located))

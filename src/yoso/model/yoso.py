@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from yoso.model.aggregator import Aggregator, InterpolationFirst
+from yoso.model.aggregator import Aggregator, Factored, InterpolationFirst
 from yoso.model.backbone import Backbone
 from yoso.model.config import ModelConfig
 from yoso.model.decoder import Decoder
@@ -68,8 +68,12 @@ class YOSO(nn.Module):
         return self.aggregator(self.backbone(self.prepare(images)))
 
     def stages(self, images: Images) -> list[StageOutputs]:
-        """Return the outputs of all stages 0..T, for the loss."""
-        return self.decoder(self.features(images), all_stages=True)
+        """Return the outputs of all stages 0..T, for the loss; S is not made (see `Factored`)."""
+        return self.decoder(self.factored(images), all_stages=True)
+
+    def factored(self, images: Images) -> Factored:
+        """Return the factors of the features S at stride 4 of the padded images."""
+        return self.aggregator.factored(self.backbone(self.prepare(images)))
 
     def forward(self, images: Images) -> Outputs:
         """Return the last stage's class logits (B, N, K+1) and mask logits (B, N, h, w)."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from yoso.model.aggregator import coordinates
+from yoso.model.aggregator import positions
 from yoso.model.yoso import YOSO
 from yoso.structures import Sample
 
@@ -19,7 +19,7 @@ def calibrate(network: YOSO, samples: Sequence[Sample]) -> None:
     """Rescale the aggregator's last two convolutions, in place, from what they give on some images.
 
     Afterwards every channel of the 3x3 output convolution has mean 0 and standard deviation 1 over these images, and
-    the two coordinate channels carry as much variance into the features S as all of those channels together.
+    the coordinates and their waves carry as much variance into the features S as all of those channels together.
 
     Args:
         network: fresh; its normalisation layers take the statistics of these images.
@@ -36,7 +36,8 @@ def calibrate(network: YOSO, samples: Sequence[Sample]) -> None:
         aggregator.output.bias.sub_(mean).div_(spread)
     channels = features.shape[1]
     power = aggregator.embed.weight[:, :channels].square().mean() * channels
-    position = coordinates(features).var((0, 2, 3)).mean() * 2
+    where = positions(features, aggregator.frequencies).var((0, 2, 3))
+    position = where.mean() * len(where)
     aggregator.embed.weight[:, channels:] *= (
         power / (aggregator.embed.weight[:, channels:].square().mean() * position)
     ).sqrt()

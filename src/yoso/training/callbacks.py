@@ -185,6 +185,7 @@ class Narrator(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar."""
         self.mark = self.now(trainer)
+        self.last_step = trainer.global_step
         if not trainer.is_global_zero:
             return
         columns = (
@@ -234,7 +235,7 @@ class Narrator(ProgressBar):
         terms = " ".join(
             f"{name.removeprefix('train/')} {value:.3f}"
             for name, value in sorted(metrics.items())
-            if name.startswith("train/stage")
+            if name.startswith("train/") and name != "train/loss"
         )
         return (
             f"loss {metrics.get('train/loss', float('nan')):.3f} ({terms}) lr {rate:.2e} "

@@ -1,4 +1,4 @@
-"""`yoso train RECIPE|FILE.yaml --some.key value`: YAML and options become a `TrainingConfig`."""
+"""`yoso train RECIPE|FILE.yaml ...` or `--recipe RECIPE DATASET ...`: YAML and options become a `TrainingConfig`."""
 
 import re
 from dataclasses import replace
@@ -10,7 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from yoso.errors import ConfigError, did_you_mean
 from yoso.training.config import TrainingConfig
-from yoso.training.recipes import find_recipe
+from yoso.training.recipes import find_recipe, recipe_of
 
 if TYPE_CHECKING:
     from yoso.training.callbacks import DrawSamples
@@ -22,7 +22,11 @@ SHORT = {"batch": "run.batch_size", "accumulate": "run.accumulate", "input-size"
 def build_parser() -> ArgumentParser:
     """Return the parser of `yoso train`."""
     parser = ArgumentParser(prog="yoso train", description="Train a network.", exit_on_error=False)
-    parser.add_argument("--recipe", action="config", help="a recipe's name or a YAML file (also the first argument)")
+    parser.add_argument(
+        "--recipe",
+        action="config",
+        help="a recipe's name or a YAML file; may also be the first argument, or be followed by the data set",
+    )
     parser.add_class_arguments(TrainingConfig, as_group=False)
     parser.add_argument("--offline", action="store_true", help="fetch nothing for --start; it must be here already")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of --output")
@@ -36,9 +40,9 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
         ConfigError: an unknown recipe, key or option, or a value of the wrong type.
     """
     parser = build_parser()
-    rest = spelt_out(arguments)
-    if rest and not rest[0].startswith("-"):
-        path = find_recipe(rest.pop(0))
+    recipe, rest = recipe_of(spelt_out(arguments))
+    if recipe is not None:
+        path = find_recipe(recipe)
         check_keys(path, parser)
         rest = ["--recipe", str(path), *rest]
     check_options(rest, parser)

@@ -15,13 +15,16 @@ from yoso.errors import NonFiniteError
 from yoso.evaluation.matching import MatchCounts, count_matches
 from yoso.evaluation.quality import PanopticQualityResult, panoptic_quality
 from yoso.loss.criterion import Criterion, mean_over_processes
+from yoso.loss.forcing import Forced, masks_given
+from yoso.model.aggregator import Factored
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes, panoptic
 from yoso.preprocess import resize, resized_size
-from yoso.structures import PADDING, Sample, Target
+from yoso.structures import PADDING, Sample, StageOutputs, Target
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Batch
 from yoso.training.optimizer import build_optimizer, lr_factor
+from yoso.training.pixel_heads import PixelHeads
 from yoso.training.processes import gathered, num_processes
 from yoso.training.sampling import seed_for
 
@@ -61,6 +64,7 @@ class TrainingModule(LightningModule):
 
     Attributes:
         network: what is trained.
+        heads: layers that only training has, if the recipe asks for them.
         samples: the images of the batch in work, for messages.
         segmented: the first images of the evaluation in progress, for pictures.
     """
@@ -72,6 +76,10 @@ class TrainingModule(LightningModule):
         self.network = network.to(memory_format=torch.channels_last)
         self.config = config
         self.criterion = Criterion(config.loss, len(categories))
+        self.heads = None
+        if config.loss.semantic_weight or config.loss.center_weight:
+            is_thing = torch.as_tensor(np.asarray(categories.is_thing))
+            self.heads = PixelHeads(config.loss, config.model.hidden_channels, is_thing)
         self.categories = categories
         self.samples: list[Sample] = []
         self.segmented: list[Segmented] = []
@@ -82,8 +90,17 @@ class TrainingModule(LightningModule):
         """Return the weighted loss terms of a batch, by stage and name; for `step_counts` see `Criterion.forward`."""
         size = padded_size([sample.image.shape[-2:] for sample in samples])
         targets = [make_target(sample, size, self.config.loss.ignore_void) for sample in samples]
-        stages = self.network.stages([sample.image for sample in samples])
-        return self.criterion(stages, targets, step_counts)
+        features = self.network.factored([sample.image for sample in samples])
+        stages = self.network.decoder(features, all_stages=True)
+        forced = self._forced(features, stages[0], targets) if self.config.loss.forced_weight else None
+        terms = self.criterion(stages, targets, step_counts, forced)
+        return terms if self.heads is None else terms | self.heads(features, targets, step_counts)
+
+    def _forced(self, features: Factored, proposals: StageOutputs, targets: list[Target]) -> Forced:
+        """Run the stages again, as if the masks of the proposal stage had been right."""
+        matches = self.criterion.first_matches(proposals, targets)
+        given = masks_given(proposals.mask_logits, targets, matches).to(proposals.mask_logits)
+        return Forced(self.network.decoder(features, all_stages=True, pool_under=given)[1:], matches)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the total loss.
@@ -172,7 +189,7 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule, stepped every iteration."""
-        optimizer = build_optimizer(self.network, self.config.optimizer)
+        optimizer = build_optimizer(self.network, self.config.optimizer, self.heads)
         factor = lr_factor(self.config.schedule, self.config.run.iterations)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,110 @@
+"""Losses that leave nothing behind at test: the stages' second run, and the classes and centres of positions."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from yoso.loss.criterion import Criterion, LossConfig
+from yoso.loss.forcing import Forced, masks_given
+from yoso.loss.matcher import Match
+from yoso.loss.pixels import center_codes, center_loss, semantic_loss
+from yoso.structures import StageOutputs, Target
+
+CLASSES = 3
+
+
+def target(*boxes, labels, size=16):
+    """A target whose masks are boxes of (top, bottom, left, right) pixels."""
+    masks = torch.zeros(len(boxes), size, size, dtype=torch.bool)
+    for mask, (top, bottom, left, right) in zip(masks, boxes, strict=True):
+        mask[top:bottom, left:right] = True
+    return Target(torch.tensor(labels), masks)
+
+
+def match(queries, targets):
+    return Match(torch.tensor(queries), torch.tensor(targets))
+
+
+def test_matched_queries_are_given_their_target_and_the_others_keep_their_mask():
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    truth = [target((0, 4, 0, 8), (8, 16, 8, 16), labels=[0, 1]), target((0, 16, 0, 4), labels=[2])]
+    given = masks_given(logits, truth, [match([0, 2], [1, 0]), match([1], [0])])
+    assert not given.requires_grad
+    expected = torch.zeros(4, 4, dtype=torch.bool)
+    expected[2:, 2:] = True
+    assert torch.equal(given[0, 0] > 0, expected)
+    assert torch.equal(given[0, 2] > 0, F.pad(torch.ones(1, 2, dtype=torch.bool), (0, 2, 0, 3)))
+    assert torch.equal(given[1, 1] > 0, F.pad(torch.ones(4, 1, dtype=torch.bool), (0, 3)))
+    for image, query in ((0, 1), (1, 0), (1, 2)):
+        assert torch.equal(given[image, query], logits[image, query])
+    assert given[0, 0].sigmoid().sub(0.5).abs().min() > 0.49
+
+
+def test_terms_of_the_second_run_are_those_of_a_stage_with_the_given_matches():
+    torch.manual_seed(0)
+    truth = [target((0, 8, 0, 8), (8, 16, 8, 16), labels=[0, 1])]
+    stages = [StageOutputs(None if i == 0 else torch.randn(1, 4, CLASSES + 1), torch.randn(1, 4, 4, 4)) for i in (0, 1)]
+    criterion = Criterion(LossConfig(mask_sampling="dense", forced_weight=0.5), CLASSES)
+    matches = criterion._match(1, stages[1], truth, criterion._comparer(stages[1], truth))
+    terms = criterion(stages, truth, forced=Forced([stages[1]], matches))
+    for name in ("class", "mask", "dice"):
+        assert terms[f"forced1/{name}"].item() == pytest.approx(terms[f"stage1/{name}"].item() / 2)
+    swapped = [Match(matches[0].queries, matches[0].targets.flip(0))]
+    others = criterion(stages, truth, forced=Forced([stages[1]], swapped))
+    assert others["forced1/mask"] > terms["forced1/mask"]
+    assert others["stage1/mask"] == terms["stage1/mask"]
+
+
+def test_semantic_loss_of_certain_answers_is_zero_and_of_none_the_logarithm():
+    truth = [target((0, 16, 0, 8), (0, 16, 8, 16), labels=[2, 0])]
+    right = torch.full((1, CLASSES, 4, 4), -20.0)
+    right[0, 2, :, :2] = right[0, 0, :, 2:] = 20
+    assert semantic_loss(right, truth) < 1e-6
+    assert semantic_loss(-right, truth) > 20
+    assert semantic_loss(torch.zeros(1, CLASSES, 4, 4), truth).item() == pytest.approx(torch.log(torch.tensor(3.0)))
+
+
+def test_a_small_class_weighs_as_the_root_of_its_area():
+    """Four positions of 16 are class 1; the network is sure of class 0 everywhere, by 4 of logit."""
+    truth = [target((0, 8, 0, 16), (8, 16, 0, 8), labels=[0, 1])]
+    logits = torch.zeros(1, CLASSES, 4, 4)
+    logits[:, 0] = 4
+    right, wrong = F.cross_entropy(torch.tensor([[4.0, 0, 0]] * 2), torch.tensor([0, 1]), reduction="none").tolist()
+    expected = (8**0.5 * right + 4**0.5 * wrong) / (8**0.5 + 4**0.5)
+    assert semantic_loss(logits, truth).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_codes_of_centres():
+    share = torch.zeros(2, 5, 5)
+    share[0, 2, 2] = 0.3
+    share[1, 1:4, 3:5] = 1
+    codes = center_codes(share, 2)
+    x, y = torch.tensor([0.0, 0.75]), torch.tensor([0.0, 0.0])
+    waves = [wave(torch.pi * k * axis) for k in (1, 2) for wave in (torch.sin, torch.cos) for axis in (x, y)]
+    torch.testing.assert_close(codes, torch.stack(waves, 1), atol=1e-6, rtol=0)
+
+
+def test_centre_loss_is_the_mean_square_over_each_thing():
+    things = torch.tensor([True, False, True])
+    truth = [target((0, 8, 0, 16), (8, 16, 0, 8), (8, 16, 8, 16), labels=[0, 2, 1]), target((0, 16, 0, 16), labels=[1])]
+    shares = F.avg_pool2d(truth[0].masks[:2].float(), 4)
+    wanted = center_codes(shares, 2)
+    codes = torch.zeros(2, 8, 4, 4)
+    for code, share in zip(wanted, shares, strict=True):
+        codes[0] += code[:, None, None] * share
+    assert center_loss(codes, truth, things, torch.tensor(4.0)).abs() < 1e-6
+    shifted = codes + 0.5
+    expected = 2 * 0.25 / 4  # two things, each with the mean square 0.25; the stuff asks for nothing
+    assert center_loss(shifted, truth, things, torch.tensor(4.0)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_anything_to_learn_the_gradients_are_zero():
+    codes, classes = torch.randn(1, 8, 4, 4, requires_grad=True), torch.randn(1, CLASSES, 4, 4, requires_grad=True)
+    nothing = [Target(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 16, 16, dtype=torch.bool))]
+    emptied = [Target(torch.tensor([0]), torch.zeros(1, 16, 16, dtype=torch.bool))]
+    for truth in (nothing, emptied):
+        center = center_loss(codes, truth, torch.ones(CLASSES, dtype=torch.bool), torch.tensor(1.0))
+        total = center + semantic_loss(classes, truth)
+        assert total == 0
+        gradients = torch.autograd.grad(total, [codes, classes])
+        assert all(gradient.count_nonzero() == 0 for gradient in gradients)
