@@ -1,4 +1,4 @@
-"""Losses that leave nothing behind at test: the stages' second run, and the classes and centres of positions."""
+"""Losses that leave nothing behind at test: the stages' second run, and the classes of positions."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from yoso.loss.criterion import Criterion, LossConfig
 from yoso.loss.forcing import Forced, masks_given
 from yoso.loss.matcher import Match
-from yoso.loss.pixels import center_codes, center_loss, semantic_loss
+from yoso.loss.semantic import semantic_loss
 from yoso.structures import StageOutputs, Target
 
 CLASSES = 3
@@ -74,37 +74,11 @@ def test_a_small_class_weighs_as_the_root_of_its_area():
     assert semantic_loss(logits, truth).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_codes_of_centres():
-    share = torch.zeros(2, 5, 5)
-    share[0, 2, 2] = 0.3
-    share[1, 1:4, 3:5] = 1
-    codes = center_codes(share, 2)
-    x, y = torch.tensor([0.0, 0.75]), torch.tensor([0.0, 0.0])
-    waves = [wave(torch.pi * k * axis) for k in (1, 2) for wave in (torch.sin, torch.cos) for axis in (x, y)]
-    torch.testing.assert_close(codes, torch.stack(waves, 1), atol=1e-6, rtol=0)
-
-
-def test_centre_loss_is_the_mean_square_over_each_thing():
-    things = torch.tensor([True, False, True])
-    truth = [target((0, 8, 0, 16), (8, 16, 0, 8), (8, 16, 8, 16), labels=[0, 2, 1]), target((0, 16, 0, 16), labels=[1])]
-    shares = F.avg_pool2d(truth[0].masks[:2].float(), 4)
-    wanted = center_codes(shares, 2)
-    codes = torch.zeros(2, 8, 4, 4)
-    for code, share in zip(wanted, shares, strict=True):
-        codes[0] += code[:, None, None] * share
-    assert center_loss(codes, truth, things, torch.tensor(4.0)).abs() < 1e-6
-    shifted = codes + 0.5
-    expected = 2 * 0.25 / 4  # two things, each with the mean square 0.25; the stuff asks for nothing
-    assert center_loss(shifted, truth, things, torch.tensor(4.0)).item() == pytest.approx(expected, rel=1e-4)
-
-
-def test_without_anything_to_learn_the_gradients_are_zero():
-    codes, classes = torch.randn(1, 8, 4, 4, requires_grad=True), torch.randn(1, CLASSES, 4, 4, requires_grad=True)
+def test_without_anything_to_learn_the_gradient_is_zero():
+    classes = torch.randn(1, CLASSES, 4, 4, requires_grad=True)
     nothing = [Target(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 16, 16, dtype=torch.bool))]
     emptied = [Target(torch.tensor([0]), torch.zeros(1, 16, 16, dtype=torch.bool))]
     for truth in (nothing, emptied):
-        center = center_loss(codes, truth, torch.ones(CLASSES, dtype=torch.bool), torch.tensor(1.0))
-        total = center + semantic_loss(classes, truth)
-        assert total == 0
-        gradients = torch.autograd.grad(total, [codes, classes])
-        assert all(gradient.count_nonzero() == 0 for gradient in gradients)
+        loss = semantic_loss(classes, truth)
+        assert loss == 0
+        assert torch.autograd.grad(loss, [classes])[0].count_nonzero() == 0

@@ -36,7 +36,7 @@ def test_run_folder_holds_everything(recipe, tmp_path, capsys):
     assert evaluated == [3, 4]
 
 
-TRAINING_ONLY = {"forced_weight": 0.5, "semantic_weight": 1.0, "center_weight": 2.0}
+TRAINING_ONLY = {"forced_weight": 0.5, "semantic_weight": 1.0}
 
 
 @pytest.mark.parametrize("more", [{}, TRAINING_ONLY])
@@ -61,13 +61,13 @@ def test_what_only_training_has_learns_and_stays_out_of_the_model(recipe):
     loss = LossConfig(mask_sampling="dense", **TRAINING_ONLY)
     folder = run.train(replace(recipe, loss=loss, run=replace(recipe.run, iterations=2, validate_every=0)))
     saved = torch.load(folder.parent / "checkpoints/00000002.ckpt", weights_only=True)["state_dict"]
-    heads = {key: value for key, value in saved.items() if key.startswith("heads.")}
-    assert heads.keys() == {"heads.weight", "heads.bias"}
-    assert heads["heads.bias"].count_nonzero() == len(heads["heads.bias"])
-    assert not any("heads" in key for key in read_safetensors(folder / "model.safetensors"))
+    head = {key: value for key, value in saved.items() if key.startswith("head.")}
+    assert head.keys() == {"head.weight", "head.bias"}
+    assert head["head.bias"].count_nonzero() == len(head["head.bias"])
+    assert not any("head" in key for key in read_safetensors(folder / "model.safetensors"))
     assert load_model(folder).network.config == recipe.model
     line = (folder.parent / "train.log").read_text().splitlines()[-1]
-    assert all(name in line for name in ("stage2/dice", "forced1/class", "forced2/mask", "pixels/semantic"))
+    assert all(name in line for name in ("stage2/dice", "forced1/class", "forced2/mask", "semantic"))
 
 
 def test_without_evaluation_the_last_averaged_weights_are_kept(recipe, tmp_path):

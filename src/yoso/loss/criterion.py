@@ -37,9 +37,8 @@ class LossConfig:
         ignore_void: void and crowd pixels take no part in the mask terms; in the paper's models they are negatives.
         forced_weight: on the terms of the stages' second run, in which each matched query pools the features under its
             target's own mask: what a stage makes of a good mask is learnt before there are any. 0 for none, as in
-            the paper. Nothing of it is left at test, as of the next two.
-        semantic_weight: on the classes of single positions, by a linear layer on the features S; see `pixels`.
-        center_weight: on where the object of a position has its centre, likewise.
+            the paper. Nothing of it is left at test, nor of the next.
+        semantic_weight: on the classes of single positions, by a linear layer on the features S; see `semantic_loss`.
     """
 
     class_weight: float = 2.0
@@ -53,7 +52,6 @@ class LossConfig:
     ignore_void: bool = False
     forced_weight: float = 0.0
     semantic_weight: float = 0.0
-    center_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -62,7 +60,7 @@ class LossConfig:
             ConfigError: a negative weight, no points, or a ratio out of its range.
         """
         weights = ("class_weight", "mask_weight", "dice_weight", "no_object_weight")
-        for name in (*weights, "forced_weight", "semantic_weight", "center_weight"):
+        for name in (*weights, "forced_weight", "semantic_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}; it must not be negative")
         if self.num_points < 1:

@@ -16,6 +16,7 @@ from yoso.evaluation.matching import MatchCounts, count_matches
 from yoso.evaluation.quality import PanopticQualityResult, panoptic_quality
 from yoso.loss.criterion import Criterion, mean_over_processes
 from yoso.loss.forcing import Forced, masks_given
+from yoso.loss.semantic import semantic_loss
 from yoso.model.aggregator import Factored
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes, panoptic
@@ -24,9 +25,9 @@ from yoso.structures import PADDING, Sample, StageOutputs, Target
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Batch
 from yoso.training.optimizer import build_optimizer, lr_factor
-from yoso.training.pixel_heads import PixelHeads
 from yoso.training.processes import gathered, num_processes
 from yoso.training.sampling import seed_for
+from yoso.training.semantic_head import SemanticHead
 
 
 class Segmented(NamedTuple):
@@ -64,7 +65,7 @@ class TrainingModule(LightningModule):
 
     Attributes:
         network: what is trained.
-        heads: layers that only training has, if the recipe asks for them.
+        head: a layer that only training has, if the recipe asks for it.
         samples: the images of the batch in work, for messages.
         segmented: the first images of the evaluation in progress, for pictures.
     """
@@ -76,10 +77,8 @@ class TrainingModule(LightningModule):
         self.network = network.to(memory_format=torch.channels_last)
         self.config = config
         self.criterion = Criterion(config.loss, len(categories))
-        self.heads = None
-        if config.loss.semantic_weight or config.loss.center_weight:
-            is_thing = torch.as_tensor(np.asarray(categories.is_thing))
-            self.heads = PixelHeads(config.loss, config.model.hidden_channels, is_thing)
+        wanted = config.loss.semantic_weight > 0
+        self.head = SemanticHead(config.model.hidden_channels, len(categories)) if wanted else None
         self.categories = categories
         self.samples: list[Sample] = []
         self.segmented: list[Segmented] = []
@@ -94,7 +93,9 @@ class TrainingModule(LightningModule):
         stages = self.network.decoder(features, all_stages=True)
         forced = self._forced(features, stages[0], targets) if self.config.loss.forced_weight else None
         terms = self.criterion(stages, targets, step_counts, forced)
-        return terms if self.heads is None else terms | self.heads(features, targets, step_counts)
+        if self.head is not None:
+            terms["semantic"] = self.config.loss.semantic_weight * semantic_loss(self.head(features), targets)
+        return terms
 
     def _forced(self, features: Factored, proposals: StageOutputs, targets: list[Target]) -> Forced:
         """Run the stages again, as if the masks of the proposal stage had been right."""
@@ -189,7 +190,7 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule, stepped every iteration."""
-        optimizer = build_optimizer(self.network, self.config.optimizer, self.heads)
+        optimizer = build_optimizer(self.network, self.config.optimizer, self.head)
         factor = lr_factor(self.config.schedule, self.config.run.iterations)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -27,13 +27,13 @@ def parameter_rules(network: nn.Module, config: OptimizerConfig) -> dict[str, tu
     return rules
 
 
-def build_optimizer(network: nn.Module, config: OptimizerConfig, heads: nn.Module | None = None) -> torch.optim.AdamW:
+def build_optimizer(network: nn.Module, config: OptimizerConfig, head: nn.Module | None = None) -> torch.optim.AdamW:
     """Return AdamW over the network's trainable parameters, grouped by rule.
 
     Args:
         network: what is trained.
         config: rates, decay.
-        heads: layers that only training has; they learn beside it.
+        head: layers that only training has; they learn beside it.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     parameters = dict(network.named_parameters())
@@ -43,8 +43,8 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig, heads: nn.Modul
         {"params": members, "lr": config.lr * multiplier, "weight_decay": decay}
         for (multiplier, decay), members in groups.items()
     ]
-    if heads is not None:
-        settings.append({"params": list(heads.parameters()), "lr": config.lr, "weight_decay": config.weight_decay})
+    if head is not None:
+        settings.append({"params": list(head.parameters()), "lr": config.lr, "weight_decay": config.weight_decay})
     return torch.optim.AdamW(settings, lr=config.lr)
 
 
