@@ -1,11 +1,16 @@
 """Writing ONNX graphs by hand, one operator a line, for what surrounds the network."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 Value = Any
 """An `onnx_ir.Value`: a tensor of the graph."""
+
+Body = Callable[["GraphWriter", Value, list[Value]], tuple[list[Value], list[Value]]]
+"""What a loop does: takes a writer, the number of the round and what is carried; returns what is carried on and what is
+stacked."""
 
 
 class GraphWriter:
@@ -14,17 +19,19 @@ class GraphWriter:
     NumPy arrays and numbers among the inputs become constants: whole numbers int64, others float32.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, outer: "GraphWriter | None" = None) -> None:
         """Begin a piece of a graph.
 
         Args:
             prefix: of all its names, so that pieces can be joined.
+            outer: the writer of the graph around this one, which keeps the constants.
         """
         import onnx_ir
 
         self._ir = onnx_ir
         self._tape = onnx_ir.tape.Tape()
         self._prefix = prefix
+        self._outer = outer
         self._constants: dict[tuple[Any, ...], Value] = {}
         self._count = 0
 
@@ -56,6 +63,8 @@ class GraphWriter:
     def _value(self, item: Any) -> Value:
         if isinstance(item, self._ir.Value):
             return item
+        if self._outer is not None:
+            return self._outer._value(item)
         kind = None if isinstance(item, np.ndarray) else np.float32 if isinstance(item, float) else np.int64
         array = np.asarray(item, kind)
         key = (array.dtype.str, array.shape, array.tobytes())
@@ -63,6 +72,36 @@ class GraphWriter:
             name = f"{self._prefix}/constant_{len(self._constants)}"
             self._constants[key] = self._tape.initializer(self._ir.tensor(array, name=name), name)
         return self._constants[key]
+
+    def loop(self, rounds: Value, carried: list[Value], body: Body) -> tuple[list[Value], list[Value]]:
+        """Add a loop.
+
+        Args:
+            rounds: int64 (), how often.
+            carried: tensors that every round changes; constants or computed.
+            body: writes one round.
+
+        Returns:
+            What was carried out of the last round, and what all rounds stacked, along a new first axis.
+        """
+        self._count += 1
+        name = f"{self._prefix}/Loop_{self._count}"
+        inner = GraphWriter(name, self)
+        kinds = self._ir.DataType
+        number = self._ir.val(f"{name}/round", dtype=kinds.INT64, shape=())
+        going = self._ir.val(f"{name}/going", dtype=kinds.BOOL, shape=())
+        starts = [self._value(item) for item in carried]
+        inside = [self._ir.val(f"{name}/carried_{place}") for place in range(len(starts))]
+        on, stacked = body(inner, number, inside)
+        still = inner("Identity", going)
+        graph = self._ir.Graph([number, going, *inside], [still, *on, *stacked], nodes=inner.nodes, name=name)
+        inputs = [rounds, self._value(np.array(True)), *starts]
+        results = list(
+            self._tape.op_multi_out("Loop", inputs, {"body": graph}, num_outputs=len(on) + len(stacked), name=name)
+        )
+        for place, value in enumerate(results):
+            value.name = f"{name}/result_{place}"
+        return results[: len(on)], results[len(on) :]
 
     def cast(self, value: Value, kind: type[np.generic]) -> Value:
         """Convert a tensor to a NumPy type."""

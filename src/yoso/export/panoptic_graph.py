@@ -1,6 +1,7 @@
 """What surrounds the network in an exported file: from the photograph to its input, from its logits to segments.
 
-The same arithmetic as `yoso.preprocess` and `yoso.postprocess`, written in standard ONNX operators, without a loop.
+The same arithmetic as `yoso.preprocess` and `yoso.postprocess`, written in standard ONNX operators. The one loop is
+over strips of rows, so that the enlarged masks never leave the processor's cache.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ from yoso.export.graph import GraphWriter, Value
 
 NOBODY = -1e4
 """Logit of a mask that is nowhere."""
+
+STRIP = 2**19
+"""Numbers of the enlarged masks of one strip: 2 MB."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +135,8 @@ def write_merge(write: GraphWriter, inputs: MergeInputs, is_thing: Sequence[bool
         Tensors of the graph.
     """
     labels, scores, masks = _write_survivors(write, inputs, num_classes=len(is_thing))
-    masks = write("Sigmoid", _write_upsampling(write, masks, inputs))
-    code = _write_competition(write, masks, scores)
-    covered = _write_areas(write, write("GreaterOrEqual", masks, 0.5))
-    num_codes = write("Mul", write.sizes(masks, 0, 1), np.array([2]))
+    code, covered = _write_strips(write, masks, scores, inputs)
+    num_codes = write("Mul", write.sizes(scores, 0, 1), np.array([2]))
     by_row = _write_histogram(write, code, num_codes, axis=0)
     by_column = _write_histogram(write, code, num_codes, axis=1)
     kept = _write_verdict(write, by_row, covered, inputs.overlap_threshold)
@@ -168,29 +170,79 @@ def _write_survivors(write: GraphWriter, inputs: MergeInputs, num_classes: int) 
     )
 
 
-def _write_upsampling(write: GraphWriter, masks: Value, inputs: MergeInputs) -> Value:
-    """Enlarge masks (1, Q, h, w) to the padded size, crop, resize to the output's: (Q, H, W)."""
-    count = write.sizes(masks, 0, 2)
-    masks = write("Resize", masks, None, None, write.joined(count, inputs.padded_size), mode="linear")
-    masks = write.part(masks, [0, 0], inputs.image_size, [2, 3])
-    masks = write("Resize", masks, None, None, write.joined(count, inputs.output_size), mode="linear")
-    return write("Squeeze", masks, np.array([0]))
+def _write_strips(write: GraphWriter, masks: Value, scores: Value, inputs: MergeInputs) -> tuple[Value, Value]:
+    """Let the queries compete for the pixels, strip by strip.
+
+    Columns are enlarged at once, while there are few rows; the rows of a strip are then sums of some of them.
+
+    Returns:
+        Per pixel 2 x (the winning query) + (its own mask is at least 0.5), int64 (H, W); and how many pixels each mask
+        covers, int64 (Q,).
+    """
+    rows, columns = (_write_weights(write, masks, inputs, axis) for axis in (0, 1))
+    wide = write("MatMul", write("Squeeze", masks, np.array([0])), write("Transpose", columns, perm=[1, 0]))
+    width, height = write.part(inputs.output_size, [1], [2], [0]), write.part(inputs.output_size, [0], [1], [0])
+    numbers = write("Mul", write.sizes(scores, 0, 1), width)
+    most = write("Max", write("Div", np.array([STRIP]), numbers), np.array([1]))
+    strip = write("Min", most, height)
+    rounds = write("Div", write("Sub", write("Add", height, strip), np.array([1])), strip)
+    total = write("Mul", rounds, strip)
+    missing = write("Sub", total, height)
+    rows = write("Pad", rows, write.joined(np.array([0, 0]), missing, np.array([0])), 0.0)
+    weights = write("Reshape", scores, np.array([-1, 1, 1]))
+
+    def body(inner: GraphWriter, number: Value, carried: list[Value]) -> tuple[list[Value], list[Value]]:
+        start = inner("Mul", inner("Unsqueeze", number, np.array([0])), strip)
+        enlarged = _write_rows(inner, wide, inner.part(rows, start, inner("Add", start, strip), [0]))
+        strength = inner("Sigmoid", enlarged)
+        winner = inner("ArgMax", inner("Mul", strength, weights), axis=0, keepdims=1)
+        own = inner("GatherElements", strength, winner, axis=0)
+        inside = inner.cast(inner("GreaterOrEqual", own, 0.5), np.int64)
+        code = inner("Squeeze", inner("Add", inner("Mul", winner, np.array(2)), inside), np.array([0]))
+        covered = _write_areas(inner, inner("GreaterOrEqual", strength, 0.5))
+        return [inner("Add", carried[0], inner.cast(covered, np.int64))], [code]
+
+    none = write("Expand", np.array(0), write.sizes(scores, 0, 1))
+    (covered,), (codes,) = write.loop(write("Squeeze", rounds, np.array([0])), [none], body)
+    codes = write.part(write("Reshape", codes, write.joined(total, width)), [0], height, [0])
+    # The rows that fill up the last strip have the logit 0, which counts as covered.
+    beyond = write("Mul", missing, width)
+    return codes, write("Sub", covered, beyond)
 
 
-def _write_competition(write: GraphWriter, masks: Value, scores: Value) -> Value:
-    """Return per pixel 2 x (the winning query) + (its own mask is at least 0.5), int64 (H, W)."""
-    weighted = write("Mul", masks, write("Reshape", scores, np.array([-1, 1, 1])))
-    winner = write("ArgMax", weighted, axis=0, keepdims=1)
-    own = write("GatherElements", masks, winner, axis=0)
-    inside = write.cast(write("GreaterOrEqual", own, 0.5), np.int64)
-    return write("Squeeze", write("Add", write("Mul", winner, np.array(2)), inside), np.array([0]))
+def _write_weights(write: GraphWriter, masks: Value, inputs: MergeInputs, axis: int) -> Value:
+    """Return what each row (axis 0) or column (1) of the output takes from each of the masks, (n, h) or (n, w).
+
+    The identity is enlarged as masks are: to the padded size, cropped, to the output's size.
+    """
+    count = write.sizes(masks, 2 + axis, 3 + axis)
+    padded, image, output = (
+        write.part(size, [axis], [axis + 1], [0])
+        for size in (inputs.padded_size, inputs.image_size, inputs.output_size)
+    )
+    square = write("Expand", 0.0, write.joined(count, count))
+    ones = np.array([1, 1])
+    weights = write("Unsqueeze", write("EyeLike", square), np.array([0, 1]))
+    weights = write("Resize", weights, None, None, write.joined(ones, padded, count), mode="linear")
+    weights = write.part(weights, [0], image, [2])
+    weights = write("Resize", weights, None, None, write.joined(ones, output, count), mode="linear")
+    return write("Squeeze", weights, np.array([0, 1]))
+
+
+def _write_rows(write: GraphWriter, wide: Value, rows: Value) -> Value:
+    """Return the masks (Q, S, W) of a strip from those (Q, h, W) of all rows and the strip's weights (S, h)."""
+    used = write.cast(write("ReduceMax", rows, np.array([0]), keepdims=0), np.bool_)
+    used = write.cast(used, np.int32)
+    first = write("ArgMax", used, axis=0, keepdims=1)
+    last = write("Add", write("ArgMax", used, axis=0, keepdims=1, select_last_index=1), np.array([1]))
+    return write("MatMul", write.part(rows, first, last, [1]), write.part(wide, first, last, [1]))
 
 
 def _write_areas(write: GraphWriter, masks: Value) -> Value:
-    """Count the pixels of each mask, bool (Q, H, W) to int32 (Q,), as a product of bytes: a quarter of the memory."""
-    rows = write("Reshape", write.cast(masks, np.uint8), write.joined(write.sizes(masks, 0, 1), np.array([-1])))
-    ones = write("Expand", np.ones((1, 1), np.uint8), write.joined(write.sizes(rows, 1, 2), np.array([1])))
-    return write("Squeeze", write("MatMulInteger", rows, ones), np.array([1]))
+    """Count the pixels of each mask, bool (Q, S, W) to int32 (Q,), as a product of bytes with ones."""
+    flat = write("Reshape", write.cast(masks, np.uint8), write.joined(write.sizes(masks, 0, 1), np.array([-1])))
+    ones = write("Expand", np.ones((1, 1), np.uint8), write.joined(write.sizes(flat, 1, 2), np.array([1])))
+    return write("Squeeze", write("MatMulInteger", flat, ones), np.array([1]))
 
 
 def _write_histogram(write: GraphWriter, code: Value, num_codes: Value, axis: int) -> Value:
@@ -208,7 +260,6 @@ def _write_histogram(write: GraphWriter, code: Value, num_codes: Value, axis: in
 
 def _write_verdict(write: GraphWriter, by_row: Value, covered: Value, threshold: Value) -> Value:
     """Return which queries become part of a segment, bool (Q,); see `postprocess.segments.merge_segments`."""
-    covered = write.cast(covered, np.int64)
     won = write("ReduceSum", by_row, np.array([1, 2]), keepdims=0)
     owned = write("ReduceSum", _odd(write, by_row), np.array([1]), keepdims=0)
     there = write("Greater", write("Min", won, covered, owned), np.array(0))
