@@ -1,4 +1,4 @@
-"""Make the bundled model of a finished run: choose size and thresholds on `val`, store float16, write the card's table.
+"""Make the bundled model of a finished run: size and thresholds chosen on `val`, float16, ONNX file, the card's table.
 
     python reproduce/bundle_model.py RUN/model --data facades --folder src/yoso/assets/facades-mnv2
 
@@ -7,7 +7,6 @@ is what is scored: the figures come from the float16 weights, by `yoso eval`.
 """
 
 import argparse
-import itertools
 import json
 import re
 import subprocess
@@ -16,61 +15,37 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
+import yoso
 from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import load_spec
-from yoso.evaluation.panoptic_quality import PanopticQuality
+from yoso.evaluation.tuning import Grid, ThresholdSearch, Truth
 from yoso.files import read_json, write_json, written_whole
-from yoso.model.checkpoint import Model, load_model, save_model
-from yoso.model.folder import METRICS
-from yoso.model.yoso import padded_size
-from yoso.postprocess import Sizes, panoptic
-from yoso.preprocess import resize, resized_size
+from yoso.inference.predictor import Predictor
+from yoso.model.checkpoint import load_model, save_model
+from yoso.model.folder import EXPORTED, METRICS
 from yoso.settings import InferenceConfig
-from yoso.structures import Outputs
 
-SIZES = (320, 400, 480, 560, 640)
-OBJECT_MASK_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6)
-OVERLAP_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-
-
-@torch.inference_mode()
-def logits(model: Model, dataset: PanopticDataset, side: int) -> list[tuple[Outputs, Sizes]]:
-    """Return the outputs for every image of a split, its shorter side resized to `side` pixels."""
-    found = []
-    for index in range(len(dataset)):
-        image = dataset.example(index).image
-        size = resized_size(image.shape[:2], (side, 2 * side))
-        tensor = torch.from_numpy(resize(image, size).copy()).permute(2, 0, 1)
-        found.append((model.network([tensor]), Sizes(padded_size([size]), size, image.shape[:2])))
-    return found
+SIZES = (320, 384, 448, 512, 576, 640)
+STEPS = tuple(number / 20 for number in range(2, 19))
+GRID = Grid(STEPS, STEPS)
 
 
-def quality(model: Model, dataset: PanopticDataset, outputs: list[tuple[Outputs, Sizes]], pair: tuple) -> float:
-    """Return PQ (0 to 1) over all classes with a pair of thresholds."""
-    metric = PanopticQuality(model.categories)
-    for index, (output, sizes) in enumerate(outputs):
-        example = dataset.example(index)
-        result = panoptic(output.class_logits[0], output.mask_logits[0], sizes, model.categories.is_thing, *pair)
-        segments = [{"id": s.id, "category_id": model.categories[s.class_index].id} for s in result.segments]
-        metric.update(result.segmentation.numpy(), segments, example.id_map, example.segments)
-    return metric.compute().all.pq
-
-
-def choose(model: Model, dataset: PanopticDataset) -> InferenceConfig:
-    """Return the size and thresholds of the highest PQ: first the size, with middling thresholds, then the pair."""
-    by_size = {}
+def choose(predictor: Predictor, dataset: PanopticDataset) -> InferenceConfig:
+    """Return the size and the two thresholds of the highest PQ on a split."""
+    best = (-1.0, predictor.inference)
     for side in SIZES:
-        by_size[side] = quality(model, dataset, logits(model, dataset, side), (0.3, 0.5))
-        print(f"size {side}: PQ {100 * by_size[side]:.2f}", flush=True)
-    side = max(by_size, key=by_size.get)
-    outputs = logits(model, dataset, side)
-    by_pair = {}
-    for pair in itertools.product(OBJECT_MASK_THRESHOLDS, OVERLAP_THRESHOLDS):
-        by_pair[pair] = quality(model, dataset, outputs, pair)
-        print(f"size {side}, thresholds {pair}: PQ {100 * by_pair[pair]:.2f}", flush=True)
-    return InferenceConfig(*max(by_pair, key=by_pair.get), (side, 2 * side))
+        size = (side, 2 * side)
+        search = ThresholdSearch(GRID, predictor.categories, dataset.categories)
+        for index in range(len(dataset)):
+            example = dataset.example(index)
+            outputs = predictor.outputs(example.image, input_size=size)
+            search.add(*outputs, Truth(example.id_map, example.segments, example.record.file_name))
+        pair = search.best((STEPS[0], STEPS[0]))
+        assert pair is not None
+        pq = float(search.table().max())
+        print(f"size {side}: PQ {100 * pq:.2f} with thresholds {pair}", flush=True)
+        best = max(best, (pq, InferenceConfig(*pair, size)), key=lambda each: each[0])
+    return best[1]
 
 
 def write_table(card: Path, metrics: dict) -> None:
@@ -100,19 +75,23 @@ def main() -> None:
     parser.add_argument("--data", default="facades")
     parser.add_argument("--folder", type=Path, default=Path("src/yoso/assets/facades-mnv2"))
     arguments = parser.parse_args()
-    model = load_model(arguments.model)
     dataset = PanopticDataset(load_spec(arguments.data).split("val"))
-    model = replace(model, inference=choose(model, dataset))
+    inference = choose(yoso.load(str(arguments.model), runtime="torch"), dataset)
+    model = replace(load_model(arguments.model), inference=inference)
     training = read_json(arguments.model / METRICS)
     save_model(arguments.folder, model, half=True)
+    (arguments.folder / EXPORTED["onnxruntime"]).unlink(missing_ok=True)
+    export = ["export", "--model", str(arguments.folder), "--format", "onnx"]
+    subprocess.run([sys.executable, "-m", "yoso", *export], check=True)
     with tempfile.TemporaryDirectory() as output:
         command = ["-m", "yoso", "eval", "--model", str(arguments.folder), "--data", arguments.data, "--output", output]
+        command += ["--runtime", "torch"]
         printed = subprocess.run([sys.executable, *command, "--json"], check=True, capture_output=True, text=True)
     metrics = json.loads(printed.stdout)
     write_json(arguments.folder / METRICS, {**metrics, "training": training}, indent=1)
     if (arguments.folder / "README.md").is_file():
         write_table(arguments.folder / "README.md", metrics)
-    print(f"{model.inference}\nPQ {100 * metrics['all']['pq']:.2f}")
+    print(f"{inference}\nPQ {100 * metrics['all']['pq']:.2f}")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from yoso.structures import Sample
 def calibrate(network: YOSO, samples: Sequence[Sample]) -> None:
     """Rescale the aggregator's last two convolutions, in place, from what they give on some images.
 
-    Afterwards every channel of the 3x3 output convolution has mean 0 and standard deviation 1 over these images, and
-    the coordinates and their waves carry as much variance into the features S as all of those channels together.
+    Afterwards every channel of the 3x3 output convolution has mean 0 and standard deviation 1 over these images. The
+    coordinates carry as much variance into the features S as all of those channels together, and the waves as much
+    again for each of their frequencies: with less, the proposal kernels find no places of their own for long.
 
     Args:
         network: fresh; its normalisation layers take the statistics of these images.
@@ -39,6 +40,6 @@ def calibrate(network: YOSO, samples: Sequence[Sample]) -> None:
     where = positions(features, aggregator.frequencies).var((0, 2, 3))
     position = where.mean() * len(where)
     aggregator.embed.weight[:, channels:] *= (
-        power / (aggregator.embed.weight[:, channels:].square().mean() * position)
+        (1 + aggregator.frequencies) * power / (aggregator.embed.weight[:, channels:].square().mean() * position)
     ).sqrt()
     network.train(was_training)
