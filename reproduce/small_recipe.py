@@ -1,0 +1,121 @@
+"""What each part of the recipe for small data gives: the same short training with one part left out or changed.
+
+    python reproduce/small_recipe.py --data facades --output runs/search [--iterations 300] [--seeds 1] \
+        [--backbone_weights mobilenetv2_100_imagenet.safetensors] [--only NAME ...]
+
+Every training is a run folder of its own; what is there already is not made again, and a run that was stopped goes
+on, so the script may be stopped and started. PQ x 100 on `val` of the averaged weights, and the mean of the losses of
+the last stage over the last fifth of the training. Prints a Markdown table and writes the figures as JSON.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yoso.benchmark.machine import circumstances
+from yoso.files import write_json
+from yoso.training.cli import main as run_training
+
+VARIANTS: dict[str, list[str]] = {
+    "the recipe": [],
+    "without waves": ["--model.position_frequencies=0"],
+    "without forced stages": ["--loss.forced_weight=0"],
+    "without classes of positions": ["--loss.semantic_weight=0"],
+    "without any of the three": [
+        "--model.position_frequencies=0",
+        "--loss.forced_weight=0",
+        "--loss.semantic_weight=0",
+    ],
+    "without the calibrated start": ["--calibrate=false"],
+    "128 channels aggregated": ["--model.aggregation_channels=128"],
+    "interpolation first": ["--model.aggregation=ifa"],
+    "random points": ["--loss.mask_sampling=points"],
+    "void is background": ["--loss.ignore_void=false"],
+    "no averaging": ["--run.ema_decay=0"],
+    "learning rate 1e-3": ["--optimizer.lr=0.001"],
+    "learning rate 1e-4": ["--optimizer.lr=0.0001"],
+    "official clipping, 0.01": ["--optimizer.clip_norm=0.01"],
+    "frozen backbone": ["--optimizer.backbone_multiplier=0"],
+    "backbone at the full rate": ["--optimizer.backbone_multiplier=1"],
+    "two images a step, twice the steps": ["--run.batch_size=2", "--run.iterations={twice}"],
+    "crops of 256": ["--augmentation.size=[256,256]"],
+    "whole photographs at 320": ["--augmentation.scale=[1.0,1.0]"],
+}
+"""What is changed, as options of `yoso train`."""
+
+
+def folder_of(output: Path, name: str, seed: int) -> Path:
+    """Return a variant's run folder."""
+    return output / f"{re.sub('[^a-z0-9]+', '_', name.lower())}_{seed}"
+
+
+def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more: list[str]) -> None:
+    """Train a variant, unless it is done."""
+    if (folder / "model" / "metrics.json").is_file():
+        return
+    iterations = options.iterations
+    words = [word.format(twice=2 * iterations) for word in VARIANTS[name]]
+    fixed = [
+        f"--run.iterations={iterations}",
+        f"--run.validate_every={2 * iterations}",
+        f"--run.seed={seed}",
+        "--run.ema_decay=0.99",
+        "--run.log_every=5",
+        "--run.samples=0",
+        f"--output={folder}",
+    ]
+    resume = ["--resume"] if any((folder / "checkpoints").glob("*.ckpt")) else []
+    run_training(["small", "--data", options.data, *fixed, *more, *words, *resume])
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """Return the last evaluation of a run, and the mean losses of its last fifth."""
+    scores = json.loads((folder / "validation.jsonl").read_text().splitlines()[-1])
+    lines = [line for line in (folder / "train.log").read_text().splitlines() if " loss " in line]
+    last = lines[-max(1, len(lines) // 5) :]
+    losses = {}
+    for term in ("class", "mask", "dice"):
+        values = [float(found[1]) for line in last if (found := re.search(rf"stage2/{term} ([\d.]+)", line))]
+        losses[term] = sum(values) / len(values)
+    classes = {row["name"]: row["pq"] for row in scores["per_class"]}
+    return {
+        **{group: scores[group]["pq"] for group in ("all", "things", "stuff")},
+        "classes": classes,
+        "losses": losses,
+    }
+
+
+def main() -> int:
+    """Train what is missing, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description="Train with parts of the recipe for small data left out.")
+    default = Path(__file__).parents[1] / "benchmarks" / "results" / "small_recipe.json"
+    parser.add_argument("--data", default="facades")
+    parser.add_argument("--output", type=Path, default=Path("runs/search"))
+    parser.add_argument("--iterations", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--json", type=Path, default=default)
+    options, more = parser.parse_known_args()
+    rows = []
+    for name in options.only:
+        for seed in range(options.seeds):
+            folder = folder_of(options.output, name, seed)
+            train(folder, name, seed, options, more)
+            rows.append({"variant": name, "options": VARIANTS[name], "seed": seed, **figures(folder)})
+            about = f"recipe small on {options.data}, {options.iterations} iterations"
+            write_json(options.json, {"what": about, "rows": rows, **circumstances(torch.device("cpu"))}, indent=1)
+    print("| variant | seed | PQ | things | stuff | class | mask | dice |\n|---|---:|---:|---:|---:|---:|---:|---:|")
+    for row in rows:
+        shares = " | ".join(f"{100 * row[group]:.1f}" for group in ("all", "things", "stuff"))
+        losses = " | ".join(f"{row['losses'][term]:.2f}" for term in ("class", "mask", "dice"))
+        print(f"| {row['variant']} | {row['seed']} | {shares} | {losses} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

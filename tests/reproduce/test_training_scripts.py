@@ -1,0 +1,63 @@
+"""The scripts about training: every form of the step has the same loss, and the search writes what it says."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "reproduce"
+TINY = [
+    "--model.backbone=mobilenetv2_050",
+    "--model.pyramid_channels=null",
+    "--model.hidden_channels=32",
+    "--model.num_heads=4",
+    "--model.num_queries=8",
+    "--model.feedforward_channels=64",
+    "--augmentation.size=[64,96]",
+    "--run.batch_size=2",
+    "--run.workers=0",
+    "--backbone_weights=none",
+]
+
+
+@pytest.fixture
+def script(request):
+    spec = importlib.util.spec_from_file_location(request.param, FOLDER / f"{request.param}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[request.param] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[request.param]
+
+
+@pytest.mark.parametrize("script", ["training_step"], indirect=True)
+def test_forms_of_the_step_differ_by_rounding(script, tiny_dataset, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "step.json"
+    words = ["--data", str(tiny_dataset), "--json", str(path), "--device", "cpu", "--repeats", "2", *TINY]
+    monkeypatch.setattr(sys, "argv", ["training_step.py", *words])
+    assert script.main() == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["form"] for row in rows] == list(script.FORMS)
+    assert all(len(row["samples"]) == 2 for row in rows)
+    losses = [row["loss"] for row in rows]
+    assert losses[1:] == pytest.approx([losses[1]] * 4, rel=1e-3)  # single positions of hard masks may flip
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+    assert len(capsys.readouterr().out.splitlines()) == len(rows) + 1
+
+
+@pytest.mark.parametrize("script", ["small_recipe"], indirect=True)
+def test_the_search_trains_each_variant_once(script, tiny_dataset, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "search.json"
+    words = ["--data", str(tiny_dataset), "--output", str(tmp_path / "runs"), "--json", str(path), "--iterations", "2"]
+    only = ["--only", "without any of the three", "two images a step, twice the steps"]
+    monkeypatch.setattr(sys, "argv", ["small_recipe.py", *words, *TINY, "--run.log_every=1", *only])
+    assert script.main() == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["variant"] for row in rows] == only[1:]
+    assert all(0 <= row["all"] <= 1 and row["losses"]["dice"] > 0 for row in rows)
+    assert "| without any of the three | 0 |" in capsys.readouterr().out
+
+    monkeypatch.setattr(script, "run_training", lambda _: pytest.fail("trained again"))
+    assert script.main() == 0
