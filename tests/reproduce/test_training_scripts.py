@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from yoso.training.cli import main as train
+
 FOLDER = Path(__file__).parents[2] / "reproduce"
 TINY = [
     "--model.backbone=mobilenetv2_050",
@@ -60,4 +62,27 @@ def test_the_search_trains_each_variant_once(script, tiny_dataset, tmp_path, mon
     assert "| without any of the three | 0 |" in capsys.readouterr().out
 
     monkeypatch.setattr(script, "run_training", lambda _: pytest.fail("trained again"))
+    assert script.main() == 0
+
+
+@pytest.mark.parametrize("script", ["compare_mask2former"], indirect=True)
+@pytest.mark.parametrize("budget", ["images", "time"])
+def test_mask2former_gets_the_same_budget(script, budget, tiny_dataset, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    recipe = ["small", "--data", str(tiny_dataset), f"--output={run}", "--run.log_every=1", "--run.samples=0"]
+    assert train([*recipe, *TINY, "--run.iterations=3", "--run.validate_every=3"]) == 0
+    path = tmp_path / "result.json"
+    words = [str(run / "model"), "--budget", budget, "--output", str(tmp_path / "peer"), "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", ["compare_mask2former.py", *words])
+    assert script.main() == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert rows["yoso"]["images_seen"] == 6
+    if budget == "images":
+        assert rows["mask2former"]["images_seen"] == 6
+    else:
+        assert rows["mask2former"]["training_seconds"] >= rows["yoso"]["training_seconds"] > 0
+    assert all(row["inference_seconds"] > 0 for row in rows.values())
+    assert "| mask2former |" in capsys.readouterr().out
+
+    monkeypatch.setattr(script, "batches", lambda *_: pytest.fail("trained again"))
     assert script.main() == 0

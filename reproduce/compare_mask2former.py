@@ -1,0 +1,289 @@
+"""Mask2Former on the same small data set: same backbone and weights, images, augmentation, schedule, and evaluator.
+
+    python reproduce/compare_mask2former.py RUN/model --budget images|time --output runs/mask2former \
+        [--data facades] [--backbone_weights mobilenetv2_100_imagenet.safetensors]
+
+RUN is a finished `yoso train` run. With `--budget images` Mask2Former (transformers, random weights but for the
+backbone, its own losses and post-processing) sees as many images as that run did, with `--budget time` as many as fit
+into the seconds that the run took by its log. It may be stopped and started. Both are then scored on `val` by
+`yoso.evaluation`, thresholds chosen there for both, and timed in turns. Writes a JSON and prints a Markdown table.
+
+What is not its paper's: the points of its losses (the maps of these crops have 6,400 positions, so 3,136 points rather
+than 12,544 a mask), and void, which takes part in no loss of ours but is background in its.
+"""
+
+import argparse
+import itertools
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+import yoso
+from yoso.benchmark.machine import circumstances
+from yoso.benchmark.protocol import Spread, interleaved, seconds
+from yoso.data.spec import load_spec
+from yoso.data.transforms import collate
+from yoso.evaluation.panoptic_quality import PanopticQuality
+from yoso.evaluation.report import as_json
+from yoso.files import write_json
+from yoso.model.yoso import YOSO, padded_size
+from yoso.preprocess import resize, resized_size
+from yoso.structures import Sample
+from yoso.training.cli import parse
+from yoso.training.config import TrainingConfig
+from yoso.training.loaders import Drawn, Loaders
+from yoso.training.module import make_target
+from yoso.training.optimizer import lr_factor
+from yoso.training.run import build_network
+from yoso.training.sampling import EndlessSampler
+
+POINTS = 3136
+LEARNING_RATE, BACKBONE_SHARE, WEIGHT_DECAY, CLIP = 1e-4, 0.1, 0.05, 0.01
+"""Mask2Former's own."""
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+OVERLAPS = (0.3, 0.5, 0.8)
+CHECKPOINT_EVERY = 100
+
+
+class Encoder(nn.Module):
+    """Our backbone, as Mask2Former takes one."""
+
+    def __init__(self, network: YOSO) -> None:
+        """Take over the network's backbone."""
+        super().__init__()
+        self.backbone = network.backbone
+        self.channels = list(network.backbone.channels)
+
+    def forward(self, pixel_values: Tensor) -> SimpleNamespace:
+        """Return the four maps."""
+        return SimpleNamespace(feature_maps=self.backbone(pixel_values))
+
+
+def build(network: YOSO, num_classes: int) -> nn.Module:
+    """Return Mask2Former on the network's backbone."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    sizes = list(network.backbone.channels)
+    stages = [f"stage{number}" for number in range(1, 5)]
+    # A ResNet of the right widths, which holds the place until our backbone takes it.
+    resnet = {"model_type": "resnet", "hidden_sizes": sizes, "depths": [1] * 4, "layer_type": "basic"}
+    config = transformers.Mask2FormerConfig(
+        num_labels=num_classes, train_num_points=POINTS, backbone_config={**resnet, "out_features": stages}
+    )
+    model = transformers.Mask2FormerForUniversalSegmentation(config)
+    model.model.pixel_level_module.encoder = Encoder(network)
+    return model.to(memory_format=torch.channels_last)
+
+
+def batch_loss(model: nn.Module, network: YOSO, samples: list[Sample]) -> Tensor:
+    """Return Mask2Former's loss of a batch."""
+    size = padded_size([sample.image.shape[-2:] for sample in samples])
+    targets = [make_target(sample, size) for sample in samples]
+    images = network.prepare([sample.image for sample in samples])
+    return model(
+        pixel_values=images.contiguous(memory_format=torch.channels_last),
+        pixel_mask=torch.ones(len(samples), *size, dtype=torch.long),
+        mask_labels=[target.masks.float() for target in targets],
+        class_labels=[target.labels.long() for target in targets],
+    ).loss
+
+
+def batches(loaders: Loaders, config: TrainingConfig, seen: int) -> Iterator[list[Sample]]:
+    """Yield batches in the order in which `yoso train` sees them, from the image `seen` on."""
+    sampler = EndlessSampler(len(loaders.training), config.run.seed, seen)
+    drawn = Drawn(loaders.training, config)
+    yield from DataLoader(
+        drawn, batch_size=config.run.batch_size, sampler=sampler, num_workers=config.run.workers, collate_fn=collate
+    )
+
+
+def seconds_of(run: Path) -> float:
+    """Return how long a `yoso train` run took, by the first and the last line of its log; pauses do not count."""
+    stamps = []
+    for line in (run / "train.log").read_text().splitlines():
+        if found := re.match(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) iteration (\d+)/", line):
+            stamps.append((datetime.fromisoformat(found[1]), int(found[2])))
+    steps = [(b[0] - a[0]).total_seconds() / (b[1] - a[1]) for a, b in itertools.pairwise(stamps)]
+    return float(np.median(steps)) * stamps[-1][1]
+
+
+class Training:
+    """Mask2Former's training, which can be stopped at any checkpoint.
+
+    Attributes:
+        model: Mask2Former.
+        network: the YOSO that its backbone and its preparation of images are taken from.
+        budget: seconds, if it is by time.
+        step: steps taken.
+        spent: seconds spent on them.
+    """
+
+    def __init__(self, options: argparse.Namespace, config: TrainingConfig, loaders: Loaders) -> None:
+        """Begin, or go on from the checkpoint."""
+        self.config, self.loaders, self.by_time = config, loaders, options.budget == "time"
+        self.network = build_network(config, loaders.categories)
+        torch.manual_seed(config.run.seed)
+        self.model = build(self.network, len(loaders.categories)).train()
+        self.budget = seconds_of(options.run.parent)
+        self.path = options.output / f"{options.budget}.pt"
+        self.step, self.spent = 0, 0.0
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                groups[".encoder.backbone." in name].append(parameter)
+        rates = [{"params": groups[True], "lr": LEARNING_RATE * BACKBONE_SHARE}, {"params": groups[False]}]
+        self.optimizer = torch.optim.AdamW(rates, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self.bases = [group["lr"] for group in self.optimizer.param_groups]
+        if self.path.is_file():
+            saved = torch.load(self.path, weights_only=True)
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step, self.spent = saved["step"], saved["seconds"]
+
+    def share(self) -> float:
+        """Return how much of the budget is used, 1 at the end."""
+        return self.spent / self.budget if self.by_time else self.step / self.config.run.iterations
+
+    def run(self) -> None:
+        """Train until the budget is used up."""
+        if self.share() >= 1:
+            return
+        factor = lr_factor(self.config.schedule, self.config.run.iterations)
+        for samples in batches(self.loaders, self.config, self.step * self.config.run.batch_size):
+            begun = time.perf_counter()
+            place = int(self.share() * self.config.run.iterations)
+            for group, base in zip(self.optimizer.param_groups, self.bases, strict=True):
+                group["lr"] = base * factor(place)
+            torch.manual_seed(self.step)
+            loss = batch_loss(self.model, self.network, samples)
+            self.optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+            self.optimizer.step()
+            self.step, self.spent = self.step + 1, self.spent + time.perf_counter() - begun
+            if self.step % 20 == 0:
+                print(f"step {self.step} loss {loss.item():.3f} {self.spent / self.step:.2f} s a step", flush=True)
+            if self.share() >= 1 or self.step % CHECKPOINT_EVERY == 0:
+                self.save()
+            if self.share() >= 1:
+                return
+
+    def save(self) -> None:
+        """Write the checkpoint aside, then rename it."""
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        part = self.path.with_suffix(".part")
+        torch.save({**state, "step": self.step, "seconds": self.spent}, part)
+        part.replace(self.path)
+
+
+class Peer:
+    """A trained Mask2Former that segments photographs, with its own post-processing."""
+
+    def __init__(self, model: nn.Module, network: YOSO, config: TrainingConfig, is_thing: tuple[bool, ...]) -> None:
+        """Take the model."""
+        import transformers
+
+        self.model, self.network, self.input_size = model.eval(), network.eval(), config.inference.input_size
+        self.stuff = {index for index, thing in enumerate(is_thing) if not thing}
+        self.processor = transformers.Mask2FormerImageProcessor(size={"shortest_edge": 320, "longest_edge": 640})
+
+    @torch.inference_mode()
+    def outputs(self, image: np.ndarray) -> Any:
+        """Run the network."""
+        size = resized_size(image.shape[:2], self.input_size)
+        tensor = torch.from_numpy(resize(image, size).copy()).permute(2, 0, 1)
+        images = self.network.prepare([tensor]).contiguous(memory_format=torch.channels_last)
+        return self.model(pixel_values=images)
+
+    def merged(self, outputs: Any, image: np.ndarray, threshold: float, overlap: float) -> tuple[np.ndarray, list]:
+        """Return ids, 0 for none, and class indices by id."""
+        result = self.processor.post_process_panoptic_segmentation(
+            outputs,
+            threshold=threshold,
+            overlap_mask_area_threshold=overlap,
+            label_ids_to_fuse=self.stuff,
+            target_sizes=[image.shape[:2]],
+        )[0]
+        ids = result["segmentation"].numpy().astype(np.int32)
+        return np.where(ids < 0, 0, ids), [(info["id"], info["label_id"]) for info in result["segments_info"]]
+
+
+def score(peer: Peer, loaders: Loaders) -> dict[str, Any]:
+    """Return the best figures on `val` over the thresholds, and which they were."""
+    categories = loaders.categories
+    pairs = [(threshold, overlap) for threshold in THRESHOLDS for overlap in OVERLAPS]
+    metrics = {pair: PanopticQuality(categories) for pair in pairs}
+    assert loaders.validation is not None
+    for example in (loaders.validation.example(index) for index in range(len(loaders.validation))):
+        outputs = peer.outputs(example.image)
+        for pair, metric in metrics.items():
+            ids, found = peer.merged(outputs, example.image, *pair)
+            segments = [{"id": i, "category_id": categories[label].id} for i, label in found if (ids == i).any()]
+            metric.update(ids, segments, example.id_map, example.segments)
+    results = {pair: metric.compute() for pair, metric in metrics.items()}
+    best = max(results, key=lambda pair: results[pair].all.pq)
+    return {**as_json(results[best], categories), "thresholds": best}
+
+
+def main() -> int:
+    """Train, score, time, print."""
+    parser = argparse.ArgumentParser(description="Train Mask2Former as a YOSO was trained, and compare.")
+    parser.add_argument("run", type=Path, help="the model folder of a finished run")
+    parser.add_argument("--budget", choices=["images", "time"], required=True)
+    parser.add_argument("--output", type=Path, required=True, help="for checkpoints")
+    parser.add_argument("--json", type=Path, help="default: benchmarks/results/mask2former_small_BUDGET.json")
+    options, more = parser.parse_known_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    config, _ = parse([str(options.run.parent / "recipe.yaml"), *more])
+    config = replace(config, start=None)
+    loaders = Loaders(config, load_spec(config.data))
+    training = Training(options, config, loaders)
+    training.run()
+    peer = Peer(training.model, training.network, config, loaders.categories.is_thing)
+    ours = yoso.load(str(options.run), runtime="torch")
+    assert loaders.validation is not None
+    image = loaders.validation.example(0).image
+    runs = {"yoso": lambda: ours(image), "mask2former": lambda: peer.merged(peer.outputs(image), image, 0.5, 0.5)}
+    taken, _ = interleaved(runs, 10, 2, seconds(torch.device("cpu")))
+    own = json.loads((options.run / "metrics.json").read_text())["val"]
+    steps = {"yoso": config.run.iterations, "mask2former": training.step}
+    spent = {"yoso": training.budget, "mask2former": training.spent}
+    rows = {
+        name: {
+            "scores": scores,
+            "images_seen": steps[name] * config.run.batch_size,
+            "training_seconds": spent[name],
+            "images_per_second": steps[name] * config.run.batch_size / spent[name],
+            "inference_seconds": Spread.of(taken[name]).median,
+        }
+        for name, scores in (("yoso", own), ("mask2former", score(peer, loaders)))
+    }
+    about = f"{config.model.backbone} on {Path(config.data).name}, budget: equal {options.budget}"
+    result = {"what": about, "rows": rows, **circumstances(torch.device("cpu"))}
+    path = options.json or Path(__file__).parents[1] / f"benchmarks/results/mask2former_small_{options.budget}.json"
+    write_json(path, result, indent=1)
+    print("| | PQ | things | stuff | images seen | images/s in training | inference, ms |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for name, row in rows.items():
+        shares = " | ".join(f"{100 * (row['scores'][group]['pq'] or 0):.1f}" for group in ("all", "things", "stuff"))
+        speed, wait = row["images_per_second"], 1e3 * row["inference_seconds"]
+        print(f"| {name} | {shares} | {row['images_seen']} | {speed:.2f} | {wait:.0f} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
