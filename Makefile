@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINS := pyproject.toml constraints.txt
 DEMO_OUTPUT := demo-output
+# Tests are dealt out to the cores, file by file; each process then has a core to itself.
+SHARED_OUT := -n auto --maxprocesses 4 --dist loadfile
+ONE_THREAD := OMP_NUM_THREADS=1
 
 CHECK_PYTHON := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 FIND_PHOTO := from importlib.util import find_spec; from pathlib import Path; \
@@ -33,9 +36,10 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	@echo "== tests, with the shape checker"
-	$(BIN)/python -m pytest -m "not slow and not gpu and not compiled" --jaxtyping-packages=yoso,beartype.beartype
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SHARED_OUT) -m "not slow and not gpu and not compiled" \
+	  --jaxtyping-packages=yoso,beartype.beartype
 	@echo "== tests of compiled and exported networks, without it"
-	$(BIN)/python -m pytest -m "compiled and not slow and not gpu"
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SHARED_OUT) -m "compiled and not slow and not gpu"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -15,12 +15,17 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 import yoso
+from yoso.apps.pictures import write_picture
 from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import load_spec
+from yoso.evaluation.panoptic_quality import PanopticQuality
 from yoso.evaluation.tuning import Grid, ThresholdSearch, Truth
 from yoso.files import read_json, write_json, written_whole
 from yoso.inference.predictor import Predictor
+from yoso.inference.rendering import contact_sheet
 from yoso.model.checkpoint import load_model, save_model
 from yoso.model.folder import EXPORTED, METRICS
 from yoso.settings import InferenceConfig
@@ -46,6 +51,30 @@ def choose(predictor: Predictor, dataset: PanopticDataset) -> InferenceConfig:
         print(f"size {side}: PQ {100 * pq:.2f} with thresholds {pair}", flush=True)
         best = max(best, (pq, InferenceConfig(*pair, size)), key=lambda each: each[0])
     return best[1]
+
+
+def draw_sheet(predictor: Predictor, dataset: PanopticDataset, path: Path) -> None:
+    """Draw what the model makes of two good, two typical and two failed photographs, by the PQ of each alone.
+
+    On grey: photographs of a data set are not the package's to carry.
+    """
+    drawn = []
+    for index in range(len(dataset)):
+        example = dataset.example(index)
+        result = predictor(example.image)
+        found = [
+            {"id": info["id"], "category_id": predictor.categories[info["label_id"]].id}
+            for info in result["segments_info"]
+        ]
+        metric = PanopticQuality(dataset.categories)
+        metric.update(result["segmentation"], found, example.id_map, example.segments)
+        grey = np.full_like(example.image, 110)
+        drawn.append((metric.compute().all.pq, example.record.file_name, yoso.render(grey, result)))
+    drawn.sort(key=lambda each: -each[0])
+    middle = len(drawn) // 2
+    chosen = [drawn[place] for place in (0, middle, -1, 1, middle + 1, -2)]
+    tiles = [(picture, f"{Path(name).stem}: PQ {100 * pq:.0f}") for pq, name, picture in chosen]
+    write_picture(path, contact_sheet(tiles, columns=3, tile_side=300))
 
 
 def write_table(card: Path, metrics: dict) -> None:
@@ -74,6 +103,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the model folder of a run")
     parser.add_argument("--data", default="facades")
     parser.add_argument("--folder", type=Path, default=Path("src/yoso/assets/facades-mnv2"))
+    parser.add_argument("--sheet", type=Path, help="where to draw good, typical and failed photographs")
     arguments = parser.parse_args()
     dataset = PanopticDataset(load_spec(arguments.data).split("val"))
     inference = choose(yoso.load(str(arguments.model), runtime="torch"), dataset)
@@ -91,6 +121,8 @@ def main() -> None:
     write_json(arguments.folder / METRICS, {**metrics, "training": training}, indent=1)
     if (arguments.folder / "README.md").is_file():
         write_table(arguments.folder / "README.md", metrics)
+    if arguments.sheet is not None:
+        draw_sheet(yoso.load(str(arguments.folder)), dataset, arguments.sheet)
     print(f"{inference}\nPQ {100 * metrics['all']['pq']:.2f}")
 
 
