@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from yoso.apps.cli import main as yoso_main
 from yoso.training.cli import main as train
 
 FOLDER = Path(__file__).parents[2] / "reproduce"
@@ -86,3 +87,15 @@ def test_mask2former_gets_the_same_budget(script, budget, tiny_dataset, tmp_path
 
     monkeypatch.setattr(script, "batches", lambda *_: pytest.fail("trained again"))
     assert script.main() == 0
+
+
+@pytest.mark.parametrize("script", ["shapes_dataset"], indirect=True)
+def test_the_drawn_data_set_is_sound_and_always_the_same(script, tmp_path, monkeypatch, capsys):
+    words = ["--train", "2", "--val", "1", "--side", "96"]
+    for folder in ("one", "two"):
+        monkeypatch.setattr(sys, "argv", ["shapes_dataset.py", str(tmp_path / folder), *words])
+        script.main()
+    assert yoso_main(["data", "check", str(tmp_path / "one")]) == 0
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
+    assert len(files) == 2 * 3 + 2
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
