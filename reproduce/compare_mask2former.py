@@ -14,7 +14,6 @@ than 12,544 a mask), and void, which takes part in no loss of ours but is backgr
 
 import argparse
 import itertools
-import json
 import re
 import sys
 import time
@@ -36,8 +35,11 @@ from yoso.benchmark.protocol import Spread, interleaved, seconds
 from yoso.data.spec import load_spec
 from yoso.data.transforms import collate
 from yoso.evaluation.panoptic_quality import PanopticQuality
+from yoso.evaluation.quality import panoptic_quality
 from yoso.evaluation.report import as_json
+from yoso.evaluation.tuning import Grid, ThresholdSearch, Truth
 from yoso.files import write_json
+from yoso.inference.predictor import Predictor
 from yoso.model.yoso import YOSO, padded_size
 from yoso.preprocess import resize, resized_size
 from yoso.structures import Sample
@@ -239,6 +241,20 @@ def score(peer: Peer, loaders: Loaders) -> dict[str, Any]:
     return {**as_json(results[best], categories), "thresholds": best}
 
 
+def score_ours(predictor: Predictor, loaders: Loaders) -> dict[str, Any]:
+    """Return the same of ours."""
+    categories, dataset = loaders.categories, loaders.validation
+    assert dataset is not None
+    search = ThresholdSearch(Grid(THRESHOLDS, OVERLAPS), categories, categories)
+    for example in (dataset.example(index) for index in range(len(dataset))):
+        truth = Truth(example.id_map, example.segments, example.record.file_name)
+        search.add(*predictor.outputs(example.image), truth)
+    best = search.best((THRESHOLDS[0], OVERLAPS[0]))
+    assert best is not None
+    counts = search.counts[THRESHOLDS.index(best[0])][OVERLAPS.index(best[1])]
+    return {**as_json(panoptic_quality(counts, categories), categories), "thresholds": best}
+
+
 def main() -> int:
     """Train, score, time, print."""
     parser = argparse.ArgumentParser(description="Train Mask2Former as a YOSO was trained, and compare.")
@@ -259,7 +275,6 @@ def main() -> int:
     image = loaders.validation.example(0).image
     runs = {"yoso": lambda: ours(image), "mask2former": lambda: peer.merged(peer.outputs(image), image, 0.5, 0.5)}
     taken, _ = interleaved(runs, 10, 2, seconds(torch.device("cpu")))
-    own = json.loads((options.run / "metrics.json").read_text())["val"]
     steps = {"yoso": config.run.iterations, "mask2former": training.step}
     spent = {"yoso": training.budget, "mask2former": training.spent}
     rows = {
@@ -270,7 +285,7 @@ def main() -> int:
             "images_per_second": steps[name] * config.run.batch_size / spent[name],
             "inference_seconds": Spread.of(taken[name]).median,
         }
-        for name, scores in (("yoso", own), ("mask2former", score(peer, loaders)))
+        for name, scores in (("yoso", score_ours(ours, loaders)), ("mask2former", score(peer, loaders)))
     }
     about = f"{config.model.backbone} on {Path(config.data).name}, budget: equal {options.budget}"
     result = {"what": about, "rows": rows, **circumstances(torch.device("cpu"))}
