@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,15 +31,17 @@ from yoso.model.checkpoint import load_model, save_model
 from yoso.model.folder import EXPORTED, METRICS
 from yoso.settings import InferenceConfig
 
-SIZES = (320, 384, 448, 512, 576, 640)
-STEPS = tuple(number / 20 for number in range(2, 19))
+SIZES = (320, 384)
+"""Shorter sides to try: none at which the model would be slower than the one before it."""
+
+STEPS = tuple(number / 10 for number in range(2, 8))
 GRID = Grid(STEPS, STEPS)
 
 
-def choose(predictor: Predictor, dataset: PanopticDataset) -> InferenceConfig:
+def choose(predictor: Predictor, dataset: PanopticDataset, sizes: Sequence[int]) -> InferenceConfig:
     """Return the size and the two thresholds of the highest PQ on a split."""
     best = (-1.0, predictor.inference)
-    for side in SIZES:
+    for side in sizes:
         size = (side, 2 * side)
         search = ThresholdSearch(GRID, predictor.categories, dataset.categories)
         for index in range(len(dataset)):
@@ -103,10 +106,11 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the model folder of a run")
     parser.add_argument("--data", default="facades")
     parser.add_argument("--folder", type=Path, default=Path("src/yoso/assets/facades-mnv2"))
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="shorter sides to try")
     parser.add_argument("--sheet", type=Path, help="where to draw good, typical and failed photographs")
     arguments = parser.parse_args()
     dataset = PanopticDataset(load_spec(arguments.data).split("val"))
-    inference = choose(yoso.load(str(arguments.model), runtime="torch"), dataset)
+    inference = choose(yoso.load(str(arguments.model), runtime="torch"), dataset, arguments.sizes)
     model = replace(load_model(arguments.model), inference=inference)
     training = read_json(arguments.model / METRICS)
     save_model(arguments.folder, model, half=True)
@@ -118,7 +122,8 @@ def main() -> None:
         command += ["--runtime", "torch"]
         printed = subprocess.run([sys.executable, *command, "--json"], check=True, capture_output=True, text=True)
     metrics = json.loads(printed.stdout)
-    write_json(arguments.folder / METRICS, {**metrics, "training": training}, indent=1)
+    own = {"model": arguments.folder.name, "data": Path(arguments.data).name, "training": training}
+    write_json(arguments.folder / METRICS, {**metrics, **own}, indent=1)
     if (arguments.folder / "README.md").is_file():
         write_table(arguments.folder / "README.md", metrics)
     if arguments.sheet is not None:
