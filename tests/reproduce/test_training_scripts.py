@@ -69,6 +69,10 @@ def test_the_search_trains_each_variant_once(script, tiny_dataset, tmp_path, mon
 @pytest.mark.parametrize("script", ["compare_mask2former"], indirect=True)
 @pytest.mark.parametrize("budget", ["images", "time"])
 def test_mask2former_gets_the_same_budget(script, budget, tiny_dataset, tmp_path, monkeypatch, capsys):
+    small = {"hidden_dim": 32, "feature_size": 32, "mask_feature_size": 32, "num_attention_heads": 4, "num_queries": 8}
+    shallow = {"encoder_layers": 1, "decoder_layers": 2, "dim_feedforward": 32, "encoder_feedforward_dim": 32}
+    monkeypatch.setattr(script, "PEER", {**small, **shallow})
+    monkeypatch.setattr(script, "THRESHOLDS", (0.1, 0.5))
     run = tmp_path / "run"
     recipe = ["small", "--data", str(tiny_dataset), f"--output={run}", "--run.log_every=1", "--run.samples=0"]
     assert train([*recipe, *TINY, "--run.iterations=3", "--run.validate_every=3"]) == 0
