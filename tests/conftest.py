@@ -15,6 +15,9 @@ from yoso.data.coco_panoptic import ImageRecord, PanopticWriter
 if TYPE_CHECKING:
     from file_server import FileServer
 
+# pytest-xdist sets it to the terminal's width; what is tested is output into a file, which is never wrapped.
+os.environ.pop("COLUMNS", None)
+
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 
