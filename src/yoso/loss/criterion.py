@@ -289,7 +289,7 @@ def check_finite(
         return
     term, value = next((term, value) for term, value in terms.items() if not bool(value.isfinite()))
     place, kind = term.split("/")
-    run, stage = place[:-1], place[-1]
+    run, stage = place.rstrip("0123456789"), place.lstrip("abcdefghijklmnopqrstuvwxyz")
     outputs = forced.stages[int(stage) - 1] if forced and run == "forced" else stages[int(stage)]
     logits = outputs.mask_logits if kind != "class" or outputs.class_logits is None else outputs.class_logits
     names = [target.name or f"image {image}" for image, target in enumerate(targets)]

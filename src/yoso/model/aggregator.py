@@ -147,7 +147,7 @@ class Aggregator(nn.Module):
         return self.embed(torch.cat([features, positions(features, self.frequencies)], dim=1))
 
     def factored(self, maps: Maps) -> Factored:
-        """Turn C2..C5 into the factors of S: a third of the decoder's work less, in training as at test."""
+        """Turn C2..C5 into the factors of S, whose E channels spare the decoder most of its work on C."""
         features = self.output(self.aggregate(self.pyramid(maps)))
         ones = features.new_ones(features.shape[0], 1, *features.shape[-2:])
         located = torch.cat([features, positions(features, self.frequencies), ones], dim=1)
