@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from yoso.errors import NonFiniteError
 from yoso.loss.criterion import Criterion, LossConfig
 from yoso.loss.forcing import Forced, masks_given
 from yoso.loss.matcher import Match
@@ -82,3 +83,14 @@ def test_without_anything_to_learn_the_gradient_is_zero():
         loss = semantic_loss(classes, truth)
         assert loss == 0
         assert torch.autograd.grad(loss, [classes])[0].count_nonzero() == 0
+
+
+@pytest.mark.parametrize(("stage", "where"), [(1, "forced 1"), (11, "forced 11")])
+def test_what_is_not_finite_in_the_second_run_is_named(stage, where):
+    truth = [target((0, 8, 0, 8), labels=[0])]
+    sound = StageOutputs(torch.zeros(1, 4, CLASSES + 1), torch.zeros(1, 4, 4, 4))
+    broken = sound._replace(mask_logits=torch.full((1, 4, 4, 4), torch.nan))
+    criterion = Criterion(LossConfig(mask_sampling="dense", forced_weight=0.5), CLASSES)
+    forced = Forced([*[sound] * (stage - 1), broken], [match([0], [0])])
+    with pytest.raises(NonFiniteError, match=f"mask loss of {where} is nan"):
+        criterion([sound._replace(class_logits=None), sound], truth, forced=forced)
