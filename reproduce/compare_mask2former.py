@@ -32,6 +32,7 @@ from yoso.benchmark.machine import circumstances
 from yoso.benchmark.protocol import Spread, interleaved, seconds
 from yoso.data.spec import load_spec
 from yoso.data.transforms import collate
+from yoso.errors import ConfigError, YosoError
 from yoso.evaluation.panoptic_quality import PanopticQuality
 from yoso.evaluation.quality import panoptic_quality
 from yoso.evaluation.report import as_json
@@ -118,8 +119,15 @@ def batches(loaders: Loaders, config: TrainingConfig, seen: int) -> Iterator[lis
 
 
 def seconds_of(run: Path, images: int) -> float:
-    """Return how long a `yoso train` run took for so many images, by the median of the speeds in its log."""
-    speeds = re.findall(r" ([\d.]+) images/s", (run / "train.log").read_text())
+    """Return how long a `yoso train` run took for so many images, by the median of the speeds in its log.
+
+    Raises:
+        ConfigError: there is no log that tells.
+    """
+    log = run / "train.log"
+    speeds = re.findall(r" ([\d.]+) images/s", log.read_text()) if log.is_file() else []
+    if not speeds:
+        raise ConfigError(f"{log}: no log of a training with its speed; give RUN/model of a `yoso train` run")
     return images / float(np.median([float(speed) for speed in speeds]))
 
 
@@ -263,11 +271,15 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="for checkpoints")
     parser.add_argument("--json", type=Path, help="default: benchmarks/results/mask2former_small_BUDGET.json")
     options, more = parser.parse_known_args()
+    try:
+        config, _ = parse([str(options.run.parent / "recipe.yaml"), *more])
+        config = replace(config, start=None)
+        loaders = Loaders(config, load_spec(config.data))
+        training = Training(options, config, loaders)
+    except YosoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     options.output.mkdir(parents=True, exist_ok=True)
-    config, _ = parse([str(options.run.parent / "recipe.yaml"), *more])
-    config = replace(config, start=None)
-    loaders = Loaders(config, load_spec(config.data))
-    training = Training(options, config, loaders)
     training.run()
     peer = Peer(training.model, training.network, config, loaders.categories.is_thing)
     ours = yoso.load(str(options.run), runtime="torch")

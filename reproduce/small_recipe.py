@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from yoso.benchmark.machine import circumstances
+from yoso.errors import YosoError
 from yoso.files import write_json
 from yoso.training.cli import main as run_training
 
@@ -105,7 +106,11 @@ def main() -> int:
     for name in options.only:
         for seed in range(options.seeds):
             folder = folder_of(options.output, name, seed)
-            train(folder, name, seed, options, more)
+            try:
+                train(folder, name, seed, options, more)
+            except YosoError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 2
             rows.append({"variant": name, "options": VARIANTS[name], "seed": seed, **figures(folder)})
             about = f"recipe small on {options.data}, {options.iterations} iterations"
             write_json(options.json, {"what": about, "rows": rows, **circumstances(torch.device("cpu"))}, indent=1)

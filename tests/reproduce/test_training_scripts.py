@@ -103,3 +103,19 @@ def test_the_drawn_data_set_is_sound_and_always_the_same(script, tmp_path, monke
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
     assert len(files) == 2 * 3 + 2
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
+
+
+NOWHERE = {
+    "training_step": ["--data", "nowhere"],
+    "small_recipe": ["--data", "nowhere", "--output", "runs", "--json", "result.json"],
+    "compare_mask2former": ["nowhere/model", "--budget", "time", "--output", "peer"],
+}
+
+
+@pytest.mark.parametrize("script", list(NOWHERE), indirect=True)
+def test_what_is_not_there_is_one_line_and_leaves_nothing(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [script.__name__, *NOWHERE[script.__name__]])
+    assert script.main() == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not list(tmp_path.iterdir())
