@@ -45,8 +45,21 @@ def stage_shares(path: Path, pixels: np.ndarray) -> Stages:
         events = json.loads(Path(session.end_profiling()).read_text())
     spent: Counter[str] = Counter()
     for event in events:
-        stage, slash, _ = event["name"].partition("/")
-        if event.get("cat") == "Node" and event["name"].endswith(SUFFIX) and slash and stage in STAGES:
+        stage = stage_of(event["name"])
+        if event.get("cat") == "Node" and stage is not None:
             spent[stage] += event["dur"]
     total = sum(spent.values())
     return {stage: spent[stage] / total for stage in STAGES if spent[stage]}
+
+
+def stage_of(event: str) -> str | None:
+    """Return the stage that an event's time counts for, or None.
+
+    What runs inside a loop (`merge/Loop_9/Sigmoid_3`) has no time of its own: the loop's event has it already.
+
+    Args:
+        event: its name in the profile.
+    """
+    stage, *inner = event.split("/")
+    inside = any(part.startswith("Loop_") for part in inner[:-1])
+    return stage if event.endswith(SUFFIX) and inner and stage in STAGES and not inside else None
