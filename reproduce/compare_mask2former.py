@@ -4,18 +4,19 @@
         [--data facades] [--backbone_weights mobilenetv2_100_imagenet.safetensors]
 
 RUN is a finished `yoso train` run. With `--budget images` Mask2Former (transformers, random weights but for the
-backbone, its own losses and post-processing) sees as many images as that run did, with `--budget time` as many as fit
-into the seconds that the run took by its log. It may be stopped and started. Both are then scored on `val` by
-`yoso.evaluation`, thresholds chosen there for both, and timed in turns. Writes a JSON and prints a Markdown table.
+backbone, its own losses and post-processing) sees as many images as that run did, with `--budget time` as many as it
+could in the time that run's steps take: steps of both are timed first, in turns, on an idle machine (`--steps` of them,
+kept in the output folder); from there on only steps are counted, so the training may be stopped and started and share
+its machine. Both are then scored on `val` by `yoso.evaluation`, thresholds chosen there for both, and timed in turns.
+Writes a JSON and prints a Markdown table.
 
 What is not its paper's: the points of its losses (the maps of these crops have 6,400 positions, so 3,136 points rather
-than 12,544 a mask), and void, which takes part in no loss of ours but is background in its.
+than 12,544 a mask), and the averaged weights, which both have.
 """
 
 import argparse
-import re
+import json
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 import yoso
@@ -32,7 +34,7 @@ from yoso.benchmark.machine import circumstances
 from yoso.benchmark.protocol import Spread, interleaved, seconds
 from yoso.data.spec import load_spec
 from yoso.data.transforms import collate
-from yoso.errors import ConfigError, YosoError
+from yoso.errors import YosoError
 from yoso.evaluation.panoptic_quality import PanopticQuality
 from yoso.evaluation.quality import panoptic_quality
 from yoso.evaluation.report import as_json
@@ -45,8 +47,8 @@ from yoso.structures import Sample
 from yoso.training.cli import parse
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Drawn, Loaders
-from yoso.training.module import make_target
-from yoso.training.optimizer import lr_factor
+from yoso.training.module import TrainingModule, make_target
+from yoso.training.optimizer import build_optimizer, lr_factor
 from yoso.training.run import build_network
 from yoso.training.sampling import EndlessSampler
 
@@ -118,39 +120,25 @@ def batches(loaders: Loaders, config: TrainingConfig, seen: int) -> Iterator[lis
     )
 
 
-def seconds_of(run: Path, images: int) -> float:
-    """Return how long a `yoso train` run took for so many images, by the median of the speeds in its log.
-
-    Raises:
-        ConfigError: there is no log that tells.
-    """
-    log = run / "train.log"
-    speeds = re.findall(r" ([\d.]+) images/s", log.read_text()) if log.is_file() else []
-    if not speeds:
-        raise ConfigError(f"{log}: no log of a training with its speed; give RUN/model of a `yoso train` run")
-    return images / float(np.median([float(speed) for speed in speeds]))
-
-
 class Training:
     """Mask2Former's training, which can be stopped at any checkpoint.
 
     Attributes:
         model: Mask2Former.
+        averaged: the same with the running mean of its weights.
         network: the YOSO that its backbone and its preparation of images are taken from.
-        budget: seconds, if it is by time.
+        iterations: how many steps there shall be.
         step: steps taken.
-        spent: seconds spent on them.
     """
 
-    def __init__(self, options: argparse.Namespace, config: TrainingConfig, loaders: Loaders) -> None:
-        """Begin, or go on from the checkpoint."""
-        self.config, self.loaders, self.by_time = config, loaders, options.budget == "time"
+    def __init__(self, config: TrainingConfig, loaders: Loaders, path: Path) -> None:
+        """Begin, or go on from the checkpoint at `path`."""
+        self.config, self.loaders, self.path = config, loaders, path
         self.network = build_network(config, loaders.categories)
         torch.manual_seed(config.run.seed)
         self.model = build(self.network, len(loaders.categories)).train()
-        self.budget = seconds_of(options.run.parent, config.run.iterations * config.run.batch_size)
-        self.path = options.output / f"{options.budget}.pt"
-        self.step, self.spent = 0, 0.0
+        self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.run.ema_decay))
+        self.iterations, self.step = config.run.iterations, 0
         groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
@@ -160,44 +148,74 @@ class Training:
         self.bases = [group["lr"] for group in self.optimizer.param_groups]
         if self.path.is_file():
             saved = torch.load(self.path, weights_only=True)
-            self.model.load_state_dict(saved["model"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.step, self.spent = saved["step"], saved["seconds"]
+            for part, state in saved["parts"].items():
+                getattr(self, part).load_state_dict(state)
+            self.step = saved["step"]
 
-    def share(self) -> float:
-        """Return how much of the budget is used, 1 at the end."""
-        return self.spent / self.budget if self.by_time else self.step / self.config.run.iterations
+    def take_step(self, samples: list[Sample]) -> float:
+        """Take one step and return the loss."""
+        factor = lr_factor(self.config.schedule, self.iterations)(self.step)
+        for group, base in zip(self.optimizer.param_groups, self.bases, strict=True):
+            group["lr"] = base * factor
+        torch.manual_seed(self.step)
+        loss = batch_loss(self.model, self.network, samples)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        self.optimizer.step()
+        self.averaged.update_parameters(self.model)
+        self.step += 1
+        return loss.item()
 
     def run(self) -> None:
-        """Train until the budget is used up."""
-        if self.share() >= 1:
+        """Train to the end."""
+        if self.step >= self.iterations:
             return
-        factor = lr_factor(self.config.schedule, self.config.run.iterations)
         for samples in batches(self.loaders, self.config, self.step * self.config.run.batch_size):
-            begun = time.perf_counter()
-            place = int(self.share() * self.config.run.iterations)
-            for group, base in zip(self.optimizer.param_groups, self.bases, strict=True):
-                group["lr"] = base * factor(place)
-            torch.manual_seed(self.step)
-            loss = batch_loss(self.model, self.network, samples)
-            self.optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
-            self.optimizer.step()
-            self.step, self.spent = self.step + 1, self.spent + time.perf_counter() - begun
+            loss = self.take_step(samples)
             if self.step % 20 == 0:
-                print(f"step {self.step} loss {loss.item():.3f} {self.spent / self.step:.2f} s a step", flush=True)
-            if self.share() >= 1 or self.step % CHECKPOINT_EVERY == 0:
+                print(f"step {self.step}/{self.iterations} loss {loss:.3f}", flush=True)
+            if self.step >= self.iterations or self.step % CHECKPOINT_EVERY == 0:
                 self.save()
-            if self.share() >= 1:
+            if self.step >= self.iterations:
                 return
 
     def save(self) -> None:
         """Write the checkpoint aside, then rename it."""
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        part = self.path.with_suffix(".part")
-        torch.save({**state, "step": self.step, "seconds": self.spent}, part)
-        part.replace(self.path)
+        parts = {part: getattr(self, part).state_dict() for part in ("model", "averaged", "optimizer")}
+        aside = self.path.with_suffix(".part")
+        torch.save({"parts": parts, "step": self.step}, aside)
+        aside.replace(self.path)
+
+
+def step_seconds(config: TrainingConfig, loaders: Loaders, repeats: int, path: Path) -> dict[str, float]:
+    """Return what a step of either takes, the median over batches in turns; from `path` if it was measured before."""
+    if path.is_file():
+        return json.loads(path.read_text())["seconds"]
+    module = TrainingModule(build_network(config, loaders.categories).train(), config, loaders.categories)
+    optimizer = build_optimizer(module.network, config.optimizer)
+    peer = Training(config, loaders, path.with_suffix(".none"))
+    drawn = batches(loaders, config, 0)
+    several = [next(drawn) for _ in range(4)]
+    place = {"yoso": 0, "mask2former": 0}
+
+    def batch_of(name: str) -> list[Sample]:
+        place[name] += 1
+        return several[place[name] % len(several)]
+
+    def ours() -> None:
+        torch.stack(list(module.losses(batch_of("yoso")).values())).sum().backward()
+        nn.utils.clip_grad_norm_(module.network.parameters(), config.optimizer.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    steps = {"yoso": ours, "mask2former": lambda: peer.take_step(batch_of("mask2former"))}
+    taken, errors = interleaved(steps, repeats, 2, seconds(torch.device("cpu")))
+    if errors:
+        raise YosoError(next(iter(errors.values())))
+    medians = {name: Spread.of(values).median for name, values in taken.items()}
+    write_json(path, {"seconds": medians, "samples": taken, **circumstances(torch.device("cpu"))}, indent=1)
+    return medians
 
 
 class Peer:
@@ -269,32 +287,35 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="the model folder of a finished run")
     parser.add_argument("--budget", choices=["images", "time"], required=True)
     parser.add_argument("--output", type=Path, required=True, help="for checkpoints")
+    parser.add_argument("--steps", type=int, default=12, help="how many steps of either are timed")
     parser.add_argument("--json", type=Path, help="default: benchmarks/results/mask2former_small_BUDGET.json")
     options, more = parser.parse_known_args()
     try:
         config, _ = parse([str(options.run.parent / "recipe.yaml"), *more])
         config = replace(config, start=None)
         loaders = Loaders(config, load_spec(config.data))
-        training = Training(options, config, loaders)
+        options.output.mkdir(parents=True, exist_ok=True)
+        step = step_seconds(config, loaders, options.steps, options.output / "steps.json")
     except YosoError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    options.output.mkdir(parents=True, exist_ok=True)
+    training = Training(config, loaders, options.output / f"{options.budget}.pt")
+    if options.budget == "time":
+        training.iterations = round(config.run.iterations * step["yoso"] / step["mask2former"])
     training.run()
-    peer = Peer(training.model, training.network, config, loaders.categories.is_thing)
+    peer = Peer(training.averaged.module, training.network, config, loaders.categories.is_thing)
     ours = yoso.load(str(options.run), runtime="torch")
     assert loaders.validation is not None
     image = loaders.validation.example(0).image
     runs = {"yoso": lambda: ours(image), "mask2former": lambda: peer.merged(peer.outputs(image), image, 0.5, 0.5)}
     taken, _ = interleaved(runs, 10, 2, seconds(torch.device("cpu")))
     steps = {"yoso": config.run.iterations, "mask2former": training.step}
-    spent = {"yoso": training.budget, "mask2former": training.spent}
     rows = {
         name: {
             "scores": scores,
             "images_seen": steps[name] * config.run.batch_size,
-            "training_seconds": spent[name],
-            "images_per_second": steps[name] * config.run.batch_size / spent[name],
+            "training_seconds": steps[name] * step[name],
+            "images_per_second": config.run.batch_size / step[name],
             "inference_seconds": Spread.of(taken[name]).median,
         }
         for name, scores in (("yoso", score_ours(ours, loaders)), ("mask2former", score(peer, loaders)))

@@ -78,14 +78,14 @@ def test_mask2former_gets_the_same_budget(script, budget, tiny_dataset, tmp_path
     assert train([*recipe, *TINY, "--run.iterations=3", "--run.validate_every=3"]) == 0
     path = tmp_path / "result.json"
     words = [str(run / "model"), "--budget", budget, "--output", str(tmp_path / "peer"), "--json", str(path)]
-    monkeypatch.setattr(sys, "argv", ["compare_mask2former.py", *words])
+    monkeypatch.setattr(sys, "argv", ["compare_mask2former.py", *words, "--steps", "2"])
     assert script.main() == 0
     rows = json.loads(path.read_text())["rows"]
     assert rows["yoso"]["images_seen"] == 6
-    if budget == "images":
-        assert rows["mask2former"]["images_seen"] == 6
-    else:
-        assert rows["mask2former"]["training_seconds"] >= rows["yoso"]["training_seconds"] > 0
+    step = json.loads((tmp_path / "peer" / "steps.json").read_text())["seconds"]
+    expected = 3 if budget == "images" else round(3 * step["yoso"] / step["mask2former"])
+    assert rows["mask2former"]["images_seen"] == 2 * expected
+    assert rows["mask2former"]["training_seconds"] == pytest.approx(expected * step["mask2former"])
     assert all(row["inference_seconds"] > 0 for row in rows.values())
     assert "| mask2former |" in capsys.readouterr().out
 
