@@ -119,7 +119,6 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "yoso", *export], check=True)
     with tempfile.TemporaryDirectory() as output:
         command = ["-m", "yoso", "eval", "--model", str(arguments.folder), "--data", arguments.data, "--output", output]
-        command += ["--runtime", "torch"]
         printed = subprocess.run([sys.executable, *command, "--json"], check=True, capture_output=True, text=True)
     metrics = json.loads(printed.stdout)
     own = {"model": arguments.folder.name, "data": Path(arguments.data).name, "training": training}

@@ -7,8 +7,9 @@ RUN is a finished `yoso train` run. With `--budget images` Mask2Former (transfor
 backbone, its own losses and post-processing) sees as many images as that run did, with `--budget time` as many as it
 could in the time that run's steps take: steps of both are timed first, in turns, on an idle machine (`--steps` of them,
 kept in the output folder); from there on only steps are counted, so the training may be stopped and started and share
-its machine. Both are then scored on `val` by `yoso.evaluation`, thresholds chosen there for both, and timed in turns.
-Writes a JSON and prints a Markdown table.
+its machine. A training of as many steps in the same output folder is not repeated, so that one can serve both budgets,
+for a long and a short RUN. Both are then scored on `val` by `yoso.evaluation`, thresholds chosen there for both, and
+timed in turns. Writes a JSON and prints a Markdown table.
 
 What is not its paper's: the points of its losses (the maps of these crops have 6,400 positions, so 3,136 points rather
 than 12,544 a mask), and the averaged weights, which both have.
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 import yoso
@@ -44,6 +45,7 @@ from yoso.inference.predictor import Predictor
 from yoso.model.yoso import YOSO, padded_size
 from yoso.preprocess import resize, resized_size
 from yoso.structures import Sample
+from yoso.training.callbacks import moving_average
 from yoso.training.cli import parse
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Drawn, Loaders
@@ -131,14 +133,14 @@ class Training:
         step: steps taken.
     """
 
-    def __init__(self, config: TrainingConfig, loaders: Loaders, path: Path) -> None:
-        """Begin, or go on from the checkpoint at `path`."""
-        self.config, self.loaders, self.path = config, loaders, path
+    def __init__(self, config: TrainingConfig, loaders: Loaders, iterations: int, folder: Path) -> None:
+        """Begin, or go on from the checkpoint in `folder`."""
+        self.config, self.loaders, self.iterations = config, loaders, iterations
+        self.path, self.step = folder / f"{iterations}_steps.pt", 0
         self.network = build_network(config, loaders.categories)
         torch.manual_seed(config.run.seed)
         self.model = build(self.network, len(loaders.categories)).train()
-        self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.run.ema_decay))
-        self.iterations, self.step = config.run.iterations, 0
+        self.averaged = AveragedModel(self.model, avg_fn=moving_average(config.run.ema_decay))
         groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
@@ -194,7 +196,7 @@ def step_seconds(config: TrainingConfig, loaders: Loaders, repeats: int, path: P
         return json.loads(path.read_text())["seconds"]
     module = TrainingModule(build_network(config, loaders.categories).train(), config, loaders.categories)
     optimizer = build_optimizer(module.network, config.optimizer)
-    peer = Training(config, loaders, path.with_suffix(".none"))
+    peer = Training(config, loaders, repeats + 2, path.parent / "timed")
     drawn = batches(loaders, config, 0)
     several = [next(drawn) for _ in range(4)]
     place = {"yoso": 0, "mask2former": 0}
@@ -299,9 +301,8 @@ def main() -> int:
     except YosoError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    training = Training(config, loaders, options.output / f"{options.budget}.pt")
-    if options.budget == "time":
-        training.iterations = round(config.run.iterations * step["yoso"] / step["mask2former"])
+    share = 1 if options.budget == "images" else step["yoso"] / step["mask2former"]
+    training = Training(config, loaders, max(1, round(share * config.run.iterations)), options.output)
     training.run()
     peer = Peer(training.averaged.module, training.network, config, loaders.categories.is_thing)
     ours = yoso.load(str(options.run), runtime="torch")

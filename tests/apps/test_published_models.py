@@ -95,7 +95,7 @@ def test_the_table_of_models(model_cache, capsys, monkeypatch):
     assert (status, err) == (0, [])
     for part in (
         "facades-mnv2",
-        "28.5 (17.5, 35.9)",
+        "27.6 (18.6, 33.6)",
         *PUBLISHED,
         "48.4 (53.5, 40.8)* at 800/1333",
         "fetched on use",

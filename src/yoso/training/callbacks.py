@@ -27,17 +27,22 @@ DrawSamples = Callable[[list[Segmented], Categories], np.ndarray]
 """Makes one RGB picture (H, W, 3), uint8, of validation images with what the network made of them."""
 
 
+def moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]:
+    """Return d mean + (1 - d) current after n steps, d = min(decay, (1 + n) / (10 + n)): the start does not linger."""
+
+    def average(mean: torch.Tensor, current: torch.Tensor, count: Any) -> torch.Tensor:
+        rate = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        return torch.lerp(mean, current, rate) if mean.is_floating_point() else current.clone()
+
+    return average
+
+
 class MovingAverage(WeightAveraging):
-    """Exponential moving average of the weights; young averages forget faster, so the start does not linger."""
+    """Exponential moving average of the weights, evaluated and kept in their stead."""
 
     def __init__(self, decay: float) -> None:
         """Average with this decay once enough steps are behind."""
-
-        def average(mean: torch.Tensor, current: torch.Tensor, count: Any) -> torch.Tensor:
-            rate = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-            return torch.lerp(mean, current, rate) if mean.is_floating_point() else current.clone()
-
-        super().__init__(avg_fn=average)
+        super().__init__(avg_fn=moving_average(decay))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the averaged weights in place for good, also where no step was left to train."""
