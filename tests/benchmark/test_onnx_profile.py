@@ -10,8 +10,8 @@ from yoso.benchmark.onnx_profile import stage_of
     [
         ("backbone/node_conv2d_3_kernel_time", "backbone"),
         ("merge/Softmax_1_kernel_time", "merge"),
-        ("merge/Loop_64_kernel_time", "merge"),
-        ("merge/Loop_64/Sigmoid_3_kernel_time", None),
+        ("merge/Scan_64_kernel_time", "merge"),
+        ("merge/Scan_64/Sigmoid_3_kernel_time", None),
         ("backbone/node_conv2d_3_fence_before", None),
         ("Reorder_kernel_time", None),
         ("other/Add_1_kernel_time", None),

@@ -118,8 +118,8 @@ def test_standard_operators_alone(files):
         assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
         assert {node.domain for node in model.graph.node} == {""}
         loops = [node for node in model.graph.node if node.op_type in {"Loop", "Scan", "If"}]
-        # One loop, over the strips of the merge, so that enlarged masks stay in the cache; none in the network.
-        assert [(node.op_type, node.name.split("/")[0]) for node in loops] == [("Loop", "merge")] * (name != "raw.onnx")
+        # One loop, over the tiles of the merge, so that enlarged masks stay in the cache; none in the network.
+        assert [(node.op_type, node.name.split("/")[0]) for node in loops] == [("Scan", "merge")] * (name != "raw.onnx")
         bodies = [node.domain for loop in loops for node in loop.attribute[0].g.node]
         assert set(bodies) <= {""}
         assert "DeformConv" in {node.op_type for node in model.graph.node}

@@ -105,6 +105,24 @@ def test_any_logits(merge, seed, num_queries, sizes, thresholds):
     check(merge, class_logits, mask_logits, sizes, thresholds)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 40),
+    st.sampled_from([Sizes((256, 320), (250, 300), (250, 300)), Sizes((128, 160), (120, 160), (301, 420))]),
+)
+def test_masks_that_matter_in_few_tiles(merge, seed, num_queries, sizes):
+    random = np.random.default_rng(seed)
+    class_logits = random.normal(0, 3, (num_queries, len(IS_THING) + 1)).astype(np.float32)
+    height, width = sizes.padded[0] // 4, sizes.padded[1] // 4
+    rows, columns = np.ogrid[:height, :width]
+    tops, lefts = random.integers(0, height, (num_queries, 1, 1)), random.integers(0, width, (num_queries, 1, 1))
+    radii, depths = random.uniform(1, 20, (num_queries, 1, 1)), random.uniform(0.5, 100, (num_queries, 1, 1))
+    distance = np.hypot(rows - tops, columns - lefts)
+    mask_logits = (depths * (1 - distance / radii)).clip(-depths, depths).astype(np.float32)
+    check(merge, class_logits, mask_logits, sizes, (0.3, 0.1))
+
+
 def test_nothing_survives(merge):
     class_logits = np.zeros((4, len(IS_THING) + 1), np.float32)
     segmentation, class_indices, _, areas, boxes = run(

@@ -55,11 +55,11 @@ def stage_shares(path: Path, pixels: np.ndarray) -> Stages:
 def stage_of(event: str) -> str | None:
     """Return the stage that an event's time counts for, or None.
 
-    What runs inside a loop (`merge/Loop_9/Sigmoid_3`) has no time of its own: the loop's event has it already.
+    What runs inside a loop (`merge/Scan_9/Sigmoid_3`) has no time of its own: the loop's event has it already.
 
     Args:
         event: its name in the profile.
     """
     stage, *inner = event.split("/")
-    inside = any(part.startswith("Loop_") for part in inner[:-1])
+    inside = any(part.startswith("Scan_") for part in inner[:-1])
     return stage if event.endswith(SUFFIX) and inner and stage in STAGES and not inside else None

@@ -8,9 +8,8 @@ import numpy as np
 Value = Any
 """An `onnx_ir.Value`: a tensor of the graph."""
 
-Body = Callable[["GraphWriter", Value, list[Value]], tuple[list[Value], list[Value]]]
-"""What a loop does: takes a writer, the number of the round and what is carried; returns what is carried on and what is
-stacked."""
+Body = Callable[["GraphWriter", list[Value], list[Value]], tuple[list[Value], list[Value]]]
+"""One round of a scan: takes a writer, what is carried, its parts; returns what is carried on and what is stacked."""
 
 
 class GraphWriter:
@@ -73,32 +72,30 @@ class GraphWriter:
             self._constants[key] = self._tape.initializer(self._ir.tensor(array, name=name), name)
         return self._constants[key]
 
-    def loop(self, rounds: Value, carried: list[Value], body: Body) -> tuple[list[Value], list[Value]]:
-        """Add a loop.
+    def scan(self, carried: list[Value], parted: list[Value], body: Body) -> tuple[list[Value], list[Value]]:
+        """Add a loop over the first axis of some tensors.
 
         Args:
-            rounds: int64 (), how often.
-            carried: tensors that every round changes; constants or computed.
-            body: writes one round.
+            carried: tensors that every round changes, of unchanging shape; constants or computed.
+            parted: tensors of which every round sees one part.
+            body: writes one round; it may use whatever was computed before.
 
         Returns:
             What was carried out of the last round, and what all rounds stacked, along a new first axis.
         """
         self._count += 1
-        name = f"{self._prefix}/Loop_{self._count}"
+        name = f"{self._prefix}/Scan_{self._count}"
         inner = GraphWriter(name, self)
-        kinds = self._ir.DataType
-        number = self._ir.val(f"{name}/round", dtype=kinds.INT64, shape=())
-        going = self._ir.val(f"{name}/going", dtype=kinds.BOOL, shape=())
-        starts = [self._value(item) for item in carried]
-        inside = [self._ir.val(f"{name}/carried_{place}") for place in range(len(starts))]
-        on, stacked = body(inner, number, inside)
-        still = inner("Identity", going)
-        graph = self._ir.Graph([number, going, *inside], [still, *on, *stacked], nodes=inner.nodes, name=name)
-        inputs = [rounds, self._value(np.array(True)), *starts]
-        results = list(
-            self._tape.op_multi_out("Loop", inputs, {"body": graph}, num_outputs=len(on) + len(stacked), name=name)
+        before, parts = (
+            [self._ir.val(f"{name}/{kind}_{place}") for place in range(len(values))]
+            for kind, values in (("carried", carried), ("part", parted))
         )
+        on, stacked = body(inner, before, parts)
+        graph = self._ir.Graph([*before, *parts], [*on, *stacked], nodes=inner.nodes, name=name)
+        attributes = {"body": graph, "num_scan_inputs": len(parted)}
+        inputs = [self._value(item) for item in (*carried, *parted)]
+        count = len(on) + len(stacked)
+        results = list(self._tape.op_multi_out("Scan", inputs, attributes, num_outputs=count, name=name))
         for place, value in enumerate(results):
             value.name = f"{name}/result_{place}"
         return results[: len(on)], results[len(on) :]
@@ -122,3 +119,8 @@ class GraphWriter:
 
 def _vector(value: Any) -> Any:
     return np.asarray(value, np.int64) if isinstance(value, list) else value
+
+
+def column(write: GraphWriter, vector: Value) -> Value:
+    """Make (n, 1) of (n,)."""
+    return write("Unsqueeze", vector, np.array([1]))

@@ -1,7 +1,7 @@
 """What surrounds the network in an exported file: from the photograph to its input, from its logits to segments.
 
-The same arithmetic as `yoso.preprocess` and `yoso.postprocess`, written in standard ONNX operators. The one loop is
-over strips of rows, so that the enlarged masks never leave the processor's cache.
+The same arithmetic as `yoso.preprocess` and `yoso.postprocess`, written in standard ONNX operators. How the queries
+compete for the pixels is in `yoso.export.tile_graph`.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yoso.export.graph import GraphWriter, Value
+from yoso.export.graph import GraphWriter, Value, column
+from yoso.export.tile_graph import write_competition
 
 NOBODY = -1e4
 """Logit of a mask that is nowhere."""
-
-STRIP = 2**19
-"""Numbers of the enlarged masks of one strip: 2 MB."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,8 @@ def write_merge(write: GraphWriter, inputs: MergeInputs, is_thing: Sequence[bool
         Tensors of the graph.
     """
     labels, scores, masks = _write_survivors(write, inputs, num_classes=len(is_thing))
-    code, covered = _write_strips(write, masks, scores, inputs)
+    sizes = (inputs.padded_size, inputs.image_size, inputs.output_size)
+    code, covered = write_competition(write, masks, scores, sizes)
     num_codes = write("Mul", write.sizes(scores, 0, 1), np.array([2]))
     by_row = _write_histogram(write, code, num_codes, axis=0)
     by_column = _write_histogram(write, code, num_codes, axis=1)
@@ -143,8 +142,7 @@ def write_merge(write: GraphWriter, inputs: MergeInputs, is_thing: Sequence[bool
     ids, first = _write_ids(write, labels, kept, is_thing)
     # Even codes are pixels whose winner's own mask is below 0.5: they stay void.
     void = write("Mul", ids, np.array(0))
-    table = write("Reshape", write.joined(_column(write, void), _column(write, ids), axis=1), np.array([-1]))
-    # GatherElements, not Gather: one element a pixel is what it is made for, ten times faster in ONNX Runtime.
+    table = write("Reshape", write.joined(column(write, void), column(write, ids), axis=1), np.array([-1]))
     flat = write("GatherElements", write.cast(table, np.int32), write("Reshape", code, np.array([-1])), axis=0)
     segmentation = write("Reshape", flat, write("Shape", code))
     return _write_facts(write, segmentation, _Winners(labels, scores, ids, first, by_row, by_column))
@@ -170,87 +168,12 @@ def _write_survivors(write: GraphWriter, inputs: MergeInputs, num_classes: int) 
     )
 
 
-def _write_strips(write: GraphWriter, masks: Value, scores: Value, inputs: MergeInputs) -> tuple[Value, Value]:
-    """Let the queries compete for the pixels, strip by strip.
-
-    Columns are enlarged at once, while there are few rows; the rows of a strip are then sums of some of them.
-
-    Returns:
-        Per pixel 2 x (the winning query) + (its own mask is at least 0.5), int64 (H, W); and how many pixels each mask
-        covers, int64 (Q,).
-    """
-    rows, columns = (_write_weights(write, masks, inputs, axis) for axis in (0, 1))
-    wide = write("MatMul", write("Squeeze", masks, np.array([0])), write("Transpose", columns, perm=[1, 0]))
-    width, height = write.part(inputs.output_size, [1], [2], [0]), write.part(inputs.output_size, [0], [1], [0])
-    numbers = write("Mul", write.sizes(scores, 0, 1), width)
-    most = write("Max", write("Div", np.array([STRIP]), numbers), np.array([1]))
-    strip = write("Min", most, height)
-    rounds = write("Div", write("Sub", write("Add", height, strip), np.array([1])), strip)
-    total = write("Mul", rounds, strip)
-    missing = write("Sub", total, height)
-    rows = write("Pad", rows, write.joined(np.array([0, 0]), missing, np.array([0])), 0.0)
-    weights = write("Reshape", scores, np.array([-1, 1, 1]))
-
-    def body(inner: GraphWriter, number: Value, carried: list[Value]) -> tuple[list[Value], list[Value]]:
-        start = inner("Mul", inner("Unsqueeze", number, np.array([0])), strip)
-        enlarged = _write_rows(inner, wide, inner.part(rows, start, inner("Add", start, strip), [0]))
-        strength = inner("Sigmoid", enlarged)
-        winner = inner("ArgMax", inner("Mul", strength, weights), axis=0, keepdims=1)
-        own = inner("GatherElements", strength, winner, axis=0)
-        inside = inner.cast(inner("GreaterOrEqual", own, 0.5), np.int64)
-        code = inner("Squeeze", inner("Add", inner("Mul", winner, np.array(2)), inside), np.array([0]))
-        covered = _write_areas(inner, inner("GreaterOrEqual", strength, 0.5))
-        return [inner("Add", carried[0], inner.cast(covered, np.int64))], [code]
-
-    none = write("Expand", np.array(0), write.sizes(scores, 0, 1))
-    (covered,), (codes,) = write.loop(write("Squeeze", rounds, np.array([0])), [none], body)
-    codes = write.part(write("Reshape", codes, write.joined(total, width)), [0], height, [0])
-    # The rows that fill up the last strip have the logit 0, which counts as covered.
-    beyond = write("Mul", missing, width)
-    return codes, write("Sub", covered, beyond)
-
-
-def _write_weights(write: GraphWriter, masks: Value, inputs: MergeInputs, axis: int) -> Value:
-    """Return what each row (axis 0) or column (1) of the output takes from each of the masks, (n, h) or (n, w).
-
-    The identity is enlarged as masks are: to the padded size, cropped, to the output's size.
-    """
-    count = write.sizes(masks, 2 + axis, 3 + axis)
-    padded, image, output = (
-        write.part(size, [axis], [axis + 1], [0])
-        for size in (inputs.padded_size, inputs.image_size, inputs.output_size)
-    )
-    square = write("Expand", 0.0, write.joined(count, count))
-    ones = np.array([1, 1])
-    weights = write("Unsqueeze", write("EyeLike", square), np.array([0, 1]))
-    weights = write("Resize", weights, None, None, write.joined(ones, padded, count), mode="linear")
-    weights = write.part(weights, [0], image, [2])
-    weights = write("Resize", weights, None, None, write.joined(ones, output, count), mode="linear")
-    return write("Squeeze", weights, np.array([0, 1]))
-
-
-def _write_rows(write: GraphWriter, wide: Value, rows: Value) -> Value:
-    """Return the masks (Q, S, W) of a strip from those (Q, h, W) of all rows and the strip's weights (S, h)."""
-    used = write.cast(write("ReduceMax", rows, np.array([0]), keepdims=0), np.bool_)
-    used = write.cast(used, np.int32)
-    first = write("ArgMax", used, axis=0, keepdims=1)
-    last = write("Add", write("ArgMax", used, axis=0, keepdims=1, select_last_index=1), np.array([1]))
-    return write("MatMul", write.part(rows, first, last, [1]), write.part(wide, first, last, [1]))
-
-
-def _write_areas(write: GraphWriter, masks: Value) -> Value:
-    """Count the pixels of each mask, bool (Q, S, W) to int32 (Q,), as a product of bytes with ones."""
-    flat = write("Reshape", write.cast(masks, np.uint8), write.joined(write.sizes(masks, 0, 1), np.array([-1])))
-    ones = write("Expand", np.ones((1, 1), np.uint8), write.joined(write.sizes(flat, 1, 2), np.array([1])))
-    return write("Squeeze", write("MatMulInteger", flat, ones), np.array([1]))
-
-
 def _write_histogram(write: GraphWriter, code: Value, num_codes: Value, axis: int) -> Value:
     """Count codes (H, W) per row or column: int64 (Q, 2, n), n the size of the axis; odd codes are second."""
     size = write.sizes(code, axis, axis + 1)
     position = write("Range", np.array(0), write("Squeeze", size, np.array([0])), np.array(1))
     if axis == 0:
-        position = _column(write, position)
+        position = column(write, position)
     flat = write("Reshape", write("Add", write("Mul", code, size), position), np.array([-1]))
     ones = write("Expand", np.array(1), write("Shape", flat))
     empty = write("Expand", np.array(0), write("Mul", num_codes, size))
@@ -271,8 +194,8 @@ def _write_ids(write: GraphWriter, labels: Value, kept: Value, is_thing: Sequenc
     """Return the segment id of every query, int64 (Q,), 0 if dropped; and which queries are the first of a segment."""
     thing = write("Gather", np.asarray(is_thing, np.bool_), labels)
     stuff = write("And", kept, write("Not", thing))
-    same = write("Equal", _column(write, labels), labels)
-    same = write("And", write("And", same, _column(write, stuff)), stuff)
+    same = write("Equal", column(write, labels), labels)
+    same = write("And", write("And", same, column(write, stuff)), stuff)
     first_alike = write("ArgMax", write.cast(same, np.int32), axis=0, keepdims=0)
     count = write("Squeeze", write("Shape", labels), np.array([0]))
     itself = write("Range", np.array(0), count, np.array(1))
@@ -297,7 +220,7 @@ class _Winners:
 def _write_facts(write: GraphWriter, segmentation: Value, winners: _Winners) -> MergeOutputs:
     """Gather what is known of each segment; pieces of one stuff class are added up."""
     chosen = write("Squeeze", write("NonZero", winners.first), np.array([0]))
-    belongs = write("Equal", _column(write, write("Gather", winners.ids, chosen)), winners.ids)
+    belongs = write("Equal", column(write, write("Gather", winners.ids, chosen)), winners.ids)
     belongs = write.cast(belongs, np.float64)
     extents = []
     for histogram in (winners.by_row, winners.by_column):
@@ -316,7 +239,3 @@ def _write_facts(write: GraphWriter, segmentation: Value, winners: _Winners) -> 
 
 def _odd(write: GraphWriter, histogram: Value) -> Value:
     return write("Gather", histogram, np.array(1), axis=1)
-
-
-def _column(write: GraphWriter, vector: Value) -> Value:
-    return write("Unsqueeze", vector, np.array([1]))

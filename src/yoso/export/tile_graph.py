@@ -1,0 +1,181 @@
+"""Which query wins each pixel, in standard ONNX operators: tile by tile, with the masks that matter there alone.
+
+Most masks are small: of 60 queries that are left, four or five can win or cover anything of a tile. What the masks are
+between their positions is bounded by the positions, so the others need never be enlarged there; and what is enlarged
+stays in the processor's cache.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from yoso.export.graph import GraphWriter, Value, column
+
+TILE = (50, 136)
+"""Rows and columns of the output at a time: smaller tiles have fewer contenders, larger ones cost fewer calls. Their
+product is no power of two: then the same pixel of all masks would fall on the same few lines of the cache."""
+
+LEEWAY = 1e-3
+"""By how much of a logit bounds may err, far above what rounding does."""
+
+GraphSizes = tuple[Value, Value, Value]
+"""What `yoso.postprocess.Sizes` holds, as tensors: padded, image, output."""
+
+
+def write_competition(write: GraphWriter, masks: Value, scores: Value, sizes: GraphSizes) -> tuple[Value, Value]:
+    """Let the queries compete for the pixels, tile by tile, as `yoso.postprocess.torch_merge.compete` does.
+
+    Args:
+        write: takes the nodes.
+        masks: float32 (1, Q, h, w), logits.
+        scores: float32 (Q,), 0 to 1.
+        sizes: of the network's input, of the part of it that is photograph, and of the output; each int64 (2,).
+
+    Returns:
+        Per pixel 2 x (the winning query) + (its own mask is at least 0.5), int64 (H, W); and how many pixels each mask
+        covers, int64 (Q,).
+    """
+    masks = write("Squeeze", masks, np.array([0]))
+    weights = write("Reshape", scores, np.array([-1, 1, 1]))
+    rows, columns = (_write_axis(write, masks, sizes, axis) for axis in (0, 1))
+    count = write.sizes(scores, 0, 1)
+    doubled = write("Range", np.array(0), write("Squeeze", write("Mul", count, np.array(2))), np.array(2))
+
+    def body(inner: GraphWriter, carried: list[Value], tile: list[Value]) -> tuple[list[Value], list[Value]]:
+        matters, start, stop, of_rows, of_columns, there = tile
+        chosen = inner("NonZero", matters)
+        which = inner("Squeeze", chosen, np.array([0]))
+        few = inner("Gather", inner.part(masks, start, stop, [1, 2]), which, axis=0)
+        strength = inner("Sigmoid", inner("MatMul", of_rows, inner("MatMul", few, of_columns)))
+        value = inner("Mul", strength, inner("Gather", weights, which, axis=0))
+        winner = inner("ArgMax", value, axis=0, keepdims=1)
+        own = inner("GreaterOrEqual", inner("GatherElements", strength, winner, axis=0), 0.5)
+        # GatherElements, not Gather: one element a pixel is what it is made for, ten times faster in ONNX Runtime.
+        even = inner("GatherElements", inner("Gather", doubled, which), inner("Reshape", winner, np.array([-1])))
+        code = inner("Add", even, inner("Reshape", inner.cast(own, np.int64), np.array([-1])))
+        # Pixels are counted as a product of bytes with ones, or zeros where the tile is beyond the output.
+        inside = inner.cast(inner("GreaterOrEqual", strength, 0.5), np.uint8)
+        areas = inner("MatMulInteger", inner("Reshape", inside, np.array([0, -1])), there)
+        places = inner("Transpose", chosen, perm=[1, 0])
+        return [inner("ScatterElements", carried[0], places, areas, axis=0, reduction="add")], [code]
+
+    none = write("Expand", np.array(0, np.int32), write.joined(count, np.array([1])))
+    tiles = [_write_contenders(write, masks, weights, rows, columns), *_write_grid(write, rows, columns)]
+    (covered,), (codes,) = write.scan([none], tiles, body)
+    codes = write("Reshape", codes, write.joined(rows.tiles, columns.tiles, rows.step, columns.step))
+    whole = write.joined(*(write("Mul", axis.tiles, axis.step) for axis in (rows, columns)))
+    codes = write("Reshape", write("Transpose", codes, perm=[0, 2, 1, 3]), whole)
+    covered = write.cast(write("Squeeze", covered, np.array([1])), np.int64)
+    return write.part(codes, [0, 0], sizes[2], [0, 1]), covered
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """How one axis of the output is cut into tiles of equal length; the last one repeats the last row or column.
+
+    Attributes:
+        tiles: int64 (1,), how many.
+        step: int64 (1,), rows or columns of each.
+        there: bool (tiles, step), which of them are in the output.
+        starts: int64 (tiles,), the first row or column of the masks that each tile reads.
+        reach: int64 (1,), how many it reads.
+        weights: float32 (tiles, step, reach), what it takes from each.
+        window: int64 (tiles, reach), which they are.
+    """
+
+    tiles: Value
+    step: Value
+    there: Value
+    starts: Value
+    reach: Value
+    weights: Value
+    window: Value
+
+
+def _write_axis(write: GraphWriter, masks: Value, sizes: GraphSizes, axis: int) -> _Axis:
+    """Cut the rows (axis 0) or the columns of the output into tiles."""
+    zero, one = np.array([0]), np.array([1])
+    length = write.part(sizes[2], [axis], [axis + 1], [0])
+    step = write("Min", length, np.array([TILE[axis]]))
+    tiles = write("Div", write("Sub", write("Add", length, step), one), step)
+    total = write("Mul", tiles, step)
+    by_tile = write.joined(tiles, step, np.array([-1]))
+    missing = write.joined(np.array([0, 0]), write("Sub", total, length), zero)
+    weights = write("Pad", _write_weights(write, masks, sizes, axis), missing, None, mode="edge")
+    weights = write("Reshape", weights, by_tile)
+    used = write.cast(write("Greater", write("ReduceMax", weights, one, keepdims=0), 0.0), np.int32)
+    first, last = (write("ArgMax", used, axis=1, keepdims=0, select_last_index=last) for last in (0, 1))
+    reach = write("Add", write("ReduceMax", write("Sub", last, first)), one)
+    starts = write("Min", first, write("Sub", write.sizes(masks, 1 + axis, 2 + axis), reach))
+    window = write("Add", column(write, starts), _write_range(write, reach))
+    at = write("Expand", write("Unsqueeze", window, one), write.joined(tiles, step, reach))
+    there = write("Reshape", write("Less", _write_range(write, total), length), write.joined(tiles, step))
+    return _Axis(tiles, step, there, starts, reach, write("GatherElements", weights, at, axis=2), window)
+
+
+def _write_contenders(write: GraphWriter, masks: Value, weights: Value, rows: _Axis, columns: _Axis) -> Value:
+    """Return which masks matter in which tile, bool (T, Q), never none.
+
+    A blend lies between the least and the largest of what is blended. So a mask does not matter if it covers nothing
+    there and the least strength of another is above its largest.
+    """
+    bounds = []
+    for kind in ("ReduceMax", "ReduceMin"):
+        by_row = write(kind, write("Gather", masks, rows.window, axis=1), np.array([2]), keepdims=0)
+        bounds.append(write(kind, write("Gather", by_row, columns.window, axis=2), np.array([3]), keepdims=0))
+    at_most, at_least = (write("Mul", write("Sigmoid", bound), weights) for bound in bounds)
+    may_win = write("GreaterOrEqual", write("Add", at_most, LEEWAY), write("ReduceMax", at_least, np.array([0])))
+    matters = write("Or", may_win, write("GreaterOrEqual", bounds[0], -LEEWAY))
+    return write("Transpose", write("Reshape", matters, np.array([0, -1])), perm=[1, 0])
+
+
+def _write_grid(write: GraphWriter, rows: _Axis, columns: _Axis) -> list[Value]:
+    """Return for the T tiles, row by row of tiles: where they read, their weights, and which pixels are in the output.
+
+    Returns:
+        int64 (T, 2) and (T, 2), float32 (T, step, reach) and (T, reach, step), uint8 (T, step x step, 1).
+    """
+    grid = write.joined(rows.tiles, columns.tiles)
+    starts = [write("Expand", value, grid) for value in (column(write, rows.starts), columns.starts)]
+    start = write(
+        "Reshape",
+        write.joined(*(write("Unsqueeze", value, np.array([2])) for value in starts), axis=2),
+        np.array([-1, 2]),
+    )
+    stop = write("Add", start, write.joined(rows.reach, columns.reach))
+    across = write("Transpose", columns.weights, perm=[0, 2, 1])
+    of_rows = _write_repeated(write, write("Unsqueeze", rows.weights, np.array([1])), grid)
+    of_columns = _write_repeated(write, write("Unsqueeze", across, np.array([0])), grid)
+    there = write(
+        "And", write("Unsqueeze", rows.there, np.array([1, 3])), write("Unsqueeze", columns.there, np.array([0, 2]))
+    )
+    shape = write.joined(write("Mul", rows.tiles, columns.tiles), write("Mul", rows.step, columns.step), np.array([1]))
+    return [start, stop, of_rows, of_columns, write("Reshape", write.cast(there, np.uint8), shape)]
+
+
+def _write_repeated(write: GraphWriter, values: Value, grid: Value) -> Value:
+    """Repeat (R, 1, m, n) or (1, C, m, n) to (R x C, m, n)."""
+    shape = write.sizes(values, 2, 4)
+    repeated = write("Expand", values, write.joined(grid, shape))
+    return write("Reshape", repeated, write.joined(np.array([-1]), shape))
+
+
+def _write_range(write: GraphWriter, length: Value) -> Value:
+    """Return 0, 1, ... length - 1; the length is int64 (1,)."""
+    return write("Range", np.array(0), write("Squeeze", length, np.array([0])), np.array(1))
+
+
+def _write_weights(write: GraphWriter, masks: Value, sizes: GraphSizes, axis: int) -> Value:
+    """Return what each row (axis 0) or column (1) of the output takes from each of the masks, (n, h) or (n, w).
+
+    The identity is enlarged as masks are: to the padded size, cropped, to the output's size.
+    """
+    count = write.sizes(masks, 1 + axis, 2 + axis)
+    padded, image, output = (write.part(size, [axis], [axis + 1], [0]) for size in sizes)
+    square = write("Expand", 0.0, write.joined(count, count))
+    ones = np.array([1, 1])
+    weights = write("Unsqueeze", write("EyeLike", square), np.array([0, 1]))
+    weights = write("Resize", weights, None, None, write.joined(ones, padded, count), mode="linear")
+    weights = write.part(weights, [0], image, [2])
+    weights = write("Resize", weights, None, None, write.joined(ones, output, count), mode="linear")
+    return write("Squeeze", weights, np.array([0, 1]))
