@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoso.postprocess import Sizes, panoptic, panoptic_numpy, upsampling
-from yoso.postprocess.segments import Counts, merge_segments, survivors
+from yoso.postprocess import Sizes, panoptic, panoptic_numpy, torch_merge, upsampling
+from yoso.postprocess.segments import Counts, contenders, merge_segments, survivors
 
 CONFIGS = ("coco", "cityscapes", "ade20k", "mapillary")
 TINY = 4 * 5 * 64
@@ -20,6 +20,15 @@ def in_strips(monkeypatch):
     """Make even the smallest image go through strips of a row or two."""
     monkeypatch.setattr(upsampling, "WHOLE_BYTES", {"cpu": 0})
     monkeypatch.setattr(upsampling, "STRIP_BYTES", {"cpu": TINY})
+
+
+def uncontended(mask_logits, queries, _, sizes):
+    return upsampling._uncontended_strips(mask_logits, queries, sizes)
+
+
+@pytest.fixture
+def all_at_once(monkeypatch):
+    monkeypatch.setattr(torch_merge, "contended_strips", uncontended)
 
 
 def check_official(case, result):
@@ -36,6 +45,10 @@ class TestOfficialCases:
         check_official(case, panoptic(*case.arguments))
 
     def test_strips(self, official_case, config, index, in_strips):
+        case = official_case(config, index)
+        check_official(case, panoptic(*case.arguments))
+
+    def test_all_masks_at_once_as_on_a_gpu(self, official_case, config, index, all_at_once):
         case = official_case(config, index)
         check_official(case, panoptic(*case.arguments))
 
@@ -84,6 +97,40 @@ def logits_of(classes, num_classes, strength=10.0):
 
 def same_size(height, width):
     return Sizes((height, width), (height, width), (height, width))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 60),
+    st.sampled_from([Sizes((256, 320), (250, 300), (250, 300)), Sizes((128, 160), (120, 160), (301, 420))]),
+)
+def test_masks_that_cannot_matter_change_nothing(seed, num_queries, sizes):
+    """Blobs of all sizes and heights, so that most masks are left out of most strips; equal to the last bit."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.ogrid[: sizes.padded[0] // 4, : sizes.padded[1] // 4]
+    tops, lefts = random.integers(0, 64, (num_queries, 1, 1)), random.integers(0, 80, (num_queries, 1, 1))
+    radii, depths = random.uniform(1, 20, (num_queries, 1, 1)), random.uniform(0.5, 100, (num_queries, 1, 1))
+    masks = (depths * (1 - np.hypot(rows - tops, columns - lefts) / radii)).clip(-depths, depths).astype(np.float32)
+    logits = random.normal(0, 3, (num_queries, 4)).astype(np.float32)
+    arguments = (sizes, (True, False, True), 0.3, 0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upsampling, "WHOLE_BYTES", {"cpu": 0})
+        ours = panoptic(torch.from_numpy(logits), torch.from_numpy(masks), *arguments)
+        patch.setattr(torch_merge, "contended_strips", uncontended)
+        plain = panoptic(torch.from_numpy(logits), torch.from_numpy(masks), *arguments)
+    assert ours.segments == plain.segments
+    np.testing.assert_array_equal(ours.segmentation, plain.segmentation)
+    numpys = panoptic_numpy(logits, masks, *arguments)
+    assert np.count_nonzero(numpys.segmentation != plain.segmentation.numpy()) <= 1e-3 * numpys.segmentation.size
+
+
+def test_few_masks_matter():
+    """A wall behind eight windows, in one strip of which are two."""
+    largest, least = np.array([5.0, *[-4.0] * 6, 3.0, 4.0]), np.array([3.0, *[-6.0] * 8])
+    scores = np.array([0.9, *[0.99] * 8])
+    assert contenders(largest, least, scores).tolist() == [0, 7, 8]
+    assert contenders(np.full(3, -9.0), np.full(3, -9.0), np.array([0.5, 0.9, 0.6])).tolist() == [0, 1, 2]
 
 
 class TestRules:

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yoso.export.graph import GraphWriter, Value, column
+from yoso.postprocess.segments import LEEWAY
 
 TILE = (50, 136)
 """Rows and columns of the output at a time: smaller tiles have fewer contenders, larger ones cost fewer calls. Their
 product is no power of two: then the same pixel of all masks would fall on the same few lines of the cache."""
-
-LEEWAY = 1e-3
-"""By how much of a logit bounds may err, far above what rounding does."""
 
 GraphSizes = tuple[Value, Value, Value]
 """What `yoso.postprocess.Sizes` holds, as tensors: padded, image, output."""
@@ -114,11 +112,7 @@ def _write_axis(write: GraphWriter, masks: Value, sizes: GraphSizes, axis: int) 
 
 
 def _write_contenders(write: GraphWriter, masks: Value, weights: Value, rows: _Axis, columns: _Axis) -> Value:
-    """Return which masks matter in which tile, bool (T, Q), never none.
-
-    A blend lies between the least and the largest of what is blended. So a mask does not matter if it covers nothing
-    there and the least strength of another is above its largest.
-    """
+    """Return which masks matter in which tile, bool (T, Q), never none; see `yoso.postprocess.segments.contenders`."""
     bounds = []
     for kind in ("ReduceMax", "ReduceMin"):
         by_row = write(kind, write("Gather", masks, rows.window, axis=1), np.array([2]), keepdims=0)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from yoso.postprocess.segments import (
+    CONTENDED_ROWS,
     Counts,
+    RowPlan,
     Segment,
     Sizes,
     Taps,
+    contenders,
     merge_segments,
     plan_rows,
     strips,
@@ -85,13 +88,16 @@ def _compete(mask_logits: np.ndarray, scores: np.ndarray, kept: np.ndarray, size
     covered = np.zeros(len(kept), np.int64)
     by_row = np.zeros((2 * len(kept), height), np.int64)
     by_column = np.zeros((2 * len(kept), width), np.int64)
-    for start, stop in strips(len(kept), sizes, STRIP_BYTES):
-        masks = _sigmoid(_rows(mask_logits, kept, sizes, start, stop))
-        winner = (masks * scores[kept, None, None]).argmax(0)
+    for start, stop in strips(len(kept), sizes, STRIP_BYTES, CONTENDED_ROWS):
+        plan = plan_rows(start, stop, mask_logits.shape[1], sizes)
+        needed = mask_logits[kept[:, None], plan.rows].astype(np.float32)
+        chosen = contenders(needed.max((1, 2)), needed.min((1, 2)), scores[kept])
+        masks = _sigmoid(_enlarged(needed[chosen], plan, sizes))
+        winner = (masks * scores[kept[chosen], None, None]).argmax(0)
         inside = np.take_along_axis(masks, winner[None], 0)[0] >= 0.5
-        code = 2 * winner + inside
+        code = 2 * chosen[winner] + inside
         codes[start:stop] = code
-        covered += np.count_nonzero(masks >= 0.5, axis=(1, 2))
+        covered[chosen] += np.count_nonzero(masks >= 0.5, axis=(1, 2))
         by_row[:, start:stop] = _histogram(code, np.arange(stop - start)[:, None], stop - start, len(by_row))
         by_column += _histogram(code, np.arange(width), width, len(by_column))
     per_code = by_row.sum(1)
@@ -99,14 +105,12 @@ def _compete(mask_logits: np.ndarray, scores: np.ndarray, kept: np.ndarray, size
     return codes, Counts(per_code[0::2] + per_code[1::2], covered, per_code[1::2], boxes)
 
 
-def _rows(mask_logits: np.ndarray, kept: np.ndarray, sizes: Sizes, start: int, stop: int) -> np.ndarray:
-    """Return the float32 logits (K', stop - start, W) of some output rows; vertical steps first, they are small."""
-    plan = plan_rows(start, stop, mask_logits.shape[1], sizes)
-    masks = mask_logits[kept[:, None], plan.rows].astype(np.float32)
+def _enlarged(masks: np.ndarray, plan: RowPlan, sizes: Sizes) -> np.ndarray:
+    """Return the logits (C, rows, W) of some output rows from those that the plan needs; vertical steps first."""
+    num_columns = masks.shape[2]
     for step in plan.steps:
         masks = _blended(masks, step, axis=1)
-    image_columns = np.arange(sizes.image[1])
-    masks = _blended(masks, taps(image_columns, sizes.padded[1], mask_logits.shape[2]), axis=2)
+    masks = _blended(masks, taps(np.arange(sizes.image[1]), sizes.padded[1], num_columns), axis=2)
     if sizes.image[1] != sizes.output[1]:
         masks = _blended(masks, taps(np.arange(sizes.output[1]), sizes.output[1], sizes.image[1]), axis=2)
     return masks

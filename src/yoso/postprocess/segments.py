@@ -84,6 +84,29 @@ def survivors(scores: np.ndarray, class_indices: np.ndarray, num_classes: int, t
     return np.flatnonzero((class_indices != num_classes) & (scores > threshold))
 
 
+LEEWAY = 1e-3
+"""By how much the bounds of `contenders` may err, far above what rounding does."""
+
+CONTENDED_ROWS = 32
+"""Output rows that queries compete for at a time: fewer rows have fewer contenders, but every strip has its calls."""
+
+
+def contenders(largest: np.ndarray, least: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return which masks matter where their logits are blended, ascending: what can win a pixel there, or cover one.
+
+    A blend lies between the least and the largest of what is blended. So a mask does not matter if it covers nothing
+    there and the least score x sigmoid(mask) of another is above its largest. Most masks are small, so few matter.
+
+    Args:
+        largest: (Q,) of the logits that are blended, Q at least 1.
+        least: (Q,) of them.
+        scores: (Q,) 0 to 1.
+    """
+    with np.errstate(over="ignore"):
+        at_most, at_least = (scores / (1 + np.exp(-bound)) for bound in (largest, least))
+    return np.flatnonzero((at_most + LEEWAY >= at_least.max()) | (largest >= -LEEWAY))
+
+
 def merge_segments(
     class_indices: Sequence[int],
     scores: Sequence[float],
@@ -190,10 +213,11 @@ def _compacted(step: Taps) -> tuple[np.ndarray, Taps]:
     return rows, Taps(np.searchsorted(rows, step.lower), np.searchsorted(rows, step.upper), step.weight)
 
 
-def strips(num_masks: int, sizes: Sizes, max_bytes: int) -> Iterator[tuple[int, int]]:
+def strips(num_masks: int, sizes: Sizes, max_bytes: int, max_rows: int | None = None) -> Iterator[tuple[int, int]]:
     """Cut the output into strips of rows whose float32 masks take at most `max_bytes` (but one row at least)."""
     width = max(sizes.padded[1], sizes.output[1])
     step = max(1, max_bytes // (4 * max(1, num_masks) * width))
+    step = min(step, max_rows or step)
     height = sizes.output[0]
     for start in range(0, height, step):
         yield start, min(start + step, height)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
 from yoso.postprocess.segments import Counts, Segment, Sizes, merge_segments, survivors
-from yoso.postprocess.upsampling import upsampled_strips
+from yoso.postprocess.upsampling import contended_strips
 
 LOOKUP_PIXELS = 2**21
 """Pixels whose codes are turned into segment ids at a time; bounds the int64 index that torch needs."""
@@ -120,15 +120,15 @@ def compete(
     """
     device = mask_logits.device
     queries = torch.from_numpy(found.queries).to(device, non_blocking=True)
-    weights = torch.from_numpy(found.scores).to(device, non_blocking=True)[:, None, None]
+    scores = torch.from_numpy(found.scores).to(device, non_blocking=True)
     codes = torch.empty(sizes.output, dtype=torch.int32, device=device)
     tally = _Tally(len(found.queries), sizes.output, device)
-    for rows, masks in upsampled_strips(mask_logits, queries, sizes):
+    for rows, chosen, masks in contended_strips(mask_logits, queries, scores, sizes):
         masks = masks.sigmoid_()
-        winner = (masks * weights).max(0, keepdim=True).indices
-        code = (2 * winner + (masks.gather(0, winner) >= 0.5))[0]
+        winner = (masks * scores[chosen, None, None]).max(0, keepdim=True).indices
+        code = (2 * chosen[winner] + (masks.gather(0, winner) >= 0.5))[0]
         codes[rows] = code
-        tally.add(rows, masks >= 0.5, code)
+        tally.add(rows, chosen, masks >= 0.5, code)
     return codes, tally.counts()
 
 
@@ -141,10 +141,16 @@ class _Tally:
         self.by_column = torch.zeros(2 * num_masks, output[1], dtype=torch.int64, device=device)
         self.one = torch.ones(1, dtype=torch.int64, device=device)
 
-    def add(self, rows: slice, covered: Bool[Tensor, "Q rows W"], code: Int64[Tensor, "rows W"]) -> None:
+    def add(
+        self,
+        rows: slice,
+        chosen: Int[Tensor, " C"],
+        covered: Bool[Tensor, "C rows W"],
+        code: Int64[Tensor, "rows W"],
+    ) -> None:
         """Count one strip. `scatter_add_`, because `bincount` makes the host wait for the device."""
         height, width = code.shape
-        self.covered += covered.flatten(1).sum(1, dtype=torch.int32)
+        self.covered.index_add_(0, chosen, covered.flatten(1).sum(1, dtype=torch.int32).long())
         ones = self.one.expand(code.numel())
         at_column = code * width + torch.arange(width, device=code.device)
         self.by_column.view(-1).scatter_add_(0, at_column.view(-1), ones)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from yoso.postprocess.segments import Sizes, Taps, plan_rows, strips
+from yoso.postprocess.segments import CONTENDED_ROWS, RowPlan, Sizes, Taps, contenders, plan_rows, strips
 
 WHOLE_BYTES = {"cpu": 2**23, "cuda": 2**29}
 """Up to this much for the float32 masks of one image they are enlarged all at once; other devices count as "cpu"."""
@@ -42,7 +42,43 @@ def upsampled_strips(
         yield slice(0, sizes.output[0]), _whole(mask_logits[queries].float(), sizes)
         return
     for start, stop in strips(num_masks, sizes, STRIP_BYTES.get(device, STRIP_BYTES["cpu"])):
-        yield slice(start, stop), _strip(mask_logits, queries, sizes, start, stop)
+        plan = plan_rows(start, stop, mask_logits.shape[1], sizes)
+        needed = torch.from_numpy(plan.rows).to(mask_logits.device, non_blocking=True)
+        yield slice(start, stop), _strip(mask_logits[queries[:, None], needed].float(), plan, sizes)
+
+
+def contended_strips(
+    mask_logits: Float[Tensor, "N h w"], queries: Int[Tensor, " Q"], scores: Float[Tensor, " Q"], sizes: Sizes
+) -> Iterator[tuple[slice, Int[Tensor, " C"], Float[Tensor, "C rows W"]]]:
+    """Enlarge likewise, but on a CPU only the masks that matter in a strip; elsewhere choosing would cost a wait.
+
+    Args:
+        mask_logits: of one image, any floating type.
+        queries: which masks compete, on the logits' device.
+        scores: of those.
+        sizes: see `Sizes`.
+
+    Yields:
+        The slice of output rows, which of `queries` matter there (see `contenders`), and the logits of those.
+    """
+    if mask_logits.device.type != "cpu":
+        yield from _uncontended_strips(mask_logits, queries, sizes)
+        return
+    competing = mask_logits[queries].float()
+    for start, stop in strips(len(queries), sizes, STRIP_BYTES["cpu"], CONTENDED_ROWS):
+        plan = plan_rows(start, stop, mask_logits.shape[1], sizes)
+        needed = competing[:, torch.from_numpy(plan.rows)]
+        largest, least = (bound.numpy() for bound in (needed.amax((1, 2)), needed.amin((1, 2))))
+        chosen = torch.from_numpy(contenders(largest, least, scores.numpy()))
+        yield slice(start, stop), chosen, _strip(needed[chosen], plan, sizes)
+
+
+def _uncontended_strips(
+    mask_logits: Float[Tensor, "N h w"], queries: Int[Tensor, " Q"], sizes: Sizes
+) -> Iterator[tuple[slice, Int[Tensor, " Q"], Float[Tensor, "Q rows W"]]]:
+    everyone = torch.arange(len(queries), device=mask_logits.device)
+    for rows, masks in upsampled_strips(mask_logits, queries, sizes):
+        yield rows, everyone, masks
 
 
 def _whole(masks: Float[Tensor, "Q h w"], sizes: Sizes) -> Float[Tensor, "Q H W"]:
@@ -53,12 +89,8 @@ def _whole(masks: Float[Tensor, "Q h w"], sizes: Sizes) -> Float[Tensor, "Q H W"
     return masks[0]
 
 
-def _strip(
-    mask_logits: Float[Tensor, "N h w"], queries: Int[Tensor, " Q"], sizes: Sizes, start: int, stop: int
-) -> Float[Tensor, "Q rows W"]:
-    plan = plan_rows(start, stop, mask_logits.shape[1], sizes)
-    needed = torch.from_numpy(plan.rows).to(mask_logits.device, non_blocking=True)
-    masks = mask_logits[queries[:, None], needed].float()
+def _strip(masks: Float[Tensor, "Q n w"], plan: RowPlan, sizes: Sizes) -> Float[Tensor, "Q rows W"]:
+    """Enlarge the rows that a plan needs."""
     for step in plan.steps:
         masks = _blended_rows(masks, step)
     masks = F.interpolate(masks, size=sizes.padded[1], mode="linear", align_corners=False)
