@@ -22,6 +22,8 @@ from yoso.errors import YosoError
 from yoso.files import write_json
 from yoso.training.cli import main as run_training
 
+KEPT = "--augmentation.min_pixels=0"
+
 VARIANTS: dict[str, list[str]] = {
     "the recipe": [],
     "without waves": ["--model.position_frequencies=0"],
@@ -46,6 +48,16 @@ VARIANTS: dict[str, list[str]] = {
     "two images a step, twice the steps": ["--run.batch_size=2", "--run.iterations={twice}"],
     "crops of 256": ["--augmentation.size=[256,256]"],
     "whole photographs at 320": ["--augmentation.scale=[1.0,1.0]"],
+    "emptied targets kept": [KEPT],
+    "emptied targets kept, without waves": [KEPT, "--model.position_frequencies=0"],
+    "emptied targets kept, without forced stages": [KEPT, "--loss.forced_weight=0"],
+    "emptied targets kept, without classes of positions": [KEPT, "--loss.semantic_weight=0"],
+    "emptied targets kept, without any of the three": [
+        KEPT,
+        "--model.position_frequencies=0",
+        "--loss.forced_weight=0",
+        "--loss.semantic_weight=0",
+    ],
 }
 """What is changed, as options of `yoso train`."""
 
@@ -55,10 +67,11 @@ def folder_of(output: Path, name: str, seed: int) -> Path:
     return output / f"{re.sub('[^a-z0-9]+', '_', name.lower())}_{seed}"
 
 
-def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more: list[str]) -> None:
-    """Train a variant, unless it is done."""
-    if (folder / "model" / "metrics.json").is_file():
-        return
+def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more: list[str]) -> bool:
+    """Train a variant, unless it is done; return whether it is, and was not stopped by SIGTERM."""
+    done = folder / "model" / "metrics.json"
+    if done.is_file():
+        return True
     iterations = options.iterations
     words = [word.format(twice=2 * iterations) for word in VARIANTS[name]]
     fixed = [
@@ -72,6 +85,7 @@ def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more:
     ]
     resume = ["--resume"] if any((folder / "checkpoints").glob("*.ckpt")) else []
     run_training(["small", "--data", options.data, *fixed, *more, *words, *resume])
+    return done.is_file()
 
 
 def figures(folder: Path) -> dict[str, Any]:
@@ -107,7 +121,9 @@ def main() -> int:
         for seed in range(options.seeds):
             folder = folder_of(options.output, name, seed)
             try:
-                train(folder, name, seed, options, more)
+                if not train(folder, name, seed, options, more):
+                    print(f"stopped at: {name}; the same command goes on from there", file=sys.stderr)
+                    return 0
             except YosoError as error:
                 print(f"error: {error}", file=sys.stderr)
                 return 2

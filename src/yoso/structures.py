@@ -52,7 +52,7 @@ class Sample(NamedTuple):
     Attributes:
         image: RGB, 0 to 255.
         segment_map: 1..M for the targets, `VOID` for void and crowd, `PADDING` where there is no image.
-        labels: class index of each target; a target that a crop emptied stays in the list.
+        labels: class index of each target; one that a crop emptied stays, unless the augmentation drops it.
         name: the file, for messages.
     """
 

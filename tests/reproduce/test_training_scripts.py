@@ -65,6 +65,14 @@ def test_the_search_trains_each_variant_once(script, tiny_dataset, tmp_path, mon
     monkeypatch.setattr(script, "run_training", lambda _: pytest.fail("trained again"))
     assert script.main() == 0
 
+    monkeypatch.setattr(script, "run_training", lambda _: 0)  # as after SIGTERM
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--seeds", "2"])
+    capsys.readouterr()
+    assert script.main() == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("stopped at: without any of the three")
+
 
 @pytest.mark.parametrize("script", ["compare_mask2former"], indirect=True)
 @pytest.mark.parametrize("budget", ["images", "time"])

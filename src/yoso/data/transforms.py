@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from yoso.categories import VOID
 from yoso.errors import ConfigError
 from yoso.preprocess import resized_size
 from yoso.structures import PADDING, Sample
@@ -36,6 +37,8 @@ class Augmentation:
         color_jitter: vary brightness, contrast, saturation and hue as SSD does.
         flip: mirror half of the images.
         pad: fill up to `size` after "resize_crop" (ADE20K).
+        min_pixels: a target of which fewer are left is dropped, its pixels become void. With 0, as officially,
+            one that a crop left nothing of stays a target, and a query must say its class and an empty mask.
     """
 
     kind: Literal["large_scale_jitter", "resize_crop"] = "large_scale_jitter"
@@ -46,6 +49,7 @@ class Augmentation:
     color_jitter: bool = False
     flip: bool = True
     pad: bool = False
+    min_pixels: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -59,6 +63,8 @@ class Augmentation:
             raise ConfigError("augmentation.shorter_sides is empty; resize_crop needs at least one to choose from")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ConfigError(f"augmentation.scale is {self.scale}; two factors above 0 are needed, smaller one first")
+        if self.min_pixels < 0:
+            raise ConfigError(f"augmentation.min_pixels is {self.min_pixels}; it must be at least 0")
 
 
 def build_transform(augmentation: Augmentation) -> Transform:
@@ -76,9 +82,23 @@ def build_transform(augmentation: Augmentation) -> Transform:
         else:
             image, segments = resize_crop(image, segments, augmentation, draw)
         moved = torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous()
-        return sample._replace(image=moved, segment_map=torch.from_numpy(segments.copy()))
+        moved_sample = sample._replace(image=moved, segment_map=torch.from_numpy(segments.copy()))
+        return without_small(moved_sample, augmentation.min_pixels)
 
     return transform
+
+
+def without_small(sample: Sample, min_pixels: int) -> Sample:
+    """Drop the targets with fewer pixels: theirs become void, the others are numbered anew in their order."""
+    count = len(sample.labels)
+    pixels = torch.bincount(sample.segment_map.clamp(min=0).flatten().long(), minlength=count + 1)[1:]
+    keep = pixels >= min_pixels
+    if keep.all():
+        return sample
+    # The last entry is where the index -1, padding, leads.
+    table = torch.cat([torch.tensor([VOID]), torch.where(keep, keep.cumsum(0), VOID), torch.tensor([PADDING])])
+    segment_map = table.to(sample.segment_map.dtype)[sample.segment_map.long()]
+    return sample._replace(segment_map=segment_map, labels=sample.labels[keep])
 
 
 class Draw:
