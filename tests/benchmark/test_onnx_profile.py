@@ -2,21 +2,28 @@
 
 import pytest
 
-from yoso.benchmark.onnx_profile import stage_of
+from yoso.benchmark.onnx_profile import shares
+
+
+def events(**durations):
+    return [{"name": name.replace("__", "/"), "dur": microseconds} for name, microseconds in durations.items()]
 
 
 @pytest.mark.parametrize(
-    ("event", "stage"),
-    [
-        ("backbone/node_conv2d_3_kernel_time", "backbone"),
-        ("merge/Softmax_1_kernel_time", "merge"),
-        ("merge/Scan_64_kernel_time", "merge"),
-        ("merge/Scan_64/Sigmoid_3_kernel_time", None),
-        ("backbone/node_conv2d_3_fence_before", None),
-        ("Reorder_kernel_time", None),
-        ("other/Add_1_kernel_time", None),
-        ("model_run", None),
-    ],
+    "ignored",
+    ["backbone/node_conv2d_3_fence_before", "Reorder_kernel_time", "other/Add_1_kernel_time", "model_run"],
 )
-def test_an_event_counts_once(event, stage):
-    assert stage_of(event) == stage
+def test_what_has_no_stage_counts_for_none(ignored):
+    found = events(backbone__node_conv2d_3_kernel_time=30, merge__Softmax_1_kernel_time=10)
+    assert shares([*found, {"name": ignored, "dur": 1000}], 0.0) == {"backbone": 0.75, "merge": 0.25}
+
+
+def test_a_loop_counts_once_and_without_the_recording_of_what_is_in_it():
+    found = [
+        *events(backbone__node_conv2d_3_kernel_time=60, merge__Scan_64_kernel_time=60),
+        *events(merge__Scan_64__Sigmoid_3_kernel_time=30, merge__Scan_64__Add_4_kernel_time=20),
+    ]
+    assert shares(found, 0.0) == {"backbone": 0.5, "merge": 0.5}
+    # 80 microseconds for four events, two of them in the loop.
+    assert shares(found, 80.0) == {"backbone": 0.75, "merge": 0.25}
+    assert shares(found, 1e6) == {"backbone": 1.0}

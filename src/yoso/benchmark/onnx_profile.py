@@ -2,7 +2,9 @@
 
 import json
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,38 +30,57 @@ def stage_shares(path: Path, pixels: np.ndarray) -> Stages:
     Returns:
         Shares that add up to 1, by stage.
     """
-    ort: Any = import_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = num_threads()
-        options.enable_profiling = True
-        options.log_severity_level = 3
-        options.profile_file_prefix = str(Path(folder, "profile"))
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        inputs = {item.name for item in session.get_inputs()}
+        plain, profiled = (_session(path, prefix) for prefix in (None, Path(folder, "profile")))
         feeds = {"image": pixels}
-        if "input_size" in inputs:
+        if "input_size" in {item.name for item in plain.get_inputs()}:
             feeds["input_size"] = np.zeros(2, np.int64)
-        for _ in range(RUNS):
-            session.run(None, feeds)
-        events = json.loads(Path(session.end_profiling()).read_text())
-    spent: Counter[str] = Counter()
-    for event in events:
-        stage = stage_of(event["name"])
-        if event.get("cat") == "Node" and stage is not None:
-            spent[stage] += event["dur"]
-    total = sum(spent.values())
-    return {stage: spent[stage] / total for stage in STAGES if spent[stage]}
+        plain.run(None, feeds)
+        usual, recorded = (_microseconds(session, feeds) for session in (plain, profiled))
+        events = json.loads(Path(profiled.end_profiling()).read_text())
+    return shares([event for event in events if event.get("cat") == "Node"], max(0.0, recorded - usual))
 
 
-def stage_of(event: str) -> str | None:
-    """Return the stage that an event's time counts for, or None.
+def _session(path: Path, profile: Path | None) -> Any:
+    ort: Any = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads()
+    options.log_severity_level = 3
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    What runs inside a loop (`merge/Scan_9/Sigmoid_3`) has no time of its own: the loop's event has it already.
+
+def _microseconds(session: Any, feeds: dict[str, np.ndarray]) -> float:
+    start = time.perf_counter()
+    for _ in range(RUNS):
+        session.run(None, feeds)
+    return 1e6 * (time.perf_counter() - start)
+
+
+def shares(events: Sequence[dict[str, Any]], recording: float) -> Stages:
+    """Return the stages' shares of the time of some events.
+
+    What runs inside a loop (`merge/Scan_9/Sigmoid_3`) has no time of its own: the loop's event has it already, and with
+    it the time that recording the loop's many events took, which is taken off.
 
     Args:
-        event: its name in the profile.
+        events: of ONNX Runtime's profile, `name` and `dur` in microseconds.
+        recording: microseconds by which all of them together made the runs longer.
     """
-    stage, *inner = event.split("/")
-    inside = any(part.startswith("Scan_") for part in inner[:-1])
-    return stage if event.endswith(SUFFIX) and inner and stage in STAGES and not inside else None
+    spent: Counter[str] = Counter()
+    inside: Counter[str] = Counter()
+    kernels = [event for event in events if event["name"].endswith(SUFFIX)]
+    for event in kernels:
+        stage, *inner = event["name"].split("/")
+        if not inner or stage not in STAGES:
+            continue
+        if any(part.startswith("Scan_") for part in inner[:-1]):
+            inside[stage] += 1
+        else:
+            spent[stage] += event["dur"]
+    for stage, count in inside.items():
+        spent[stage] = max(0, spent[stage] - recording * count / len(kernels))
+    total = sum(spent.values())
+    return {stage: spent[stage] / total for stage in STAGES if spent[stage]}
