@@ -69,7 +69,7 @@ def shares(events: Sequence[dict[str, Any]], recording: float) -> Stages:
         events: of ONNX Runtime's profile, `name` and `dur` in microseconds.
         recording: microseconds by which all of them together made the runs longer.
     """
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = dict.fromkeys(STAGES, 0.0)
     inside: Counter[str] = Counter()
     kernels = [event for event in events if event["name"].endswith(SUFFIX)]
     for event in kernels:
@@ -81,6 +81,6 @@ def shares(events: Sequence[dict[str, Any]], recording: float) -> Stages:
         else:
             spent[stage] += event["dur"]
     for stage, count in inside.items():
-        spent[stage] = max(0, spent[stage] - recording * count / len(kernels))
+        spent[stage] = max(0.0, spent[stage] - recording * count / len(kernels))
     total = sum(spent.values())
     return {stage: spent[stage] / total for stage in STAGES if spent[stage]}
