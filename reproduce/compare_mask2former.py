@@ -7,9 +7,9 @@ RUN is a finished `yoso train` run. With `--budget images` Mask2Former (transfor
 backbone, its own losses and post-processing) sees as many images as that run did, with `--budget time` as many as it
 could in the time that run's steps take: steps of both are timed first, in turns, on an idle machine (`--steps` of them,
 kept in the output folder); from there on only steps are counted, so the training may be stopped and started and share
-its machine. A training of as many steps in the same output folder is not repeated, so that one can serve both budgets,
-for a long and a short RUN. Both are then scored on `val` by `yoso.evaluation`, thresholds chosen there for both, and
-timed in turns. Writes a JSON and prints a Markdown table.
+its machine. A training of as many steps in the same output folder is neither repeated nor scored again, so that one can
+serve both budgets, for a long and a short RUN. Both are then scored on `val` by `yoso.evaluation`, thresholds chosen
+there for both, and timed in turns. Writes a JSON and prints a Markdown table.
 
 Both are scored with the merge that both papers publish, ours. The one in transformers, which is timed, multiplies masks
 by scores before it compares them with 0.5, so that a query with a score below that makes no segment.
@@ -278,6 +278,16 @@ def score(outputs: Callable[[np.ndarray], MaskLogits], loaders: Loaders) -> dict
     return {**as_json(panoptic_quality(counts, categories), categories), "thresholds": best}
 
 
+def print_table(rows: dict[str, dict[str, Any]]) -> None:
+    """Print the rows as Markdown."""
+    print("| | PQ | things | stuff | images seen | images/s in training | inference, ms |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for name, row in rows.items():
+        shares = " | ".join(f"{100 * (row['scores'][group]['pq'] or 0):.1f}" for group in ("all", "things", "stuff"))
+        speed, wait = row["images_per_second"], 1e3 * row["inference_seconds"]
+        print(f"| {name} | {shares} | {row['images_seen']} | {speed:.2f} | {wait:.0f} |")
+
+
 def main() -> int:
     """Train, score, time, print."""
     parser = argparse.ArgumentParser(description="Train Mask2Former as a YOSO was trained, and compare.")
@@ -305,6 +315,9 @@ def main() -> int:
     image = loaders.validation.example(0).image
     runs = {"yoso": lambda: ours(image), "mask2former": lambda: peer.merged(peer.outputs(image), image, 0.5, 0.5)}
     taken, _ = interleaved(runs, 10, 2, seconds(torch.device("cpu")))
+    scored = training.path.with_suffix(".json")
+    peer_scores = json.loads(scored.read_text()) if scored.is_file() else score(peer.logits, loaders)
+    write_json(scored, peer_scores, indent=1)
     steps = {"yoso": config.run.iterations, "mask2former": training.step}
     rows = {
         name: {
@@ -314,18 +327,13 @@ def main() -> int:
             "images_per_second": config.run.batch_size / step[name],
             "inference_seconds": Spread.of(taken[name]).median,
         }
-        for name, scores in (("yoso", score(ours.outputs, loaders)), ("mask2former", score(peer.logits, loaders)))
+        for name, scores in (("yoso", score(ours.outputs, loaders)), ("mask2former", peer_scores))
     }
     about = f"{config.model.backbone} on {Path(config.data).name}, budget: equal {options.budget}"
     result = {"what": about, "rows": rows, **circumstances(torch.device("cpu"))}
     path = options.json or Path(__file__).parents[1] / f"benchmarks/results/mask2former_small_{options.budget}.json"
     write_json(path, result, indent=1)
-    print("| | PQ | things | stuff | images seen | images/s in training | inference, ms |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    for name, row in rows.items():
-        shares = " | ".join(f"{100 * (row['scores'][group]['pq'] or 0):.1f}" for group in ("all", "things", "stuff"))
-        speed, wait = row["images_per_second"], 1e3 * row["inference_seconds"]
-        print(f"| {name} | {shares} | {row['images_seen']} | {speed:.2f} | {wait:.0f} |")
+    print_table(rows)
     return 0
 
 
