@@ -1,6 +1,7 @@
 """A run that is killed, stopped or starved of disk goes on exactly where its newest whole checkpoint was."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -153,6 +154,27 @@ def test_sigterm_in_an_evaluation_costs_neither_steps_nor_the_evaluation(uninter
     monkeypatch.undo()
     assert newest_checkpoint(tmp_path / "stopped").stem == "00000004"
     train(recipe, resume=True)
+    assert_equal(state(tmp_path / "stopped"), expected)
+
+
+def test_sigterm_to_every_process_saves_as_well(uninterrupted, tmp_path, monkeypatch):
+    # As from `timeout`, systemd or Slurm, which tell the processes that load data too.
+    recipe, expected = uninterrupted
+    recipe = replace(recipe, output=str(tmp_path / "stopped"), run=replace(recipe.run, workers=2))
+    take_step = callbacks.TrainingModule.training_step
+
+    def training_step(self, batch, batch_idx):
+        if batch_idx == 2:
+            processes = [*multiprocessing.active_children(), multiprocessing.current_process()]
+            # Loading processes take a signal of their parent's for the end; so another process sends it.
+            subprocess.run(["kill", "-TERM", *(str(process.pid) for process in processes)], check=True)
+        return take_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(callbacks.TrainingModule, "training_step", training_step)
+    with pytest.raises(Preempted, match="after iteration 3"):
+        train(recipe)
+    monkeypatch.undo()
+    train(replace(recipe, run=replace(recipe.run, workers=0)), resume=True)
     assert_equal(state(tmp_path / "stopped"), expected)
 
 

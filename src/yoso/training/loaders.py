@@ -1,6 +1,7 @@
 """The run's data: training samples that start where the run stands, and validation images as they are."""
 
 import re
+import signal
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -107,6 +108,11 @@ def told(error: Exception) -> Exception:
     return error
 
 
+def deaf_to_sigterm(worker: int) -> None:
+    """Let a loading process go on when SIGTERM is sent to all: the training ends its step, then the process."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 class Loaders(LightningDataModule):
     """Training and validation data of a run.
 
@@ -168,6 +174,7 @@ class Loaders(LightningDataModule):
             sampler=sampler,
             num_workers=run.workers,
             collate_fn=collate,
+            worker_init_fn=deaf_to_sigterm,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=run.workers > 0,
         )
