@@ -8,9 +8,6 @@ figure for this in the paper; the aim is that the loader is faster than the step
 """
 
 import argparse
-import datetime
-import platform
-import statistics
 import sys
 import tempfile
 import time
@@ -23,6 +20,8 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from yoso.benchmark.machine import circumstances
+from yoso.benchmark.protocol import Spread, interleaved, seconds
 from yoso.categories import Categories, Category
 from yoso.data.coco_panoptic import ImageRecord, PanopticWriter
 from yoso.data.spec import load_spec
@@ -32,7 +31,7 @@ from yoso.training.cli import parse
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Batches, Drawn, Loaders
 from yoso.training.memory import Trial, training_device
-from yoso.training.run import build_network, facts
+from yoso.training.run import build_network
 from yoso.training.sampling import EndlessSampler
 
 SIDE = 640
@@ -81,15 +80,12 @@ def loader_speed(loaders: Loaders, config: TrainingConfig, workers: int, images:
 def step_speed(loaders: Loaders, config: TrainingConfig, steps: int) -> float:
     """Return images a second through a training step: the median of some, after one of warm-up."""
     samples = [loaders.first(index) for index in range(config.run.batch_size)]
-    trial = Trial(
-        build_network(config, loaders.categories).train(), config, loaders, training_device(config.run.accelerator)
-    )
-    seconds = []
-    for _ in range(steps + 1):
-        start = time.perf_counter()
-        trial.step(samples)
-        seconds.append(time.perf_counter() - start)
-    return len(samples) / statistics.median(seconds[1:])
+    device = training_device(config.run.accelerator)
+    trial = Trial(build_network(config, loaders.categories).train(), config, loaders, device)
+    taken, errors = interleaved({"step": lambda: trial.step(samples)}, steps, 1, seconds(device))
+    if errors:
+        raise SystemExit(f"error: the training step: {errors['step']}")
+    return len(samples) / Spread.of(taken["step"]).median
 
 
 def measure(options: argparse.Namespace, data: str) -> dict[str, Any]:
@@ -128,12 +124,8 @@ def main() -> int:
         print(f"loader, {row['workers']} processes: {row['images_per_second']:8.2f} images/s")
     print(f"training step:       {figures['step']['images_per_second']:8.2f} images/s")
     protocol = f"{options.images} images after the first batch; median of {options.steps} steps after 1 of warm-up"
-    circumstances = {
-        **facts(),
-        "machine": platform.platform(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-    write_json(options.json, {"protocol": protocol, **figures, **circumstances}, indent=1)
+    about = circumstances(training_device("auto"))
+    write_json(options.json, {"protocol": protocol, **figures, **about}, indent=1)
     print(f"written: {options.json}")
     fastest = max(row["images_per_second"] for row in figures["loader"])
     return 0 if fastest >= figures["step"]["images_per_second"] else 1

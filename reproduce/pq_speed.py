@@ -8,19 +8,15 @@ turns, so that a busy machine slows both alike. There is no figure for this in t
 """
 
 import argparse
-import datetime
-import os
-import platform
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from yoso.benchmark.machine import circumstances
+from yoso.benchmark.protocol import Spread, interleaved, seconds
 from yoso.categories import Categories, Category
 from yoso.evaluation.matching import MatchCounts, count_matches
 from yoso.files import write_json
@@ -28,6 +24,7 @@ from yoso.files import write_json
 VOID = 0
 OFFSET = 1 << 24
 AIM = 8.0
+CPU, WARMUP = torch.device("cpu"), 2
 SIZES = (
     ("640x640, 30 segments", 640, 640, 30),
     ("480x640, 30 segments", 480, 640, 30),
@@ -148,27 +145,15 @@ def _voronoi(height: int, width: int, centers: np.ndarray, rng: np.random.Genera
     return cell
 
 
-def time_in_turns(functions: list[Callable[[], Any]], rounds: int) -> list[float]:
-    """Return the median milliseconds of each function, called in turns after two rounds of warm-up."""
-    seconds: list[list[float]] = [[] for _ in functions]
-    for turn in range(rounds + 2):
-        for function, kept in zip(functions, seconds, strict=True):
-            start = time.perf_counter()
-            function()
-            if turn >= 2:
-                kept.append(time.perf_counter() - start)
-    return [1000 * statistics.median(kept) for kept in seconds]
-
-
 def measure(label: str, height: int, width: int, num_segments: int, rounds: int) -> dict[str, Any]:
     """Time both versions on one synthetic image, after checking that they count alike."""
     args, categories = synthetic_pair(height, width, num_segments, seed=height + width)
     plain, ours = plain_counts(*args, categories), count_matches(*args, categories)
     for field in vars(plain):
         np.testing.assert_allclose(getattr(ours, field), getattr(plain, field), rtol=1e-12, err_msg=field)
-    plain_ms, ours_ms = time_in_turns(
-        [lambda: plain_counts(*args, categories), lambda: count_matches(*args, categories)], rounds
-    )
+    runs = {"plain": lambda: plain_counts(*args, categories), "ours": lambda: count_matches(*args, categories)}
+    taken, _ = interleaved(runs, rounds, WARMUP, seconds(CPU))
+    plain_ms, ours_ms = (1000 * Spread.of(taken[name]).median for name in runs)
     return {
         "case": label,
         "plain_milliseconds": round(plain_ms, 3),
@@ -176,29 +161,6 @@ def measure(label: str, height: int, width: int, num_segments: int, rounds: int)
         "times_faster": round(plain_ms / ours_ms, 1),
         "aim": AIM,
     }
-
-
-def circumstances() -> dict[str, Any]:
-    """Say where and when: machine, versions, commit, date."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    return {
-        "machine": {"platform": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        "commit": commit or None,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> int:
@@ -216,8 +178,8 @@ def main() -> int:
             f"{row['case']:>24}  plain {row['plain_milliseconds']:8.2f} ms   ours {row['ours_milliseconds']:6.2f} ms"
             f"   {row['times_faster']:5.1f} times faster"
         )
-    protocol = f"one thread, decoded id maps, median of {options.rounds} calls in turns after 2 of warm-up"
-    write_json(options.json, {"protocol": protocol, "results": results, **circumstances()}, indent=1)
+    protocol = f"one thread, decoded id maps, median of {options.rounds} calls in turns after {WARMUP} of warm-up"
+    write_json(options.json, {"protocol": protocol, "results": results, **circumstances(CPU)}, indent=1)
     print(f"written: {options.json}")
     return 0 if all(row["times_faster"] >= AIM for row in results) else 1
 

@@ -30,8 +30,19 @@ def test_the_synthetic_data_set_is_like_coco(script, tmp_path):
     assert dataset[150].image.shape == (3, 480, 640)
 
 
+LINUX = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="measures as Linux does, from /proc")
+
+
+@LINUX
+def test_every_process_is_counted(script, tmp_path):
+    found = script.run(100, 1, tmp_path)
+    assert found["images"] == 100
+    assert found["largest_worker_mb"] == found["workers_mb"] > 20
+    assert found["all_mb"] == pytest.approx(found["workers_mb"] + found["main_mb"])
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="measures as Linux does, from /proc")
+@LINUX
 def test_eight_workers_take_less_than_a_gigabyte_and_a_half(script, tmp_path):
     found = script.run(118_287, 8, tmp_path)
     print(script.told(found))
