@@ -2,16 +2,22 @@
 
 import json
 import runpy
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from yoso.apps.arguments import input_size
 from yoso.apps.cli import main
+from yoso.categories import Categories
+from yoso.model.checkpoint import load_model, save_model
 from yoso.training.cli import parse
+from yoso.training.start import class_head
 
 SMALL = {
     "model": {
@@ -56,6 +62,56 @@ def test_a_run_draws_samples_and_says_how_fast_it_is(recipe, tmp_path, capsys):
 def test_no_pictures_on_request(recipe, tmp_path):
     assert main(["train", recipe, "--run.samples", "0"]) == 0
     assert not (tmp_path / "run/samples").exists()
+
+
+FEW = ["--run.iterations=1", "--run.batch_size=2", "--run.workers=0", "--run.validate_every=0", "--run.accelerator=cpu"]
+FEW += ["--augmentation.size=[64,96]", "--loss.num_points=64"]
+
+
+@pytest.fixture
+def start(tiny_model, tmp_path):
+    """A model whose classes are not those of the data, and a recipe that names it and the data alone."""
+    donor = load_model(tiny_model)
+    donor = replace(donor, categories=Categories([replace(one, name=one.name + "!") for one in donor.categories]))
+    return save_model(tmp_path / "start", donor)
+
+
+@pytest.fixture
+def own(start, tiny_dataset, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"data": str(tiny_dataset), "start": str(start), "output": str(tmp_path / "run")}))
+    return str(path)
+
+
+def test_a_recipe_of_data_and_start_keeps_all_but_the_class_head(own, start, tmp_path, capsys):
+    assert main(["train", own, *FEW, "--optimizer.lr=0", "--run.seed=1"]) == 0
+    before, after = load_model(start), load_model(tmp_path / "run/model")
+    parameters = dict(before.network.named_parameters())
+    new = {key for key, value in after.network.named_parameters() if not torch.equal(value, parameters[key])}
+    assert new == class_head(after.network) - {"decoder.stages.0.class_branch.3.bias"}  # which begins at the same value
+    assert (after.network.config, after.inference) == (before.network.config, before.inference)
+    assert "(square!, sky!, ground!) are not the 3 of the data (square, sky, ground)" in capsys.readouterr().out
+    recorded = yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())
+    assert recorded["model"]["backbone"] == "mobilenetv2_100"
+
+
+def test_the_network_of_a_start_that_is_gone_is_resumed(own, start, tmp_path):
+    assert main(["train", own, *FEW]) == 0
+    network = load_model(start).network.config
+    shutil.rmtree(start)
+    assert main(["train", own, *FEW, "--run.iterations=2", "--resume"]) == 0
+    assert main(["train", str(tmp_path / "run/recipe.yaml"), "--run.iterations=3", "--resume"]) == 0
+    model = tmp_path / "run/model"
+    assert load_model(model).network.config == network
+    assert json.loads((model / "metrics.json").read_text())["iteration"] == 3
+
+
+def test_a_start_with_another_network_than_the_recipe_is_one_line(recipe, tiny_model, tmp_path, capsys):
+    assert main(["train", recipe, "--start", str(tiny_model)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'model.backbone is "mobilenetv2_050", there "mobilenetv2_100"' in line
+    assert "model.num_queries is 8, there 12" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_breaks_says_what_and_where(recipe, capsys):

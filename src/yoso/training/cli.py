@@ -11,6 +11,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from yoso.errors import ConfigError, did_you_mean
 from yoso.training.config import TrainingConfig
 from yoso.training.recipes import find_recipe, recipe_of
+from yoso.training.start import defaults_of, settings_of, settings_of_run
 
 if TYPE_CHECKING:
     from yoso.training.callbacks import DrawSamples
@@ -36,8 +37,11 @@ def build_parser() -> ArgumentParser:
 def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
     """Return the configuration that a command line asks for, and all that was parsed.
 
+    If it names a model to start from and no network, the network is that model's; see `defaults_of`.
+
     Raises:
         ConfigError: an unknown recipe, key or option, or a value of the wrong type.
+        CheckpointError: there is no such model to start from.
     """
     parser = build_parser()
     recipe, rest = recipe_of(spelt_out(arguments))
@@ -47,12 +51,33 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
         rest = ["--recipe", str(path), *rest]
     check_options(rest, parser)
     try:
+        parser.set_defaults(start_defaults(rest, parser))
         parsed = parser.parse_args(rest)
         values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ConfigError(" ".join(str(error).split())[:400]) from error
     fields = TrainingConfig.__dataclass_fields__
     return TrainingConfig(**{name: values[name] for name in fields}), parsed
+
+
+def start_defaults(arguments: list[str], parser: ArgumentParser) -> dict[str, Any]:
+    """Return what the model to start from decides, by dotted key; nothing if there is none.
+
+    A run that is resumed has it in its own folder, and needs that model no more.
+
+    Raises:
+        ArgumentError: a value of the wrong type.
+        CheckpointError: there is no such model.
+        ConfigError: the run to resume has no readable recipe.
+    """
+    silent = [argument for argument in arguments if not argument.startswith("--print_config")]
+    said = parser.parse_args(silent, defaults=False)
+    if not said.get("start"):
+        return {}
+    recorded = Path(said.get("output") or TrainingConfig.output) / "recipe.yaml"
+    resumed = said.get("resume") and recorded.is_file()
+    settings = settings_of_run(recorded) if resumed else settings_of(said["start"], bool(said.get("offline")))
+    return defaults_of(settings, vars(said.get("model") or Namespace()))
 
 
 def spelt_out(arguments: list[str]) -> list[str]:
@@ -153,7 +178,7 @@ def main(arguments: list[str], draw_samples: "DrawSamples | None" = None) -> int
     from yoso.training.run import train
 
     config, parsed = parse(arguments)
-    if config.start and parsed.offline:
+    if config.start and parsed.offline and not parsed.resume:
         config = replace(config, start=str(find_model(config.start, offline=True)))
     try:
         folder = train(config, bool(parsed.resume), draw_samples)
