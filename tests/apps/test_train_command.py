@@ -123,8 +123,9 @@ def test_a_run_that_breaks_says_what_and_where(recipe, capsys):
 
 @pytest.mark.parametrize(("name", "size"), [(name, size) for name, sizes in TABLE_SIZES.items() for size in sizes])
 def test_sizes_of_the_tables(name, size):
-    config, _ = parse([name, "--input-size", size])
-    assert config.inference.input_size == input_size(size)
+    for option in ("--input-size", "--size"):
+        config, _ = parse([name, option, size])
+        assert config.inference.input_size == input_size(size)
     if size == TABLE_SIZES[name][0]:
         assert config.inference == parse([name])[0].inference
 
@@ -140,6 +141,7 @@ def test_short_options():
     ("words", "hint"),
     [
         (["--input-size", "big"], "SHORTERxLONGEST"),
+        (["--size=big"], "--size big: give SHORTERxLONGEST"),
         (["--batch"], "needs a value"),
         (["--batch", "few"], "batch_size"),
         (["--run.keep_checkpoints", "0"], "at least 1"),
@@ -151,6 +153,21 @@ def test_a_slip_is_one_line(words, hint, capsys):
     assert main(["train", "coco_r50", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert hint in line
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("lr", "Did you mean 'optimizer.lr'?"),
+        ("bach", "Did you mean 'batch'?"),
+        ("sise", "Did you mean 'size' or 'augmentation.size'?"),
+        ("run.bach_size", "Did you mean 'run.batch_size'?"),
+        ("zzz", "`yoso train RECIPE --print_config` shows all there are"),
+    ],
+)
+def test_an_unknown_option_names_the_few_that_are_like_it(option, advice, capsys):
+    assert main(["train", "coco_r50", f"--{option}", "4"]) == 2
+    assert capsys.readouterr().err == f"error: unknown option --{option}. {advice}\n"
 
 
 def test_loader_benchmark_writes_its_figures(recipe, tiny_dataset, tmp_path, monkeypatch):

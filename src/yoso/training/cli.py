@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from yoso.errors import ConfigError, did_you_mean
+from yoso.errors import ConfigError
 from yoso.training.config import TrainingConfig
 from yoso.training.recipes import find_recipe, recipe_of
 from yoso.training.start import defaults_of, settings_of, settings_of_run
@@ -16,8 +17,17 @@ from yoso.training.start import defaults_of, settings_of, settings_of_run
 if TYPE_CHECKING:
     from yoso.training.callbacks import DrawSamples
 
-SHORT = {"batch": "run.batch_size", "accumulate": "run.accumulate", "input-size": "inference.input_size"}
-"""Options with a short name, and one that is spelt as `yoso eval` spells it."""
+SHORT = {
+    "batch": "run.batch_size",
+    "accumulate": "run.accumulate",
+    "input-size": "inference.input_size",
+    "size": "inference.input_size",
+}
+"""Options with a short name, and those that are spelt as `yoso eval` spells them."""
+
+LEAST_LIKENESS = 0.6
+MOST_LESS_LIKE = 0.15
+MOST_NAMES = 3
 
 
 def build_parser() -> ArgumentParser:
@@ -97,15 +107,15 @@ def spelt_out(arguments: list[str]) -> list[str]:
         if not equals and not rest:
             raise ConfigError(f"{name} needs a value")
         value = value if equals else rest.pop(0)
-        if name == "--input-size":
-            value = input_size(value)
+        if name in {"--input-size", "--size"}:
+            value = input_size(name, value)
         automatic = (name, value) == ("--batch", "auto")
         result.append("--run.auto_batch=true" if automatic else f"--{SHORT[name[2:]]}={value}")
     return result
 
 
-def input_size(text: str) -> str:
-    """Return "SHORTERxLONGEST" or "native" as YAML.
+def input_size(option: str, text: str) -> str:
+    """Return "SHORTERxLONGEST" or "native", which an option was given, as YAML.
 
     Raises:
         ConfigError: it is neither.
@@ -114,7 +124,7 @@ def input_size(text: str) -> str:
         return "null"
     if found := re.fullmatch(r"(\d+)[xX](\d+)", text):
         return f"[{found[1]},{found[2]}]"
-    raise ConfigError(f"--input-size {text}: give SHORTERxLONGEST in pixels (as 512x800), or native")
+    raise ConfigError(f"{option} {text}: give SHORTERxLONGEST in pixels (as 512x800), or native")
 
 
 def known_keys(parser: ArgumentParser) -> set[str]:
@@ -137,21 +147,38 @@ def check_keys(path: Path, parser: ArgumentParser) -> None:
     known = known_keys(parser)
     for key in _dotted(content, known):
         if key not in known:
-            raise ConfigError(f"{path}: unknown key {key!r}.{did_you_mean(key, known)}")
+            raise ConfigError(f"{path}: unknown key {key!r}.{closest(key, known)}")
 
 
 def check_options(arguments: list[str], parser: ArgumentParser) -> None:
     """Check the names of the options.
 
     Raises:
-        ConfigError: an option that does not exist; names the closest that does.
+        ConfigError: an option that does not exist; names the closest that do.
     """
     known = known_keys(parser) | {"help", "print_config", "h"}
     for argument in arguments:
         name = argument.lstrip("-").split("=")[0].rstrip("+")
         free = any(name.startswith(f"{prefix}.") for prefix in ("about", "model.backbone_options"))
         if argument.startswith("--") and name not in known and not free:
-            raise ConfigError(f"unknown option --{name}.{did_you_mean(name, known)}")
+            raise ConfigError(f"unknown option --{name}.{closest(name, known | set(SHORT))}")
+
+
+def closest(name: str, known: set[str]) -> str:
+    """Return `` Did you mean 'x' or 'y'?`` for the names that are most like one, else where all of them are listed.
+
+    A name without its group counts as the whole: `lr` is `optimizer.lr`.
+    """
+    like: dict[str, float] = {}
+    for other in sorted(known):
+        spellings = {other, other.rpartition(".")[2]}
+        like[other] = max(SequenceMatcher(None, spelling, name).ratio() for spelling in spellings)
+    least = max(LEAST_LIKENESS, max(like.values()) - MOST_LESS_LIKE)
+    order = sorted(like, key=lambda other: (-like[other], "." in other))
+    near = [other for other in order if like[other] >= least][:MOST_NAMES]
+    if not near:
+        return " `yoso train RECIPE --print_config` shows all there are"
+    return f" Did you mean {' or '.join(repr(other) for other in near)}?"
 
 
 def _dotted(content: dict[str, Any], known: set[str], prefix: str = "") -> list[str]:
