@@ -1,6 +1,7 @@
 """Recipes, options, and what is said about wrong ones."""
 
 import json
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -32,6 +33,26 @@ def test_official_values():
     assert (ade.model.temperature, ade.run.iterations, ade.augmentation.pad) == (0.5, 160000, True)
     mapillary, _ = parse(["mapillary_r50"])
     assert (mapillary.model.num_queries, mapillary.model.temperature, mapillary.run.iterations) == (150, 0.1, 300000)
+
+
+def test_the_recipe_for_one_gpu_is_that_of_eight_in_parts():
+    one, coco = parse(["coco_r50_1gpu"])[0], parse(["coco_r50"])[0]
+    assert (one.run.batch_size, one.run.accumulate, one.run.images_per_step) == (2, 8, 16)
+    assert replace(one, output=coco.output, run=replace(one.run, batch_size=16, accumulate=1)) == coco
+
+
+@pytest.mark.parametrize("name", sorted(name for name in recipes() if "_r50" in name))
+def test_recipes_of_the_paper_say_what_they_take(name):
+    head = {}
+    for line in recipes()[name].read_text().splitlines():
+        if found := re.match(r"# ([A-Z][a-z ]+): +(.*)", line):
+            head[found[1]] = found[2]
+    assert head.keys() >= {"Paper", "Command", "Published", "Cost", "Hardware", "Time"}
+    command = head["Command"].split("(")[0].split()
+    assert command[:3] == ["yoso", "train", name]
+    config, _ = parse(command[2:])
+    assert config.run.images_per_step == 16
+    assert f"{config.run.iterations:,} iterations of 16 images" in head["Cost"]
 
 
 def test_the_bundled_model_is_trained_with_the_recipe_for_small_data():
