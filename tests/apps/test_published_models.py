@@ -48,12 +48,14 @@ def test_a_full_disk_while_fetching(mirror, model_cache, capsys, photo, tmp_path
     assert not is_cached("coco-r50")
 
 
-@pytest.mark.parametrize("command", ["predict", "eval", "train"])
+@pytest.mark.parametrize("command", ["predict", "eval", "train", "export", "benchmark"])
 def test_offline_without_a_cache(command, mirror, capsys, photo, tmp_path, tiny_dataset):
     arguments = {
         "predict": (photo, "--model", "coco-r50", "--output", tmp_path / "out"),
         "eval": ("--model", "coco-r50", "--data", tiny_dataset, "--output", tmp_path / "out"),
         "train": ("coco_r50", "--start", "coco-r50", "--data", tiny_dataset, "--output", tmp_path / "out"),
+        "export": ("--model", "coco-r50", "--format", "onnx", "--output", tmp_path / "out.onnx"),
+        "benchmark": ("--models", "coco-r50", "--device", "cpu"),
     }[command]
     status, out, err = run(capsys, command, *arguments, "--offline")
     assert (status, out) == (2, "")
@@ -69,6 +71,16 @@ def test_offline_with_a_cache(mirror, capsys, photo, tmp_path):
     status, out, err = run(capsys, "predict", photo, "--model", "coco-r50", "--output", output, "--offline")
     assert (status, err[1:]) == (0, [])
     assert "photo.png" in out
+    assert mirror.requests == []
+
+
+def test_a_published_model_is_timed_offline(mirror, capsys):
+    find_model("coco-r50")
+    mirror.requests.clear()
+    quick = ("--sizes", "64x96", "--repeats", "1", "--warmup", "1", "--no-memory", "--device", "cpu")
+    status, out, err = run(capsys, "benchmark", "--models", "coco-r50", "--offline", *quick)
+    assert (status, err[1:]) == (0, [])
+    assert "coco-r50" in out
     assert mirror.requests == []
 
 

@@ -2,16 +2,22 @@
 
 import json
 import runpy
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from yoso.apps.arguments import input_size
 from yoso.apps.cli import main
+from yoso.categories import Categories
+from yoso.model.checkpoint import load_model, save_model
 from yoso.training.cli import parse
+from yoso.training.start import class_head
 
 SMALL = {
     "model": {
@@ -58,6 +64,56 @@ def test_no_pictures_on_request(recipe, tmp_path):
     assert not (tmp_path / "run/samples").exists()
 
 
+FEW = ["--run.iterations=1", "--run.batch_size=2", "--run.workers=0", "--run.validate_every=0", "--run.accelerator=cpu"]
+FEW += ["--augmentation.size=[64,96]", "--loss.num_points=64"]
+
+
+@pytest.fixture
+def start(tiny_model, tmp_path):
+    """A model whose classes are not those of the data, and a recipe that names it and the data alone."""
+    donor = load_model(tiny_model)
+    donor = replace(donor, categories=Categories([replace(one, name=one.name + "!") for one in donor.categories]))
+    return save_model(tmp_path / "start", donor)
+
+
+@pytest.fixture
+def own(start, tiny_dataset, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"data": str(tiny_dataset), "start": str(start), "output": str(tmp_path / "run")}))
+    return str(path)
+
+
+def test_a_recipe_of_data_and_start_keeps_all_but_the_class_head(own, start, tmp_path, capsys):
+    assert main(["train", own, *FEW, "--optimizer.lr=0", "--run.seed=1"]) == 0
+    before, after = load_model(start), load_model(tmp_path / "run/model")
+    parameters = dict(before.network.named_parameters())
+    new = {key for key, value in after.network.named_parameters() if not torch.equal(value, parameters[key])}
+    assert new == class_head(after.network) - {"decoder.stages.0.class_branch.3.bias"}  # which begins at the same value
+    assert (after.network.config, after.inference) == (before.network.config, before.inference)
+    assert "(square!, sky!, ground!) are not the 3 of the data (square, sky, ground)" in capsys.readouterr().out
+    recorded = yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())
+    assert recorded["model"]["backbone"] == "mobilenetv2_100"
+
+
+def test_the_network_of_a_start_that_is_gone_is_resumed(own, start, tmp_path):
+    assert main(["train", own, *FEW]) == 0
+    network = load_model(start).network.config
+    shutil.rmtree(start)
+    assert main(["train", own, *FEW, "--run.iterations=2", "--resume"]) == 0
+    assert main(["train", str(tmp_path / "run/recipe.yaml"), "--run.iterations=3", "--resume"]) == 0
+    model = tmp_path / "run/model"
+    assert load_model(model).network.config == network
+    assert json.loads((model / "metrics.json").read_text())["iteration"] == 3
+
+
+def test_a_start_with_another_network_than_the_recipe_is_one_line(recipe, tiny_model, tmp_path, capsys):
+    assert main(["train", recipe, "--start", str(tiny_model)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'model.backbone is "mobilenetv2_050", there "mobilenetv2_100"' in line
+    assert "model.num_queries is 8, there 12" in line
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_that_breaks_says_what_and_where(recipe, capsys):
     assert main(["train", recipe, "--optimizer.lr", "1e30", "--run.iterations", "20"]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
@@ -67,8 +123,9 @@ def test_a_run_that_breaks_says_what_and_where(recipe, capsys):
 
 @pytest.mark.parametrize(("name", "size"), [(name, size) for name, sizes in TABLE_SIZES.items() for size in sizes])
 def test_sizes_of_the_tables(name, size):
-    config, _ = parse([name, "--input-size", size])
-    assert config.inference.input_size == input_size(size)
+    for option in ("--input-size", "--size"):
+        config, _ = parse([name, option, size])
+        assert config.inference.input_size == input_size(size)
     if size == TABLE_SIZES[name][0]:
         assert config.inference == parse([name])[0].inference
 
@@ -84,6 +141,7 @@ def test_short_options():
     ("words", "hint"),
     [
         (["--input-size", "big"], "SHORTERxLONGEST"),
+        (["--size=big"], "--size big: give SHORTERxLONGEST"),
         (["--batch"], "needs a value"),
         (["--batch", "few"], "batch_size"),
         (["--run.keep_checkpoints", "0"], "at least 1"),
@@ -95,6 +153,21 @@ def test_a_slip_is_one_line(words, hint, capsys):
     assert main(["train", "coco_r50", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert hint in line
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("lr", "Did you mean 'optimizer.lr'?"),
+        ("bach", "Did you mean 'batch'?"),
+        ("sise", "Did you mean 'size' or 'augmentation.size'?"),
+        ("run.bach_size", "Did you mean 'run.batch_size'?"),
+        ("zzz", "`yoso train RECIPE --print_config` shows all there are"),
+    ],
+)
+def test_an_unknown_option_names_the_few_that_are_like_it(option, advice, capsys):
+    assert main(["train", "coco_r50", f"--{option}", "4"]) == 2
+    assert capsys.readouterr().err == f"error: unknown option --{option}. {advice}\n"
 
 
 def test_loader_benchmark_writes_its_figures(recipe, tiny_dataset, tmp_path, monkeypatch):

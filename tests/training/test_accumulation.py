@@ -10,8 +10,10 @@ from torch.utils.data import DataLoader
 from yoso import errors
 from yoso.data.spec import load_spec
 from yoso.data.transforms import collate
+from yoso.loss.criterion import LossConfig
 from yoso.structures import Sample
-from yoso.training.config import OptimizerConfig
+from yoso.training.cli import parse
+from yoso.training.config import OptimizerConfig, RunConfig
 from yoso.training.loaders import Batch, Batches, Drawn, Loaders, told
 from yoso.training.module import TrainingModule
 from yoso.training.optimizer import build_optimizer
@@ -38,30 +40,50 @@ def norm(tensors):
 TRAINING_ONLY = {"forced_weight": 0.5, "semantic_weight": 1.0}
 
 
-@pytest.mark.parametrize("more", [{}, TRAINING_ONLY])
-def test_parts_of_a_step_are_the_step(recipe, more):
+def in_parts(module, samples, run):
+    """Return the mean of the losses of a step's parts, as the loader deals them out."""
+    whole = run.batch_size * run.accumulate
+    loader = DataLoader(samples, batch_size=whole, collate_fn=collate)
+    parts = [module.losses(*batch) for batch in Batches(loader, run.batch_size)]
+    assert len(parts) == run.accumulate
+    return {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
+
+
+ONE_GPU = parse(["coco_r50_1gpu"])[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "run"),
+    [
+        (LossConfig(no_object_weight=0.3), RunConfig(batch_size=2, accumulate=2)),
+        (LossConfig(no_object_weight=0.3, **TRAINING_ONLY), RunConfig(batch_size=2, accumulate=2)),
+        (ONE_GPU.loss, ONE_GPU.run),
+    ],
+    ids=["two parts", "training only", "coco_r50_1gpu"],
+)
+def test_parts_of_a_step_are_the_step(recipe, loss, run):
     """All is equal but for BatchNorm's statistics, which are each part's own; so they are frozen here.
 
-    Of two images in float64, and the criterion in float32.
+    In float64, and the criterion in float32. Points are drawn anew for each part, so that their loss is the same in
+    expectation only; compared everywhere it is the same.
     """
-    config = replace(recipe, loss=replace(recipe.loss, mask_sampling="dense", no_object_weight=0.3, **more))
+    config = replace(recipe, loss=replace(loss, mask_sampling="dense"))
     loaders = Loaders(config, load_spec(config.data))
-    samples = [loaders.first(index) for index in range(4)]
+    samples = [loaders.first(index) for index in range(run.batch_size * run.accumulate)]
     counts = [len(sample.labels) for sample in samples]
-    assert counts[0] + counts[1] != counts[2] + counts[3]
+    firsts = range(0, len(samples), run.batch_size)
+    assert len({sum(counts[first : first + run.batch_size]) for first in firsts}) > 1
     module = TrainingModule(build_network(config, loaders.categories), config, loaders.categories).double().eval()
 
-    whole = module.losses(samples)
-    parts = [module.losses(samples[first : first + 2], counts) for first in (0, 2)]
-    mean = {name: (parts[0][name] + parts[1][name]) / 2 for name in whole}
+    whole, mean = module.losses(samples), in_parts(module, samples, run)
     for name, value in whole.items():
         assert mean[name].item() == pytest.approx(value.item(), rel=1e-5), name
-    naive = [module.losses(samples[first : first + 2]) for first in (0, 2)]
-    assert abs((naive[0]["stage2/mask"] + naive[1]["stage2/mask"]).item() / 2 / whole["stage2/mask"].item() - 1) > 1e-3
+    with torch.no_grad():
+        naive = [module.losses(samples[first : first + run.batch_size])["stage2/mask"].item() for first in firsts]
+    assert abs(sum(naive) / len(naive) / whole["stage2/mask"].item() - 1) > 1e-3
 
     gradients, update = gradients_and_update(module, whole)
-    parts = [module.losses(samples[first : first + 2], counts) for first in (0, 2)]
-    others, other_update = gradients_and_update(module, {name: (parts[0][name] + parts[1][name]) / 2 for name in whole})
+    others, other_update = gradients_and_update(module, in_parts(module, samples, run))
     assert norm({key: gradients[key] - others[key] for key in gradients}) < 1e-5 * norm(gradients)
     assert norm({key: update[key] - other_update[key] for key in update}) < 1e-2 * norm(update)
 

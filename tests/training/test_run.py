@@ -77,6 +77,26 @@ def test_without_evaluation_the_last_averaged_weights_are_kept(recipe, tmp_path)
         assert torch.equal(value, checkpoint[f"network.{key}"]), key
 
 
+def test_the_best_model_is_kept_not_the_last(recipe, tmp_path, monkeypatch):
+    measured, given = TrainingModule.quality, iter((0.2, 0.5, 0.3))
+
+    def quality(module):
+        result, count = measured(module)
+        return result._replace(all=result.all._replace(pq=next(given))), count
+
+    monkeypatch.setattr(TrainingModule, "quality", quality)
+    settings = replace(recipe.run, iterations=3, accumulate=1, checkpoint_every=1, keep_checkpoints=3, validate_every=1)
+    folder = run.train(replace(recipe, run=settings))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["iteration"], metrics["val"]["all"]["pq"]) == (2, 0.5)
+    kept = read_safetensors(folder / "model.safetensors")
+    same = {}
+    for step in (1, 2, 3):
+        saved = torch.load(tmp_path / f"run/checkpoints/{step:08d}.ckpt", weights_only=True)["state_dict"]
+        same[step] = all(torch.equal(value, saved[f"network.{key}"]) for key, value in kept.items())
+    assert same == {1: False, 2: True, 3: False}
+
+
 def test_a_used_folder_is_not_overwritten(recipe):
     run.train(replace(recipe, run=replace(recipe.run, iterations=2)))
     with pytest.raises(ConfigError, match="--resume"):

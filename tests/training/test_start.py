@@ -7,10 +7,12 @@ import torch
 
 from official_file import SMALL
 from yoso.categories import Categories, Category
-from yoso.errors import CheckpointError
+from yoso.errors import CheckpointError, ConfigError
 from yoso.model.checkpoint import load_model
+from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
-from yoso.training.start import class_head, start_from
+from yoso.settings import InferenceConfig
+from yoso.training.start import Settings, class_head, defaults_of, start_from
 
 
 def categories(*names, things=1):
@@ -84,9 +86,45 @@ def test_what_does_not_fit_is_said_too(source, tiny_model):
     network = fresh(source, 2, feedforward_channels=8)
     line = start_from(network, str(tiny_model), categories("dog", "grass"))
     names = [f"decoder.stages.0.post.feedforward.{name}" for name in ("0.bias", "0.weight", "2.weight")]
-    assert line.endswith(f", so the class head is new; new because they do not fit: {', '.join(names)}")
-    line = start_from(fresh(source, 2, hidden_channels=32), str(tiny_model), categories("dog", "grass"))
+    assert line.endswith(
+        f", so the class head is new; model.feedforward_channels is 8, there 16; new because they do not fit: "
+        f"{', '.join(names)}"
+    )
+    line = start_from(fresh(source, 2, num_stages=2), str(tiny_model), categories("dog", "grass"))
     assert line.endswith(" more")
+
+
+def test_a_setting_that_no_tensor_shows_is_said_too(source, tiny_model):
+    network = fresh(source, 3, temperature=0.1)
+    line = start_from(network, str(tiny_model), categories("square", "sky", "ground"))
+    assert line.endswith(f"tensors are those of {tiny_model}; model.temperature is 0.1, there 0.5")
+
+
+def test_another_network_is_an_error_that_names_what_differs(source, tiny_model):
+    network = fresh(source, 3, hidden_channels=32, backbone="mobilenetv2_050")
+    with pytest.raises(ConfigError, match=r"only \d+ of \d+ tensors fit: .*without `model`") as error:
+        start_from(network, str(tiny_model), categories("square", "sky", "ground"))
+    assert 'model.backbone is "mobilenetv2_050", there "mobilenetv2_100", ' in str(error.value)
+    assert "model.hidden_channels is 32, there 16; " in str(error.value)
+    assert "num_queries" not in str(error.value)
+
+
+STARTS = Settings(ModelConfig(num_queries=7, num_heads=4, temperature=0.3), InferenceConfig(0.1, 0.2, None))
+
+
+def test_a_run_that_says_nothing_of_its_network_takes_all_of_its_starts():
+    defaults = defaults_of(STARTS, {})
+    for group, settings in STARTS._asdict().items():
+        found = {key.partition(".")[2]: value for key, value in defaults.items() if key.startswith(f"{group}.")}
+        assert found == vars(settings)
+
+
+def test_a_run_that_says_what_its_network_is_takes_what_no_tensor_shows():
+    defaults = defaults_of(STARTS, {"branch_depth": 3})
+    assert (defaults["model.temperature"], defaults["model.num_heads"]) == (0.3, 4)
+    assert "model.num_queries" not in defaults
+    assert not [key for key in defaults if key.startswith("inference.")]
+    assert defaults_of(STARTS, {"backbone": "mobilenetv2_100"}) == {}
 
 
 def test_an_unknown_start(source):

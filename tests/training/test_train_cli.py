@@ -1,13 +1,17 @@
 """Recipes, options, and what is said about wrong ones."""
 
-from dataclasses import replace
+import json
+import re
+from dataclasses import asdict, replace
 
 import pytest
 import yaml
 
-from yoso.errors import ConfigError
+from yoso.errors import CheckpointError, ConfigError
+from yoso.model.config import ModelConfig
 from yoso.training.cli import main, parse
 from yoso.training.recipes import recipe_of, recipes
+from yoso.training.start import settings_of
 
 
 @pytest.mark.parametrize("name", sorted(recipes()))
@@ -29,6 +33,26 @@ def test_official_values():
     assert (ade.model.temperature, ade.run.iterations, ade.augmentation.pad) == (0.5, 160000, True)
     mapillary, _ = parse(["mapillary_r50"])
     assert (mapillary.model.num_queries, mapillary.model.temperature, mapillary.run.iterations) == (150, 0.1, 300000)
+
+
+def test_the_recipe_for_one_gpu_is_that_of_eight_in_parts():
+    one, coco = parse(["coco_r50_1gpu"])[0], parse(["coco_r50"])[0]
+    assert (one.run.batch_size, one.run.accumulate, one.run.images_per_step) == (2, 8, 16)
+    assert replace(one, output=coco.output, run=replace(one.run, batch_size=16, accumulate=1)) == coco
+
+
+@pytest.mark.parametrize("name", sorted(name for name in recipes() if "_r50" in name))
+def test_recipes_of_the_paper_say_what_they_take(name):
+    head = {}
+    for line in recipes()[name].read_text().splitlines():
+        if found := re.match(r"# ([A-Z][a-z ]+): +(.*)", line):
+            head[found[1]] = found[2]
+    assert head.keys() >= {"Paper", "Command", "Published", "Cost", "Hardware", "Time"}
+    command = head["Command"].split("(")[0].split()
+    assert command[:3] == ["yoso", "train", name]
+    config, _ = parse(command[2:])
+    assert config.run.images_per_step == 16
+    assert f"{config.run.iterations:,} iterations of 16 images" in head["Cost"]
 
 
 def test_the_bundled_model_is_trained_with_the_recipe_for_small_data():
@@ -79,6 +103,56 @@ def test_print_config_prints_yaml_that_parses_again(capsys, tmp_path):
     path = tmp_path / "again.yaml"
     path.write_text(printed)
     assert parse([str(path)])[0] == parse(["coco_r50", "--run.seed", "7"])[0]
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A recipe that says what to learn from and where to start, and nothing else."""
+    path = tmp_path / "own.yaml"
+    path.write_text("data: mine.yaml\nstart: facades-mnv2\n")
+    return str(path)
+
+
+def test_a_recipe_without_a_network_has_that_of_its_start(own):
+    there = settings_of("facades-mnv2")
+    for arguments in ([own], ["--data", "mine.yaml", "--start", "facades-mnv2"]):
+        config, _ = parse(arguments)
+        assert (config.model, config.inference) == there
+    config, _ = parse([own, "--inference.overlap_threshold", "0.7"])
+    assert config.inference == replace(there.inference, overlap_threshold=0.7)
+    config, _ = parse([own, "--start", "null"])
+    assert config.model == ModelConfig()
+
+
+def test_print_config_shows_the_network_of_the_start(own, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main([own, "--print_config"])
+    path = tmp_path / "again.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert parse([str(path)])[0] == parse([own])[0]
+
+
+def test_recipes_and_starts_that_belong_together(tmp_path):
+    there = settings_of("facades-mnv2")
+    for arguments in (["facades_mnv2"], ["--recipe", "small", "mine.yaml"]):
+        config, _ = parse([*arguments, "--start", "facades-mnv2"])
+        assert config.model == there.model  # what `small` does not say, as the mean of pixels, is the start's
+        assert config.inference.object_mask_threshold == 0.3
+    coco, _ = parse(["coco_r50"])
+    network = {"model": asdict(coco.model), "inference": asdict(coco.inference)}
+    (tmp_path / "config.json").write_text(json.dumps(network))
+    (tmp_path / "model.safetensors").touch()
+    config, _ = parse(["coco_r50", "--start", str(tmp_path)])
+    assert replace(config, start=None) == coco
+
+
+def test_a_start_that_is_none(own, tmp_path):
+    with pytest.raises(CheckpointError, match="Did you mean 'facades-mnv2'"):
+        parse([own, "--start", "facades-mnv"])
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"config\.json: is not the configuration of a model"):
+        parse([own, "--start", str(tmp_path)])
 
 
 @pytest.mark.parametrize(

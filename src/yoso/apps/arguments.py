@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -44,7 +45,9 @@ class Parser(argparse.ArgumentParser):
             if name == "--":
                 break
             if name.startswith("--") and name not in known:
-                raise ConfigError(f"{self.prog}: unknown option {name}.{did_you_mean(name, known)}")
+                near = get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = did_you_mean(name, near) if near else f" See `{self.prog} --help`"
+                raise ConfigError(f"{self.prog}: unknown option {name}.{hint}")
         namespace, rest = self.parse_known_intermixed_args(list(arguments))
         if rest:
             self.error(f"unexpected argument {rest[0]!r}")
@@ -132,6 +135,7 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
     parser.add_argument("--precision", default="fp32", help="fp32, or on a GPU bf16 (default: fp32)")
     parser.add_argument(
         "--input-size",
+        "--size",
         type=input_size,
         metavar="S[xL]|native",
         help="shorter side in pixels, and the most the longer one may get; native does not resize (default: the "

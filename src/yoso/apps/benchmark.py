@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "facades-mnv2"
 NAMES = "official eager torch onnxruntime onnxruntime-int8 openvino"
 EPILOG = (
-    "A model is a bundled name, a model folder, an exported file, or a recipe (coco_r50), which gets random weights: "
-    "speed only. Timed: from the decoded photograph to the segments. docs/benchmark.md has the protocol."
+    "A model is a name that `yoso models` lists, a model folder, an exported file, or a recipe (coco_r50), which gets "
+    "random weights: speed only. Timed: from the decoded photograph to the segments. The protocol: docs/benchmark.md."
 )
 
 
@@ -27,6 +27,7 @@ def build_parser() -> Parser:
     parser = Parser("benchmark", "Time models against each other and against their peers.", epilog=EPILOG)
     add = parser.add_argument
     add("--models", nargs="*", default=[DEFAULT_MODEL], metavar="MODEL", help=f"default: {DEFAULT_MODEL}")
+    add("--offline", action="store_true", help="fetch no model; those named must be here already")
     add("--sizes", nargs="+", default=["512x800"], metavar="HxW", help="of the photograph (default: 512x800)")
     add("--runtimes", nargs="+", default=["torch"], metavar="NAME", help=f"some of: {NAMES} (default: torch)")
     add("--against", nargs="+", default=[], metavar="PEER", help="maskformer mask2former eomt-s eomt-b eomt-l")
@@ -68,7 +69,8 @@ def main(arguments: list[str]) -> int:
     from yoso.benchmark.session import baseline_of, measure
 
     settings = _settings(args)
-    entries = line_up(args.models, args.runtimes, args.against, [parse_size(text) for text in args.sizes], settings)
+    models = [_found(name, args.offline) for name in args.models]
+    entries = line_up(models, args.runtimes, args.against, [parse_size(text) for text in args.sizes], settings)
     plan = _plan(args)
     baseline_of(entries, plan)
     for path in (args.json, args.chart):
@@ -102,6 +104,14 @@ def _settings(args: argparse.Namespace) -> "Settings":
         read_image(args.image)
     threads = args.threads or torch.get_num_threads()
     return Settings(str(resolve_device(args.device)), args.precision, threads, args.survivors, args.image)
+
+
+def _found(name: str, offline: bool) -> str:
+    """Return the folder of a published model, which is fetched if it may be; any other name as it is."""
+    from yoso.model.checkpoint import find_model
+    from yoso.model.published import PUBLISHED
+
+    return str(find_model(name, offline)) if name in PUBLISHED else name
 
 
 def _plan(args: argparse.Namespace) -> "Plan":

@@ -36,6 +36,7 @@ def build_parser() -> Parser:
         epilog="Without --output the file goes into the model's folder, where `yoso predict` finds it.",
     )
     parser.add_argument("--model", required=True, help="a model's name or a model folder")
+    parser.add_argument("--offline", action="store_true", help="fetch nothing; the model must be here already")
     parser.add_argument("--format", required=True, metavar="FORMAT", help=f"one of: {', '.join(SUFFIXES)}")
     parser.add_argument("--output", metavar="FILE", help="default: model.onnx, model.xml, ... in the model's folder")
     parser.add_argument(
@@ -74,7 +75,7 @@ def main(arguments: list[str]) -> int:
     from yoso.model.checkpoint import find_model, load_model
     from yoso.model.folder import WEIGHTS
 
-    folder = find_model(args.model)
+    folder = find_model(args.model, args.offline)
     model = load_model(folder)
     target = _target(args, folder, file_sha256(folder / WEIGHTS))
     photographs = _photographs(args, model)

@@ -2,21 +2,32 @@
 
 import re
 from dataclasses import replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from yoso.errors import ConfigError, did_you_mean
+from yoso.errors import ConfigError
 from yoso.training.config import TrainingConfig
 from yoso.training.recipes import find_recipe, recipe_of
+from yoso.training.start import defaults_of, settings_of, settings_of_run
 
 if TYPE_CHECKING:
     from yoso.training.callbacks import DrawSamples
 
-SHORT = {"batch": "run.batch_size", "accumulate": "run.accumulate", "input-size": "inference.input_size"}
-"""Options with a short name, and one that is spelt as `yoso eval` spells it."""
+SHORT = {
+    "batch": "run.batch_size",
+    "accumulate": "run.accumulate",
+    "input-size": "inference.input_size",
+    "size": "inference.input_size",
+}
+"""Options with a short name, and those that are spelt as `yoso eval` spells them."""
+
+LEAST_LIKENESS = 0.6
+MOST_LESS_LIKE = 0.15
+MOST_NAMES = 3
 
 
 def build_parser() -> ArgumentParser:
@@ -36,8 +47,11 @@ def build_parser() -> ArgumentParser:
 def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
     """Return the configuration that a command line asks for, and all that was parsed.
 
+    If it names a model to start from and no network, the network is that model's; see `defaults_of`.
+
     Raises:
         ConfigError: an unknown recipe, key or option, or a value of the wrong type.
+        CheckpointError: there is no such model to start from.
     """
     parser = build_parser()
     recipe, rest = recipe_of(spelt_out(arguments))
@@ -47,12 +61,33 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
         rest = ["--recipe", str(path), *rest]
     check_options(rest, parser)
     try:
+        parser.set_defaults(start_defaults(rest, parser))
         parsed = parser.parse_args(rest)
         values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ConfigError(" ".join(str(error).split())[:400]) from error
     fields = TrainingConfig.__dataclass_fields__
     return TrainingConfig(**{name: values[name] for name in fields}), parsed
+
+
+def start_defaults(arguments: list[str], parser: ArgumentParser) -> dict[str, Any]:
+    """Return what the model to start from decides, by dotted key; nothing if there is none.
+
+    A run that is resumed has it in its own folder, and needs that model no more.
+
+    Raises:
+        ArgumentError: a value of the wrong type.
+        CheckpointError: there is no such model.
+        ConfigError: the run to resume has no readable recipe.
+    """
+    silent = [argument for argument in arguments if not argument.startswith("--print_config")]
+    said = parser.parse_args(silent, defaults=False)
+    if not said.get("start"):
+        return {}
+    recorded = Path(said.get("output") or TrainingConfig.output) / "recipe.yaml"
+    resumed = said.get("resume") and recorded.is_file()
+    settings = settings_of_run(recorded) if resumed else settings_of(said["start"], bool(said.get("offline")))
+    return defaults_of(settings, vars(said.get("model") or Namespace()))
 
 
 def spelt_out(arguments: list[str]) -> list[str]:
@@ -72,15 +107,15 @@ def spelt_out(arguments: list[str]) -> list[str]:
         if not equals and not rest:
             raise ConfigError(f"{name} needs a value")
         value = value if equals else rest.pop(0)
-        if name == "--input-size":
-            value = input_size(value)
+        if name in {"--input-size", "--size"}:
+            value = input_size(name, value)
         automatic = (name, value) == ("--batch", "auto")
         result.append("--run.auto_batch=true" if automatic else f"--{SHORT[name[2:]]}={value}")
     return result
 
 
-def input_size(text: str) -> str:
-    """Return "SHORTERxLONGEST" or "native" as YAML.
+def input_size(option: str, text: str) -> str:
+    """Return "SHORTERxLONGEST" or "native", which an option was given, as YAML.
 
     Raises:
         ConfigError: it is neither.
@@ -89,7 +124,7 @@ def input_size(text: str) -> str:
         return "null"
     if found := re.fullmatch(r"(\d+)[xX](\d+)", text):
         return f"[{found[1]},{found[2]}]"
-    raise ConfigError(f"--input-size {text}: give SHORTERxLONGEST in pixels (as 512x800), or native")
+    raise ConfigError(f"{option} {text}: give SHORTERxLONGEST in pixels (as 512x800), or native")
 
 
 def known_keys(parser: ArgumentParser) -> set[str]:
@@ -112,21 +147,38 @@ def check_keys(path: Path, parser: ArgumentParser) -> None:
     known = known_keys(parser)
     for key in _dotted(content, known):
         if key not in known:
-            raise ConfigError(f"{path}: unknown key {key!r}.{did_you_mean(key, known)}")
+            raise ConfigError(f"{path}: unknown key {key!r}.{closest(key, known)}")
 
 
 def check_options(arguments: list[str], parser: ArgumentParser) -> None:
     """Check the names of the options.
 
     Raises:
-        ConfigError: an option that does not exist; names the closest that does.
+        ConfigError: an option that does not exist; names the closest that do.
     """
     known = known_keys(parser) | {"help", "print_config", "h"}
     for argument in arguments:
         name = argument.lstrip("-").split("=")[0].rstrip("+")
         free = any(name.startswith(f"{prefix}.") for prefix in ("about", "model.backbone_options"))
         if argument.startswith("--") and name not in known and not free:
-            raise ConfigError(f"unknown option --{name}.{did_you_mean(name, known)}")
+            raise ConfigError(f"unknown option --{name}.{closest(name, known | set(SHORT))}")
+
+
+def closest(name: str, known: set[str]) -> str:
+    """Return `` Did you mean 'x' or 'y'?`` for the names that are most like one, else where all of them are listed.
+
+    A name without its group counts as the whole: `lr` is `optimizer.lr`.
+    """
+    like: dict[str, float] = {}
+    for other in sorted(known):
+        spellings = {other, other.rpartition(".")[2]}
+        like[other] = max(SequenceMatcher(None, spelling, name).ratio() for spelling in spellings)
+    least = max(LEAST_LIKENESS, max(like.values()) - MOST_LESS_LIKE)
+    order = sorted(like, key=lambda other: (-like[other], "." in other))
+    near = [other for other in order if like[other] >= least][:MOST_NAMES]
+    if not near:
+        return " `yoso train RECIPE --print_config` shows all there are"
+    return f" Did you mean {' or '.join(repr(other) for other in near)}?"
 
 
 def _dotted(content: dict[str, Any], known: set[str], prefix: str = "") -> list[str]:
@@ -153,7 +205,7 @@ def main(arguments: list[str], draw_samples: "DrawSamples | None" = None) -> int
     from yoso.training.run import train
 
     config, parsed = parse(arguments)
-    if config.start and parsed.offline:
+    if config.start and parsed.offline and not parsed.resume:
         config = replace(config, start=str(find_model(config.start, offline=True)))
     try:
         folder = train(config, bool(parsed.resume), draw_samples)
