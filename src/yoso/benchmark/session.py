@@ -157,9 +157,8 @@ def _measure_size(
 ) -> list[_Line]:
     lines = [_Line(entry) for entry in group]
     for line in lines:
-        if plan.memory:
-            line.trial = try_out(line.entry, plan.compile_seconds)
-            line.error = line.trial.error
+        line.trial = try_out(line.entry, plan.compile_seconds, plan.memory)
+        line.error = line.trial.error
         step()
     for line in lines:
         if line.error is None:
