@@ -39,7 +39,7 @@ def load(
 
     Raises:
         CheckpointError: there is no such model, it cannot be fetched, or its files are damaged.
-        ConfigError: there is no such device, or a package that is needed is not installed.
+        ConfigError: there is no such device, it has not enough memory, or a package that is needed is not installed.
         OutputError: the cache of fetched models cannot be written.
     """
     path = Path(name_or_folder)
@@ -58,12 +58,15 @@ def load(
 
 
 def _in_torch(name_or_folder: PathLike, device: "str | torch.device", precision: str) -> Predictor:
+    from yoso.inference.memory import loading_errors
     from yoso.inference.torch_engine import TorchEngine, resolve_device
     from yoso.model.checkpoint import load_model
 
     resolved = resolve_device(device)
-    model = load_model(name_or_folder, resolved)
-    return Predictor(TorchEngine(model, resolved, precision), model.categories, model.inference, model.about)
+    with loading_errors(name_or_folder, resolved):
+        model = load_model(name_or_folder, resolved)
+        engine = TorchEngine(model, resolved, precision)
+    return Predictor(engine, model.categories, model.inference, model.about)
 
 
 def _from_folder(name_or_folder: PathLike, runtimes: tuple[str, ...], device: str, must: bool) -> Predictor | None:
