@@ -87,6 +87,8 @@ def mode_words(mode: Mode) -> str:
     words = [mode.precision]
     if mode.runtime == "peer":
         words.append("compiled" if mode.compiled else "eager")
+    if mode.graphed:
+        words.append("CUDA graph")
     if mode.random_weights:
         words.append("random weights")
     return ", ".join(words)
