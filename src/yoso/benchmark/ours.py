@@ -20,7 +20,7 @@ from yoso.benchmark.survivors import let_survive
 from yoso.errors import CheckpointError, ConfigError, did_you_mean
 from yoso.export.formats import Target, export
 from yoso.inference.loading import RUNTIMES as FILES
-from yoso.inference.loading import load
+from yoso.inference.loading import load, refuse_foreign
 from yoso.inference.onnx_engine import file_sha256
 from yoso.inference.predictor import Predictor
 from yoso.model.checkpoint import Model, find_model, load_model, save_model
@@ -64,9 +64,10 @@ def check_model(name: str) -> None:
 
     Raises:
         ConfigError: neither a bundled model, nor a recipe that can be built, nor a folder.
-        CheckpointError: a folder that is not a model folder, or an exported file that is not there.
+        CheckpointError: a folder that is not a model folder, or an exported file that is not there or not for here.
     """
     known = {*bundled_models(), *convertible()}
+    refuse_foreign(Path(name))
     if Path(name).suffix in FILES:
         if not Path(name).is_file():
             raise CheckpointError(f"{name}: no such file")

@@ -51,7 +51,7 @@ class Engine(Protocol):
     """A network in one runtime, ready to run. Calls from several threads do not disturb each other.
 
     Attributes:
-        runtime: "torch", "torch-export", "onnxruntime" or "openvino".
+        runtime: "torch", "onnxruntime" or "openvino".
         device: "cpu", "cuda:0", ...
         precision: "fp32", "fp16", "bf16" or "int8": of most of the network.
     """
