@@ -14,12 +14,13 @@ from yoso.benchmark.results import as_json
 from yoso.benchmark.session import Plan, measure
 from yoso.benchmark.table import tables
 from yoso.inference.engine import Timings
+from yoso.inference.predictor import Predictor
 from yoso.model.checkpoint import load_model
 
 SIZE = (64, 96)
 
 
-class Loaded:
+class Loaded(Predictor):
     """Stands in for a predictor on a GPU: says whether it was called under autocast, and what its steps took."""
 
     def __init__(self, network):

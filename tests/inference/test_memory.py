@@ -16,6 +16,7 @@ from yoso.inference.loading import load
 from yoso.inference.memory import is_short_memory, loading_errors, memory_errors
 from yoso.inference.openvino_engine import OpenVinoEngine
 from yoso.model.yoso import YOSO
+from yoso.structures import Outputs
 
 PHOTO = np.zeros((160, 256, 3), np.uint8)
 
@@ -107,7 +108,8 @@ class Graphs:
     def plainly(self, images):
         self.calls.append("plainly")
         maps = self.network.aggregator(self.network.backbone(images))
-        return self.network.decoder(maps)[-1]
+        last = self.network.decoder(maps)[-1]
+        return Outputs(last.class_logits, last.mask_logits)
 
     def forget(self):
         self.calls.append("forget")

@@ -2,7 +2,9 @@
 
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +19,20 @@ WARM_UPS = 3
 """Runs before recording, in which libraries choose their kernels."""
 
 Shape = tuple[int, ...]
+
+
+class Recording(NamedTuple):
+    """A recorded run.
+
+    Attributes:
+        replay: runs it once more; holds the CUDA graph.
+        images: (B, 3, H, W), which it reads.
+        outputs: which it writes.
+    """
+
+    replay: Callable[[], object]
+    images: Tensor
+    outputs: Outputs
 
 
 class GraphedNetwork:
@@ -35,7 +51,7 @@ class GraphedNetwork:
         """
         self.network = network
         self._lock = Lock()
-        self._recorded: OrderedDict[Shape, tuple[torch.cuda.CUDAGraph, Tensor, Outputs]] = OrderedDict()
+        self._recorded: OrderedDict[Shape, Recording] = OrderedDict()
         self._works = True
         self._too_large: set[Shape] = set()
 
@@ -50,10 +66,9 @@ class GraphedNetwork:
             recording = self._recording(images)
             if recording is None:
                 return self.plainly(images)
-            graph, static_images, static_outputs = recording
-            static_images.copy_(images)
-            graph.replay()
-            return _own(static_outputs)
+            recording.images.copy_(images)
+            recording.replay()
+            return _own(recording.outputs)
 
     def plainly(self, images: Tensor) -> Outputs:
         """Return the same, launching every kernel."""
@@ -73,7 +88,7 @@ class GraphedNetwork:
         """Never record images of this shape, which have no room."""
         self._too_large.add(shape)
 
-    def _recording(self, images: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Outputs] | None:
+    def _recording(self, images: Tensor) -> Recording | None:
         """Return the recording for a size, made now if there is none; None where there can be none."""
         key = tuple(images.shape)
         if key in self._recorded:
@@ -94,7 +109,7 @@ class GraphedNetwork:
             return None
         return self._recorded[key]
 
-    def _record(self, images: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Outputs]:
+    def _record(self, images: Tensor) -> Recording:
         static_images = images.clone()
         # A stream of this device: the one that torch would take by itself belongs to the device that recorded first.
         stream = torch.cuda.Stream(images.device)
@@ -107,7 +122,7 @@ class GraphedNetwork:
         # Other threads may use the GPU meanwhile, which the default mode takes for a mistake of this one.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             static_outputs = self._run(static_images)
-        return graph, static_images, static_outputs
+        return Recording(graph.replay, static_images, static_outputs)
 
     def _run(self, images: Tensor) -> Outputs:
         # Without its cache, autocast converts the weights inside the recording rather than keeping copies from outside.
