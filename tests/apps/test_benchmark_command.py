@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from yoso.apps.cli import main
+from yoso.errors import ConfigError
 
 
 @pytest.fixture
@@ -91,6 +92,29 @@ def test_one_line_before_anything_is_timed(benchmark, arguments, message, monkey
     assert (status, out, len(err)) == (2, "", 1)
     assert err[0].startswith(f"error: {message}") or f": {message}" in err[0]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "memory", "compile_seconds"),
+    [
+        ((), True, 300),
+        (("--no-memory",), False, 300),
+        (("--no-compile",), True, 0),
+        (("--no-compile", "--no-memory"), False, 0),
+    ],
+)
+def test_memory_and_compiling_are_chosen_apart(benchmark, monkeypatch, words, memory, compile_seconds):
+    from yoso.benchmark import session
+
+    plans = []
+
+    def measure(entries, plan, report):
+        plans.append(plan)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(session, "measure", measure)
+    benchmark(*words)
+    assert [(plan.memory, plan.compile_seconds) for plan in plans] == [(memory, compile_seconds)]
 
 
 @pytest.mark.parametrize("option", ["--json", "--chart"])

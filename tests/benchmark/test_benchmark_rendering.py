@@ -1,12 +1,13 @@
 """Tables and charts hold what the result holds."""
 
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 from made_result import made_result
 
 from yoso.benchmark.chart import COLORS, svg
-from yoso.benchmark.results import Mode
+from yoso.benchmark.results import Mode, read_result
 from yoso.benchmark.table import circumstances, factor_words, markdown, milliseconds, mode_words, tables
 
 
@@ -47,6 +48,10 @@ def test_circumstances_name_machine_versions_protocol_and_commit():
     assert "no commit" in circumstances(made_result(commit=None))
 
 
+def test_sources_that_were_changed_are_named_so():
+    assert circumstances(made_result(commit=f"{40 * 'a'}-dirty")).endswith(f"commit {10 * 'a'}-dirty")
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"), [(1.2345, "1234"), (0.1, "100"), (0.0123, "12.3"), (0.00123, "1.23"), (0.00001, "0.01")]
 )
@@ -77,3 +82,18 @@ def test_the_chart_is_svg_with_a_bar_per_stage():
 
 def test_equal_results_are_equal_files():
     assert svg(made_result()) == svg(made_result())
+
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("cpu_*.json"))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_what_the_documentation_shows_is_what_was_measured(path):
+    result = read_result(path)
+    assert svg(result) == (ROOT / "docs" / "images" / f"{path.stem}.svg").read_text()
+    assert f"\n\n{markdown(result)}\n" in (ROOT / "docs" / "benchmark.md").read_text()
+
+
+def test_there_are_results_to_compare_with_the_documentation():
+    assert len(COMMITTED) >= 3

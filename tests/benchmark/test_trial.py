@@ -72,6 +72,19 @@ def test_a_peer_that_cannot_be_compiled_in_time_runs_eagerly(children, reply):
     assert try_out(PEER, 60.0) == Trial(5, False)
 
 
+def test_compiling_is_tried_where_memory_is_not_measured(children):
+    asked = children(said(compiled=True))
+    assert try_out(PEER, 60.0, memory=False) == Trial(None, True)
+    assert [question["compiled"] for question, _ in asked] == [True]
+
+
+def test_what_is_not_asked_starts_no_process(children):
+    asked = children()
+    assert try_out(PEER, 0.0, memory=False) == Trial()
+    assert try_out(dataclasses.replace(PEER, runtime="torch"), 60.0, memory=False) == Trial()
+    assert asked == []
+
+
 def test_compiling_is_not_tried_without_time_for_it(children):
     asked = children(said(peak_memory_bytes=5))
     assert try_out(PEER, 0.0) == Trial(5, False)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yoso.errors import CheckpointError, ConfigError, ImageError
+from yoso.inference import torch_engine
 from yoso.inference.engine import Timings
 from yoso.inference.loading import load
 from yoso.inference.predictor import Predictor
@@ -220,6 +221,24 @@ def test_timings(predictor, photo):
     assert isinstance(timings, Timings)
     assert min(timings.read_seconds, timings.resize_seconds, timings.network_seconds, timings.merge_seconds) > 0
     assert np.array_equal(result["segmentation"], predictor(photo, object_mask_threshold=0.1)["segmentation"])
+
+
+def test_a_gpu_is_waited_for_between_steps_only_where_the_times_are_wanted(predictor, photo, monkeypatch):
+    timed = []
+    real = predictor.engine.segment
+    monkeypatch.setattr(
+        predictor.engine, "segment", lambda pixels, request: timed.append(request.timed) or real(pixels, request)
+    )
+    predictor(photo)
+    predictor([photo])
+    predictor.timed(photo)
+    assert timed == [False, False, True]
+
+    waits = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
+    for device, wanted in (("cuda", False), ("cpu", True), ("cuda", True)):
+        torch_engine._StopWatch(torch.device(device), wanted).lap()
+    assert waits == [torch.device("cuda")]
 
 
 def test_threads_do_not_disturb_each_other(predictor, tiny_dataset):

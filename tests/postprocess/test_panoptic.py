@@ -23,7 +23,7 @@ def in_strips(monkeypatch):
 
 
 def uncontended(mask_logits, queries, _, sizes):
-    return upsampling._uncontended_strips(mask_logits, queries, sizes)
+    return upsampling.uncontended_strips(mask_logits, queries, sizes)
 
 
 @pytest.fixture

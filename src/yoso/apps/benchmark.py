@@ -40,7 +40,8 @@ def build_parser() -> Parser:
     add("--image", metavar="FILE", help="a photograph to segment, resized to each size (default: one is made)")
     add("--baseline", metavar="NAME", help="the contestant to compare the others with (default: the first)")
     add("--compile-seconds", type=float, default=300.0, metavar="S", help="most time to try torch.compile on a peer")
-    add("--no-memory", action="store_true", help="no process per contestant for its peak memory; peers run eagerly")
+    add("--no-compile", action="store_true", help="do not try torch.compile on peers; they run eagerly")
+    add("--no-memory", action="store_true", help="no process per contestant for its peak memory")
     add("--floors", action="store_true", help="also measure how far each stage is from what the machine can do")
     add("--json", metavar="FILE", help="write the result")
     add("--chart", metavar="FILE.svg", help="draw the result")
@@ -117,7 +118,8 @@ def _found(name: str, offline: bool) -> str:
 def _plan(args: argparse.Namespace) -> "Plan":
     from yoso.benchmark.session import Plan
 
-    return Plan(args.repeats, args.warmup, not args.no_memory, args.compile_seconds, args.floors, args.baseline)
+    compile_seconds = 0.0 if args.no_compile else args.compile_seconds
+    return Plan(args.repeats, args.warmup, not args.no_memory, compile_seconds, args.floors, args.baseline)
 
 
 def _check_writable(path: PathLike | None) -> None:

@@ -37,7 +37,7 @@ class Settings:
 
     Attributes:
         device: "cpu", "cuda" or "cuda:1".
-        precision: "fp32", "fp16" or "bf16"; the last two by torch's autocast.
+        precision: "fp32", "fp16" or "bf16", of everything that is not an exported file, which has its own.
         threads: of torch on the CPU.
         survivors: queries that networks with random weights keep.
         image: a file to segment instead of the made photograph.
@@ -83,6 +83,8 @@ class Contestant:
         own_stages: measures the stages of a form that has no modules.
         random_weights: says nothing about accuracy.
         parameters: how many numbers were learned, if that can be counted.
+        precision: that it runs in.
+        graphed: tells, once it has run, whether it replays a CUDA graph.
     """
 
     run: Callable[[np.ndarray], Prediction]
@@ -92,6 +94,8 @@ class Contestant:
     own_stages: Callable[[np.ndarray], Stages] | None = None
     random_weights: bool = False
     parameters: int | None = None
+    precision: str = "fp32"
+    graphed: Callable[[], bool] = lambda: False
 
     def stages(self, pixels: np.ndarray) -> Stages:
         """Run once, waiting for the device at every boundary.

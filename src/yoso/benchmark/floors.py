@@ -7,6 +7,7 @@ outputs of a stage, each moved once. What lies inside a stage may stay in a cach
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from yoso.benchmark.contestant import Entry, Settings, synchronise
 from yoso.benchmark.ours import recipe_model
 from yoso.benchmark.results import Floor, Floors, Measurement
+from yoso.inference.loading import RUNTIMES as FILES
 from yoso.model.checkpoint import load_model
 from yoso.model.config import ModelConfig
 from yoso.model.conversion import convertible
@@ -23,6 +25,7 @@ from yoso.model.yoso import YOSO
 from yoso.preprocess import Size
 
 COUNTED_STAGES = ("backbone", "aggregator", "decoder")
+WHOLE = "network"
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
 COPY_BYTES = {"cpu": 2**28, "cuda": 2**31}
 PROBES = 5
@@ -42,7 +45,9 @@ class Work:
 
 
 def count_work(config: ModelConfig, num_classes: int, size: Size) -> dict[str, Work]:
-    """Count the work of the three stages of a network for one photograph; nothing is computed.
+    """Count the work of the three stages of a network, and of `network`, all in one, for one photograph.
+
+    Nothing is computed. As one stage a network need not write what passes between its parts.
 
     Args:
         config: of the network.
@@ -63,12 +68,15 @@ def count_work(config: ModelConfig, num_classes: int, size: Size) -> dict[str, W
 
     for stage in COUNTED_STAGES:
         network.get_submodule(stage).register_forward_hook(note(stage))
+    network.register_forward_hook(note(WHOLE))
     deform: Any = torch.ops.torchvision.deform_conv2d
     counter = FlopCounterMode(display=False, depth=2, custom_mapping={deform: deform_conv_flops})
     with torch.no_grad(), counter:
         network(image)
     counts = counter.get_flop_counts()
-    return {stage: Work(sum(counts[f"YOSO.{stage}"].values()), elements[stage]) for stage in COUNTED_STAGES}
+    flops = {stage: sum(counts[f"YOSO.{stage}"].values()) for stage in COUNTED_STAGES}
+    flops[WHOLE] = sum(flops.values())
+    return {stage: Work(flops[stage], elements[stage]) for stage in (*COUNTED_STAGES, WHOLE)}
 
 
 def deform_conv_flops(
@@ -119,17 +127,23 @@ def _best_seconds(run: Callable[[], object], device: torch.device) -> float:
 
 
 def measure_floors(entries: Sequence[Entry], measured: Sequence[Measurement], settings: Settings) -> Floors:
-    """Measure the machine's peaks and compare the stages of our networks with them."""
+    """Measure the machine's peaks and compare the stages of our networks with them.
+
+    A contestant in another precision than the session's has other peaks, and is left out.
+    """
     device = torch.device(settings.device)
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings.precision]
     flops, traffic = matrix_peak(device, dtype), copy_peak(device)
     width = torch.empty(0, dtype=dtype).element_size()
     stages = []
     for entry, one in zip(entries, measured, strict=True):
-        if not set(COUNTED_STAGES) <= one.stages.keys() or one.mode.runtime == "peer":
+        counted = [stage for stage in (*COUNTED_STAGES, WHOLE) if stage in one.stages]
+        foreign = one.mode.runtime == "peer" or Path(entry.model).suffix in FILES
+        if not counted or foreign or one.mode.precision != settings.precision:
             continue
         model = recipe_model(entry.model) if entry.model in convertible() else load_model(entry.model)
-        for stage, work in count_work(model.network.config, len(model.categories), entry.size).items():
+        works = count_work(model.network.config, len(model.categories), entry.size)
+        for stage, work in ((stage, works[stage]) for stage in counted):
             floor = max(work.flops / flops, width * work.elements / traffic)
             spent = one.stages[stage]
             stages.append(

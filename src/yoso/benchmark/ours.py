@@ -3,6 +3,8 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,14 +20,14 @@ from yoso.benchmark.survivors import let_survive
 from yoso.errors import CheckpointError, ConfigError, did_you_mean
 from yoso.export.formats import Target, export
 from yoso.inference.loading import RUNTIMES as FILES
-from yoso.inference.loading import load
+from yoso.inference.loading import load, refuse_foreign
 from yoso.inference.onnx_engine import file_sha256
 from yoso.inference.predictor import Predictor
 from yoso.model.checkpoint import Model, find_model, load_model, save_model
 from yoso.model.conversion import convertible, read_recipe
 from yoso.model.folder import EXPORTED, WEIGHTS, bundled_models
 from yoso.model.yoso import YOSO, padded_size
-from yoso.postprocess import Sizes, panoptic
+from yoso.postprocess import Sizes, panoptic_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,8 @@ DEPLOYED = {
 
 RUNTIMES = ("official", "eager", *DEPLOYED)
 
-Merge = Callable[..., tuple[torch.Tensor, list[Any]]]
+Merge = Callable[..., tuple[np.ndarray, list[Any]]]
+"""Takes what `panoptic_arrays` takes; gives the id map, in host memory, and the segments."""
 
 
 def check_model(name: str) -> None:
@@ -61,9 +64,10 @@ def check_model(name: str) -> None:
 
     Raises:
         ConfigError: neither a bundled model, nor a recipe that can be built, nor a folder.
-        CheckpointError: a folder that is not a model folder, or an exported file that is not there.
+        CheckpointError: a folder that is not a model folder, or an exported file that is not there or not for here.
     """
     known = {*bundled_models(), *convertible()}
+    refuse_foreign(Path(name))
     if Path(name).suffix in FILES:
         if not Path(name).is_file():
             raise CheckpointError(f"{name}: no such file")
@@ -72,6 +76,14 @@ def check_model(name: str) -> None:
         raise ConfigError(f"no model, recipe or model folder {name!r}.{did_you_mean(name, known)}")
     if name not in convertible():
         find_model(name)
+
+
+def asked_precision(entry: Entry) -> str:
+    """Return the precision that an entry is to run in: a file's own, else the session's."""
+    form = DEPLOYED.get(entry.runtime)
+    if form is not None and form.format is not None:
+        return form.precision
+    return "fp32" if Path(entry.model).suffix in FILES else entry.settings.precision
 
 
 def recipe_model(name: str, seed: int = 0) -> Model:
@@ -106,7 +118,7 @@ def build(entry: Entry, scratch: Path) -> Contestant:
     model = load_model(source, settings.device)
     if entry.runtime == "official":
         model = dataclasses.replace(model, network=official_network(model.network))
-    return _eager(model, settings, official_panoptic if entry.runtime == "official" else _our_merge, random_weights)
+    return _eager(model, settings, _official_merge if entry.runtime == "official" else _our_merge, random_weights)
 
 
 def _random_folder(entry: Entry, scratch: Path) -> Path:
@@ -127,9 +139,14 @@ def _tensor(pixels: np.ndarray, device: str | torch.device) -> torch.Tensor:
     return torch.from_numpy(pixels).to(device).permute(2, 0, 1)
 
 
-def _our_merge(*arguments: Any) -> tuple[torch.Tensor, list[Any]]:
-    result = panoptic(*arguments)
+def _our_merge(*arguments: Any) -> tuple[np.ndarray, list[Any]]:
+    result = panoptic_arrays(*arguments)
     return result.segmentation, result.segments
+
+
+def _official_merge(*arguments: Any) -> tuple[np.ndarray, list[Any]]:
+    segmentation, segments = official_panoptic(*arguments)
+    return segmentation.cpu().numpy(), segments
 
 
 def _eager(model: Model, settings: Settings, merge: Merge, random_weights: bool) -> Contestant:
@@ -149,42 +166,80 @@ def _eager(model: Model, settings: Settings, merge: Merge, random_weights: bool)
             inference.object_mask_threshold,
             inference.overlap_threshold,
         )
-        return Prediction(segmentation.cpu().numpy(), len(segments))
+        return Prediction(segmentation, len(segments))
 
     return Contestant(
-        run, torch.device(settings.device), network, _boundaries(network), None, random_weights, _count(network)
+        run,
+        torch.device(settings.device),
+        network,
+        _boundaries(network),
+        None,
+        random_weights,
+        _count(network),
+        settings.precision,
     )
 
 
 def _deployed(entry: Entry, source: Path, random_weights: bool, scratch: Path) -> Contestant:
-    settings = entry.settings
     # ONNX Runtime and OpenVINO read it when they load a network.
-    os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    os.environ["OMP_NUM_THREADS"] = str(entry.settings.threads)
     if source.suffix in FILES:
-        predictor, file = load(source, settings.device), source
-    else:
-        form = DEPLOYED[entry.runtime]
-        file = _exported(entry, source, form, scratch) if form.format else None
-        predictor = load(source, settings.device, "torch") if file is None else load(file, settings.device)
+        return _of_file(entry, source, random_weights)
+    form = DEPLOYED[entry.runtime]
+    if form.format is not None:
+        return _of_file(entry, _exported(entry, source, form, scratch), random_weights)
+    return _in_torch(entry, source, random_weights)
+
+
+def _of_file(entry: Entry, file: Path, random_weights: bool) -> Contestant:
+    """Return an exported file as a contestant, in the precision that it was written in."""
+    settings = entry.settings
+    predictor = load(file, settings.device)
+    engine: Any = predictor.engine
+    shares = stage_shares(file, photograph(entry.size, settings.image)) if file.suffix == ".onnx" else {}
+    return Contestant(
+        partial(_predicted, predictor),
+        torch.device(settings.device),
+        own_stages=lambda pixels: _stages_of(predictor, pixels, shares),
+        random_weights=random_weights,
+        precision=engine.precision,
+    )
+
+
+def _in_torch(entry: Entry, folder: Path, random_weights: bool) -> Contestant:
+    """Return what `yoso.load` gives a user of PyTorch.
+
+    In half precision on a GPU that is a CUDA graph. Nothing of Python runs when one is replayed, so that no hook sees
+    where its stages begin: it is one stage, `network`. A CPU has no half precision of its own, and runs by autocast.
+    """
+    settings = entry.settings
+    on_gpu = torch.device(settings.device).type == "cuda"
+    predictor = load(folder, settings.device, "torch", settings.precision if on_gpu else "fp32")
+    engine: Any = predictor.engine
+    network: nn.Module = engine.network
+    half = settings.precision != "fp32"
 
     def run(pixels: np.ndarray) -> Prediction:
-        with autocast(settings):
-            result = predictor(pixels, input_size="native")
-        return Prediction(result["segmentation"], len(result["segments_info"]))
+        with nullcontext() if on_gpu else autocast(settings):
+            return _predicted(predictor, pixels)
 
-    # A runtime without torch modules has no network to look into.
-    inner = getattr(predictor.engine, "network", None)
-    network = inner if isinstance(inner, nn.Module) else None
-    stages = None
-    if network is None:
-        shares = stage_shares(file, photograph(entry.size, settings.image)) if file and file.suffix == ".onnx" else {}
-
-        def stages(pixels: np.ndarray) -> Stages:
-            return _stages_of(predictor, pixels, shares)
-
+    looked_into = not (on_gpu and half)
     return Contestant(
-        run, torch.device(settings.device), network, _boundaries(network), stages, random_weights, _count(network)
+        run,
+        torch.device(settings.device),
+        network if looked_into else None,
+        _boundaries(network) if looked_into else {},
+        lambda pixels: _stages_of(predictor, pixels, {}),
+        random_weights,
+        _count(network),
+        settings.precision,
+        lambda: engine.graphed,
     )
+
+
+def _predicted(predictor: Predictor, pixels: np.ndarray) -> Prediction:
+    result = predictor(pixels, input_size="native")
+    return Prediction(result["segmentation"], len(result["segments_info"]))
 
 
 def _exported(entry: Entry, source: Path, form: Deployed, scratch: Path) -> Path:
@@ -207,10 +262,8 @@ def _exported(entry: Entry, source: Path, form: Deployed, scratch: Path) -> Path
     return path
 
 
-def _boundaries(network: nn.Module | None) -> dict[str, nn.Module]:
+def _boundaries(network: nn.Module) -> dict[str, nn.Module]:
     """Return the modules that begin our stages; a network that lacks one of them begins `network` as a whole."""
-    if network is None:
-        return {}
     named = dict(network.named_children())
     inner = {stage: named[stage] for stage in ("backbone", "aggregator", "decoder") if stage in named}
     return inner if len(inner) == 3 else {"network": network}
@@ -227,5 +280,5 @@ def _stages_of(predictor: Predictor, pixels: np.ndarray, shares: Stages) -> Stag
     return {stage: stages[stage] for stage in STAGES if stages.get(stage)}
 
 
-def _count(network: nn.Module | None) -> int | None:
-    return None if network is None else sum(parameter.numel() for parameter in network.parameters())
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -159,7 +159,8 @@ def contestant(peer: Peer, entry: Entry) -> Contestant:
         let_survive(layer, lambda: network(**prepared), settings.survivors)
     boundaries = {"network": whole} if entry.compiled else _boundaries(peer, network)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Contestant(run, torch.device(settings.device), whole, boundaries, None, True, parameters)
+    device, precision = torch.device(settings.device), settings.precision
+    return Contestant(run, device, whole, boundaries, None, True, parameters, precision)
 
 
 def _merge(peer: Peer, processor: Any) -> Callable[[Any, Size], dict[str, Any]]:

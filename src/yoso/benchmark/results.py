@@ -38,15 +38,17 @@ class Mode:
 
     Attributes:
         runtime: one of ours, or "peer".
-        precision: "fp32", "fp16", "bf16" or "int8".
+        precision: that it ran in, whatever the session asked for: "fp32", "fp16", "bf16" or "int8".
         compiled: through `torch.compile`.
         random_weights: the weights say nothing.
+        graphed: True if it was replayed as a CUDA graph.
     """
 
     runtime: str
     precision: str
     compiled: bool
     random_weights: bool
+    graphed: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from yoso.benchmark.contestant import STAGES, Contestant, Entry, Settings, Stage
 from yoso.benchmark.energy import joules_per_run
 from yoso.benchmark.floors import measure_floors
 from yoso.benchmark.lineup import build, check_prediction
+from yoso.benchmark.ours import asked_precision
 from yoso.benchmark.photograph import photograph
 from yoso.benchmark.protocol import ContestantError, Spread, contestant_errors, interleaved, seconds
 from yoso.benchmark.results import FORMAT, Measurement, Mode, Protocol, Result, ratios
@@ -157,9 +158,8 @@ def _measure_size(
 ) -> list[_Line]:
     lines = [_Line(entry) for entry in group]
     for line in lines:
-        if plan.memory:
-            line.trial = try_out(line.entry, plan.compile_seconds)
-            line.error = line.trial.error
+        line.trial = try_out(line.entry, plan.compile_seconds, plan.memory)
+        line.error = line.trial.error
         step()
     for line in lines:
         if line.error is None:
@@ -207,9 +207,7 @@ def _keep(running: dict[str, _Line], what: str, samples: Mapping[str, list[Any]]
 
 def _measurement(line: _Line) -> Measurement:
     entry, contestant = line.entry, line.contestant
-    compiled, random_weights = line.trial.compiled, contestant is not None and contestant.random_weights
-    precision = "int8" if entry.runtime.endswith("-int8") else entry.settings.precision
-    mode = Mode(entry.runtime, precision, compiled, random_weights)
+    mode = _mode(line)
     if contestant is None or line.error is not None:
         return Measurement(entry.name, entry.size, mode, error=line.error)
     present = [stage for stage in STAGES if line.stages and stage in line.stages[0]]
@@ -225,3 +223,12 @@ def _measurement(line: _Line) -> Measurement:
         line.joules,
         contestant.parameters,
     )
+
+
+def _mode(line: _Line) -> Mode:
+    """Say how a contestant ran; of one that was not built, how it would have."""
+    entry, contestant, compiled = line.entry, line.contestant, line.trial.compiled
+    if contestant is None:
+        return Mode(entry.runtime, asked_precision(entry), compiled, False)
+    graphed = contestant.graphed() or None
+    return Mode(entry.runtime, contestant.precision, compiled, contestant.random_weights, graphed)

@@ -7,6 +7,7 @@ from yoso.benchmark.contestant import STAGES
 from yoso.benchmark.results import Measurement, Mode, Result
 
 DASH = "-"
+DIRTY = "-dirty"
 
 
 class Table(NamedTuple):
@@ -86,6 +87,8 @@ def mode_words(mode: Mode) -> str:
     words = [mode.precision]
     if mode.runtime == "peer":
         words.append("compiled" if mode.compiled else "eager")
+    if mode.graphed:
+        words.append("CUDA graph")
     if mode.random_weights:
         words.append("random weights")
     return ", ".join(words)
@@ -129,8 +132,15 @@ def circumstances(result: Result) -> str:
     packages = ("torch", "transformers", "onnxruntime", "openvino")
     versions = ", ".join(f"{name} {result.versions[name]}" for name in packages if name in result.versions)
     taken = f"{plan.repeats} runs of each in turns after {plan.warmup} of warm-up"
-    source = f"commit {result.commit[:10]}" if result.commit else "no commit"
-    return f"{where}; {versions}; {taken}; {result.date[:10]}, {source}"
+    return f"{where}; {versions}; {taken}; {result.date[:10]}, {_source(result.commit)}"
+
+
+def _source(commit: str | None) -> str:
+    """Return the commit, shortened; `-dirty`, which says that its sources had been changed, stays."""
+    if commit is None:
+        return "no commit"
+    sha, mark, _ = commit.partition(DIRTY)
+    return f"commit {sha[:10]}{mark}"
 
 
 def markdown(result: Result) -> str:

@@ -44,19 +44,20 @@ class Trial:
     error: str | None = None
 
 
-def try_out(entry: Entry, compile_seconds: float) -> Trial:
-    """Try an entry in a process of its own.
+def try_out(entry: Entry, compile_seconds: float, memory: bool = True) -> Trial:
+    """Try an entry, each question in a process of its own.
 
     Args:
         entry: what to try, not compiled.
-        compile_seconds: a peer is also tried through `torch.compile`, which may take so long, all in all; 0 for not
-            at all. It is compiled in the session only if that is faster.
+        compile_seconds: a peer is tried through `torch.compile`, which may take so long, all in all; 0 for not at
+            all. It is compiled in the session only if that is faster.
+        memory: measure its peak memory; an entry that fails at it is not tried further.
     """
-    memory = _in_child(entry, None)
-    if memory.error or entry.runtime != PEER or compile_seconds <= 0:
-        return memory
+    found = _in_child(entry, None) if memory else Trial()
+    if found.error or entry.runtime != PEER or compile_seconds <= 0:
+        return found
     compiled = _in_child(dataclasses.replace(entry, compiled=True), compile_seconds)
-    return dataclasses.replace(memory, compiled=compiled.compiled)
+    return dataclasses.replace(found, compiled=compiled.compiled)
 
 
 def _in_child(entry: Entry, timeout: float | None) -> Trial:

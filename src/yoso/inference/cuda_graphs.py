@@ -1,7 +1,10 @@
 """A network recorded once per input size and replayed, which spares a GPU the launching of each kernel."""
 
+import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,12 +18,29 @@ MOST_SIZES = 4
 WARM_UPS = 3
 """Runs before recording, in which libraries choose their kernels."""
 
+Shape = tuple[int, ...]
+
+
+class Recording(NamedTuple):
+    """A recorded run.
+
+    Attributes:
+        replay: runs it once more; holds the CUDA graph.
+        images: (B, 3, H, W), which it reads.
+        outputs: which it writes.
+    """
+
+    replay: Callable[[], object]
+    images: Tensor
+    outputs: Outputs
+
 
 class GraphedNetwork:
     """Runs a network in bfloat16 as a CUDA graph, one per size of the prepared images.
 
     Weights stay in float32 and are converted inside the graph by autocast; the deformable convolution stays in
-    float32, because half precision cannot count the pixels of a map.
+    float32, because half precision cannot count the pixels of a map. Where recording fails the network runs as it is,
+    in the same precision.
     """
 
     def __init__(self, network: YOSO) -> None:
@@ -31,25 +51,67 @@ class GraphedNetwork:
         """
         self.network = network
         self._lock = Lock()
-        self._recorded: OrderedDict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, Tensor, Outputs]] = OrderedDict()
+        self._recorded: OrderedDict[Shape, Recording] = OrderedDict()
+        self._works = True
+        self._too_large: set[Shape] = set()
 
     def __call__(self, images: Tensor) -> Outputs:
-        """Return the logits, float32, of prepared images (B, 3, H, W); they are the caller's own."""
-        # The recording reads and writes fixed memory, so one call must end before the next begins.
-        with self._lock:
-            graph, static_images, static_outputs = self._recording(images)
-            static_images.copy_(images)
-            graph.replay()
-            return Outputs(*(tensor.float().clone() for tensor in static_outputs))
+        """Return the logits, float32, of prepared images (B, 3, H, W); they are the caller's own.
 
-    def _recording(self, images: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Outputs]:
+        Raises:
+            torch.OutOfMemoryError: there is no room for a recording of this size; `plainly` needs less.
+        """
+        # The recording reads and writes fixed memory, so one call must end before the next begins.
+        with self._lock, torch.cuda.device(images.device):
+            recording = self._recording(images)
+            if recording is None:
+                return self.plainly(images)
+            recording.images.copy_(images)
+            recording.replay()
+            return _own(recording.outputs)
+
+    def plainly(self, images: Tensor) -> Outputs:
+        """Return the same, launching every kernel."""
+        return _own(self._run(images))
+
+    @property
+    def sizes(self) -> list[Shape]:
+        """The shapes of images for which there is a recording."""
+        return list(self._recorded)
+
+    def forget(self) -> None:
+        """Let go of every recording and its memory."""
+        with self._lock:
+            self._recorded.clear()
+
+    def leave_out(self, shape: Shape) -> None:
+        """Never record images of this shape, which have no room."""
+        self._too_large.add(shape)
+
+    def _recording(self, images: Tensor) -> Recording | None:
+        """Return the recording for a size, made now if there is none; None where there can be none."""
         key = tuple(images.shape)
         if key in self._recorded:
             self._recorded.move_to_end(key)
             return self._recorded[key]
+        if not self._works or key in self._too_large:
+            return None
         while len(self._recorded) >= MOST_SIZES:
             self._recorded.popitem(last=False)
+        try:
+            self._recorded[key] = self._record(images)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self._works = False
+            reason = " ".join(str(error).split())[:200]
+            warnings.warn(f"this network cannot be recorded as a CUDA graph and runs slower ({reason})", stacklevel=4)
+            return None
+        return self._recorded[key]
+
+    def _record(self, images: Tensor) -> Recording:
         static_images = images.clone()
+        # A stream of this device: the one that torch would take by itself belongs to the device that recorded first.
         stream = torch.cuda.Stream(images.device)
         stream.wait_stream(torch.cuda.current_stream(images.device))
         with torch.cuda.stream(stream):
@@ -57,10 +119,10 @@ class GraphedNetwork:
                 self._run(static_images)
         torch.cuda.current_stream(images.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Other threads may use the GPU meanwhile, which the default mode takes for a mistake of this one.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             static_outputs = self._run(static_images)
-        self._recorded[key] = (graph, static_images, static_outputs)
-        return self._recorded[key]
+        return Recording(graph.replay, static_images, static_outputs)
 
     def _run(self, images: Tensor) -> Outputs:
         # Without its cache, autocast converts the weights inside the recording rather than keeping copies from outside.
@@ -68,3 +130,8 @@ class GraphedNetwork:
             maps = self.network.backbone(images)
             last = self.network.decoder(self.network.aggregator(maps))[-1]
         return Outputs(last.class_logits, last.mask_logits)
+
+
+def _own(outputs: Outputs) -> Outputs:
+    """Return copies in float32, which the next replay does not overwrite."""
+    return Outputs(*(tensor.to(torch.float32, copy=True) for tensor in outputs))

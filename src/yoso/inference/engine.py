@@ -12,7 +12,7 @@ from yoso.preprocess import Size
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds that the steps of one prediction took.
+    """Seconds that the steps of one prediction took; on a GPU, if it was `timed` (see `Request`).
 
     Attributes:
         read_seconds: from file to RGB array; almost nothing for an array.
@@ -36,12 +36,14 @@ class Request:
         output_size: (height, width) of the result in pixels.
         object_mask_threshold: 0 to 1.
         overlap_threshold: 0 to 1.
+        timed: wait for a GPU after each step, so that it is known what each took; a prediction takes longer then.
     """
 
     input_size: Size | None
     output_size: Size
     object_mask_threshold: float
     overlap_threshold: float
+    timed: bool = False
 
 
 @runtime_checkable
@@ -51,10 +53,16 @@ class Engine(Protocol):
     Attributes:
         runtime: "torch", "onnxruntime" or "openvino".
         device: "cpu", "cuda:0", ...
+        precision: "fp32", "fp16", "bf16" or "int8": of most of the network.
     """
 
     runtime: str
     device: str
+
+    @property
+    def precision(self) -> str:
+        """See above."""
+        ...
 
     def segment(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
         """Segment one photograph.

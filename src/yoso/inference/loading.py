@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
 """Which runtime an exported file is for."""
 
+FOREIGN = {
+    ".pt2": "is a torch.export archive, for programs without this package: torch.export.load({path!r}).module()",
+    ".engine": "is a TensorRT engine, which TensorRT itself runs, as by trtexec --loadEngine={path}",
+}
+"""What `yoso export` writes and is not run here. To load an archive unpickles it, which could run anything."""
+
 FASTEST_FIRST = ("onnxruntime", "openvino")
 """On a CPU, as measured at 512x800 and 640x640 (docs/benchmark.md); torch comes last and is always there."""
 
@@ -38,11 +44,12 @@ def load(
         precision: "fp32", or "bf16" on a GPU, which runs the network as a CUDA graph.
 
     Raises:
-        CheckpointError: there is no such model, it cannot be fetched, or its files are damaged.
-        ConfigError: there is no such device, or a package that is needed is not installed.
+        CheckpointError: there is no such model, it cannot be fetched, its files are damaged, or they are not for here.
+        ConfigError: there is no such device, it has not enough memory, or a package that is needed is not installed.
         OutputError: the cache of fetched models cannot be written.
     """
     path = Path(name_or_folder)
+    refuse_foreign(path)
     if path.suffix in RUNTIMES:
         if runtime not in {"auto", RUNTIMES[path.suffix]}:
             raise ConfigError(f"{path}: is for {RUNTIMES[path.suffix]}, not for {runtime}")
@@ -57,13 +64,30 @@ def load(
     return _in_torch(name_or_folder, device, precision)
 
 
+def refuse_foreign(path: Path) -> None:
+    """Refuse an exported file of a kind that other programs run, and say which do.
+
+    Raises:
+        CheckpointError: it is one.
+    """
+    if path.suffix not in FOREIGN or path.is_dir():
+        return
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    what = FOREIGN[path.suffix].format(path=str(path))
+    raise CheckpointError(f"{path}: {what}; here give the model's folder, or what it is exported to as .onnx or .xml")
+
+
 def _in_torch(name_or_folder: PathLike, device: "str | torch.device", precision: str) -> Predictor:
+    from yoso.inference.memory import loading_errors
     from yoso.inference.torch_engine import TorchEngine, resolve_device
     from yoso.model.checkpoint import load_model
 
     resolved = resolve_device(device)
-    model = load_model(name_or_folder, resolved)
-    return Predictor(TorchEngine(model, resolved, precision), model.categories, model.inference, model.about)
+    with loading_errors(name_or_folder, resolved):
+        model = load_model(name_or_folder, resolved)
+        engine = TorchEngine(model, resolved, precision)
+    return Predictor(engine, model.categories, model.inference, model.about)
 
 
 def _from_folder(name_or_folder: PathLike, runtimes: tuple[str, ...], device: str, must: bool) -> Predictor | None:

@@ -4,17 +4,18 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yoso.categories import Categories
-from yoso.errors import CheckpointError, ConfigError, ImageError
+from yoso.errors import CheckpointError, ConfigError
 from yoso.files import PathLike
 from yoso.inference.engine import Request, Timings
+from yoso.inference.memory import loading_errors, memory_errors
 from yoso.postprocess.numpy_merge import PanopticArrays, panoptic_numpy
 from yoso.postprocess.segments import Segment, Sizes
 from yoso.preprocess import Size, resize, resized_size
@@ -22,6 +23,9 @@ from yoso.settings import InferenceConfig, read_inference
 
 METADATA = "yoso"
 """Key of the file's metadata under which `yoso export` writes one JSON document."""
+
+QUANTIZED = b"DequantizeLinear"
+"""Name of the operator that every value in 8 bits goes through; names stand in a file as they are."""
 
 
 class OnnxEngine:
@@ -45,9 +49,10 @@ class OnnxEngine:
 
         Raises:
             CheckpointError: it is missing, damaged, or not made by `yoso export`.
-            ConfigError: onnxruntime is not installed, or cannot use this device.
+            ConfigError: onnxruntime is not installed, cannot use this device, or has not enough memory.
         """
         self.session = open_session(path, device)
+        self._path = Path(path)
         self.device = "cpu" if self.session.get_providers()[0] == "CPUExecutionProvider" else "cuda:0"
         try:
             facts = json.loads(self.session.get_modelmeta().custom_metadata_map[METADATA])
@@ -58,9 +63,14 @@ class OnnxEngine:
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: is an ONNX file, but not one that `yoso export` made") from error
 
+    @cached_property
+    def precision(self) -> str:
+        """Return "int8" if the file has operators in 8 bits, else "fp32"."""
+        return "int8" if QUANTIZED in self._path.read_bytes() else "fp32"
+
     def segment(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
         """Segment one photograph; see `Engine`."""
-        with _memory_errors(pixels):
+        with memory_errors((pixels.shape[0], pixels.shape[1])):
             if self.form == "panoptic":
                 return self._panoptic(pixels, request)
             return merged(self._logits, self.categories.is_thing, pixels, request)
@@ -69,7 +79,7 @@ class OnnxEngine:
         """Run the network alone; see `Engine`."""
         if self.form == "panoptic":
             raise ConfigError("this file has the merge inside and gives no logits; use a model folder or a raw export")
-        with _memory_errors(pixels):
+        with memory_errors((pixels.shape[0], pixels.shape[1])):
             return self._logits(pixels, request)[0]
 
     def _panoptic(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
@@ -135,7 +145,7 @@ def open_session(path: PathLike, device: str = "auto") -> Any:
 
     Raises:
         CheckpointError: the file is missing, damaged, or needs a newer onnxruntime.
-        ConfigError: onnxruntime is not installed, or cannot use this device.
+        ConfigError: onnxruntime is not installed, cannot use this device, or has not enough memory.
     """
     ort = import_onnxruntime()
     if not Path(path).is_file():
@@ -145,7 +155,10 @@ def open_session(path: PathLike, device: str = "auto") -> Any:
     options.intra_op_num_threads = num_threads()
     providers = _providers(ort, device)
     try:
-        return ort.InferenceSession(str(path), options, providers=providers)
+        with loading_errors(path, device):
+            return ort.InferenceSession(str(path), options, providers=providers)
+    except ConfigError:
+        raise
     except Exception as error:  # its errors have no common base of their own
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path}: onnxruntime {ort.__version__} cannot load it ({reason})") from error
@@ -209,18 +222,3 @@ def _box(extent: np.ndarray) -> tuple[int, int, int, int]:
 def config_of(facts: dict[str, Any]) -> tuple[InferenceConfig, dict[str, Any], str]:
     """Return thresholds and size, free facts, and the hash of the weights, from an exported file's own document."""
     return read_inference(facts["inference"]), facts["about"], facts["source_sha256"]
-
-
-@contextmanager
-def _memory_errors(pixels: np.ndarray) -> Iterator[None]:
-    """Turn the ways in which memory can be short into one error."""
-    try:
-        yield
-    except Exception as error:
-        text = str(error)
-        if not isinstance(error, MemoryError) and "allocate memory" not in text and "bad allocation" not in text:
-            raise
-        height, width = pixels.shape[:2]
-        raise ImageError(
-            f"not enough memory for an image of {width} x {height} pixels; give a smaller input_size or output_size"
-        ) from error

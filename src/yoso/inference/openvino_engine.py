@@ -12,10 +12,14 @@ from yoso.categories import Categories
 from yoso.errors import CheckpointError, ConfigError
 from yoso.files import PathLike
 from yoso.inference.engine import Request, Timings
+from yoso.inference.memory import loading_errors, memory_errors
 from yoso.inference.onnx_engine import METADATA, check_size, config_of, merged, num_threads
 from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.postprocess.segments import Sizes
 from yoso.preprocess import Size, pad_with, resize, resized_size
+
+PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16"}
+"""OpenVINO's names, and ours."""
 
 
 class OpenVinoEngine:
@@ -39,7 +43,7 @@ class OpenVinoEngine:
 
         Raises:
             CheckpointError: it is missing, damaged, or not made by `yoso export`.
-            ConfigError: openvino is not installed, or knows no such device.
+            ConfigError: openvino is not installed, knows no such device, or has not enough memory.
         """
         ov = import_openvino()
         self.device = "cpu" if device in {"auto", "cpu"} else device
@@ -49,12 +53,14 @@ class OpenVinoEngine:
         if not Path(path).is_file():
             raise CheckpointError(f"{path}: no such file")
         try:
-            model = core.read_model(str(path))
+            with loading_errors(path, self.device):
+                model = core.read_model(str(path))
             facts = json.loads(model.get_rt_info([METADATA, "facts"]).astype(str))
             options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
             if self.device == "cpu" and num_threads():
                 options["INFERENCE_NUM_THREADS"] = num_threads()
-            self._compiled = core.compile_model(model, "CPU" if self.device == "cpu" else self.device, options)
+            with loading_errors(path, self.device):
+                self._compiled = core.compile_model(model, "CPU" if self.device == "cpu" else self.device, options)
             self.categories = Categories.from_json(facts["categories"], str(path))
             self.inference, self.about, self.source_sha256 = config_of(facts)
             self.size: Size | None = tuple(facts["size"]) if facts["size"] else None
@@ -64,13 +70,21 @@ class OpenVinoEngine:
             raise CheckpointError(f"{path}: is not an OpenVINO file that `yoso export` made ({reason})") from error
         self._requests = threading.local()
 
+    @property
+    def precision(self) -> str:
+        """Return what OpenVINO computes in: it takes bfloat16 by itself where a processor has matrix units for it."""
+        kind = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        return PRECISIONS.get(kind, kind)
+
     def segment(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
         """Segment one photograph; see `Engine`."""
-        return merged(self._logits, self.categories.is_thing, pixels, request)
+        with memory_errors((pixels.shape[0], pixels.shape[1])):
+            return merged(self._logits, self.categories.is_thing, pixels, request)
 
     def logits(self, pixels: np.ndarray, request: Request) -> tuple[np.ndarray, np.ndarray, Sizes]:
         """Run the network alone; see `Engine`."""
-        return self._logits(pixels, request)[0]
+        with memory_errors((pixels.shape[0], pixels.shape[1])):
+            return self._logits(pixels, request)[0]
 
     def _logits(self, pixels: np.ndarray, request: Request) -> tuple[tuple[np.ndarray, np.ndarray, Sizes], float]:
         size = resized_size((pixels.shape[0], pixels.shape[1]), request.input_size)

@@ -115,12 +115,18 @@ class Predictor:
             "overlap_threshold": overlap_threshold,
         }
         if isinstance(image, list | tuple):
-            return [self.timed(one, **options)[0] for one in image]
-        return self.timed(image, **options)[0]
+            return [self._segmented(one, False, options)[0] for one in image]
+        return self._segmented(image, False, options)[0]
 
     def timed(self, image: Any, **options: Any) -> tuple[Result, Timings]:
-        """Segment one photograph and say how long each step took; arguments and errors as in a call."""
-        request = self._request(**options)
+        """Segment one photograph and say how long each step took; arguments and errors as in a call.
+
+        A GPU is waited for after each step, which a call does only once, at the end.
+        """
+        return self._segmented(image, True, options)
+
+    def _segmented(self, image: Any, timed: bool, options: dict[str, Any]) -> tuple[Result, Timings]:
+        request = replace(self._request(**options), timed=timed)
         start = time.perf_counter()
         pixels = rgb_array(image)
         read_seconds = time.perf_counter() - start

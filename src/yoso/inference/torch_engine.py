@@ -1,8 +1,9 @@
 """PyTorch runs the network: fused, on a CPU or a GPU, on a GPU in bfloat16 and as a CUDA graph if asked."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,15 +12,17 @@ from torch import Tensor
 from yoso.errors import ConfigError, ImageError
 from yoso.inference.cuda_graphs import GraphedNetwork
 from yoso.inference.engine import Request, Timings
+from yoso.inference.memory import memory_errors
 from yoso.model.checkpoint import Model
 from yoso.model.fuse import fuse
 from yoso.model.yoso import YOSO, padded_size
+from yoso.postprocess.device_merge import panoptic_arrays
 from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.postprocess.segments import Sizes
-from yoso.postprocess.torch_merge import panoptic
-from yoso.preprocess import Size, resize, resized_size
+from yoso.preprocess import SIZE_DIVISOR, resize, resized_size
 from yoso.structures import Outputs
 
+T = TypeVar("T")
 PRECISIONS = ("fp32", "bf16")
 """Not fp16: the decoder sums features over all pixels of a mask, and sums beyond 65504 do not fit."""
 
@@ -61,44 +64,102 @@ class TorchEngine:
             self.network.backbone.to(memory_format=torch.channels_last)
         self._graphs = GraphedNetwork(self.network) if precision == "bf16" else None
 
+    @property
+    def graphed(self) -> bool:
+        """Whether predictions are replayed from a CUDA graph; known once there was one."""
+        return self._graphs is not None and bool(self._graphs.sizes)
+
     @torch.inference_mode()
     def segment(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
         """Segment one photograph; see `Engine`."""
-        watch = _StopWatch(self.torch_device)
-        with memory_errors((pixels.shape[0], pixels.shape[1])):
-            tensor = self._tensor(pixels, request)
-            resize_seconds = watch.lap()
-            outputs = self._outputs(tensor)
-            network_seconds = watch.lap()
-            result = panoptic(
-                outputs.class_logits[0],
-                outputs.mask_logits[0],
-                _sizes(tensor, request),
-                self.is_thing,
-                request.object_mask_threshold,
-                request.overlap_threshold,
-            )
-            arrays = PanopticArrays(result.segmentation.cpu().numpy(), result.segments)
-        return arrays, Timings(0.0, resize_seconds, network_seconds, watch.lap())
+        return self._with_room(self._segment, pixels, request)
 
     @torch.inference_mode()
     def logits(self, pixels: np.ndarray, request: Request) -> tuple[Tensor, Tensor, Sizes]:
         """Run the network alone; see `Engine`."""
-        with memory_errors((pixels.shape[0], pixels.shape[1])):
-            tensor = self._tensor(pixels, request)
-            outputs = self._outputs(tensor)
+        return self._with_room(self._logits, pixels, request)
+
+    def _segment(self, pixels: np.ndarray, request: Request, graphs: bool) -> tuple[PanopticArrays, Timings]:
+        watch = _StopWatch(self.torch_device, request.timed)
+        tensor = self._tensor(pixels, request)
+        resize_seconds = watch.lap()
+        outputs = self._outputs(tensor, graphs)
+        network_seconds = watch.lap()
+        arrays = panoptic_arrays(
+            outputs.class_logits[0],
+            outputs.mask_logits[0],
+            _sizes(tensor, request),
+            self.is_thing,
+            request.object_mask_threshold,
+            request.overlap_threshold,
+        )
+        return arrays, Timings(0.0, resize_seconds, network_seconds, watch.lap())
+
+    def _logits(self, pixels: np.ndarray, request: Request, graphs: bool) -> tuple[Tensor, Tensor, Sizes]:
+        tensor = self._tensor(pixels, request)
+        outputs = self._outputs(tensor, graphs)
         return outputs.class_logits[0], outputs.mask_logits[0], _sizes(tensor, request)
 
     def _tensor(self, pixels: np.ndarray, request: Request) -> Tensor:
         size = resized_size((pixels.shape[0], pixels.shape[1]), request.input_size)
         # A copy, because what Pillow lends is read-only, and a caller's array may have negative strides.
         resized = np.array(resize(pixels, size), order="C")
-        return torch.from_numpy(resized).to(self.torch_device).permute(2, 0, 1)
+        # A GPU takes it from there in its own order; the host need not wait until it has.
+        on_gpu = self.torch_device.type == "cuda"
+        return torch.from_numpy(resized).to(self.torch_device, non_blocking=on_gpu).permute(2, 0, 1)
 
-    def _outputs(self, image: Tensor) -> Outputs:
+    def _outputs(self, image: Tensor, graphs: bool) -> Outputs:
         if self._graphs is None:
             return self.network([image])
-        return self._graphs(self.network.prepare([image]))
+        run = self._graphs if graphs else self._graphs.plainly
+        return run(self.network.prepare([image]))
+
+    def _with_room(self, work: Callable[[np.ndarray, Request, bool], T], pixels: np.ndarray, request: Request) -> T:
+        """Do some work; where a GPU's memory is short, again with all of it and without CUDA graphs.
+
+        Raises:
+            ImageError: memory was short even so; says which input size fits, if a GPU was short of it.
+        """
+        size = (pixels.shape[0], pixels.shape[1])
+        with memory_errors(size):
+            # Each try ends before the next begins: an error being handled holds on to the tensors of its frames.
+            try:
+                return work(pixels, request, True)
+            except torch.OutOfMemoryError:
+                pass
+            self._make_room()
+            try:
+                result = work(pixels, request, False)
+            except torch.OutOfMemoryError:
+                pass
+            else:
+                if self._graphs is not None:
+                    self._graphs.leave_out((1, 3, *padded_size([resized_size(size, request.input_size)])))
+                return result
+            raise ImageError(
+                f"not enough memory on {self.device} for an image of {size[1]} x {size[0]} pixels; "
+                f"{self._what_fits(work, pixels, request)}"
+            )
+
+    def _what_fits(self, work: Callable[[np.ndarray, Request, bool], T], pixels: np.ndarray, request: Request) -> str:
+        """Return what to do: of the halves of the input size, the largest that there is memory for."""
+        sides = resized_size((pixels.shape[0], pixels.shape[1]), request.input_size)
+        shorter, longest = min(sides) // 2, max(sides) // 2
+        while shorter >= SIZE_DIVISOR:
+            self._make_room()
+            try:
+                work(pixels, replace(request, input_size=(shorter, longest)), False)
+            except torch.OutOfMemoryError:
+                shorter, longest = shorter // 2, longest // 2
+            else:
+                return f"input_size=({shorter}, {longest}), --input-size {shorter}x{longest}, fits"
+        return "no smaller input_size fits; give a smaller output_size, free the device's memory, or use device cpu"
+
+    def _make_room(self) -> None:
+        if self._graphs is not None:
+            self._graphs.forget()
+        if self.torch_device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def _sizes(tensor: Tensor, request: Request) -> Sizes:
@@ -126,36 +187,16 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 class _StopWatch:
-    """Times laps; waits for the device, which works on after a call returns."""
+    """Times laps. Waits for the device, which works on after a call returns, only if someone wants the times."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, waits: bool) -> None:
         self.device = device
+        self.waits = waits and device.type == "cuda"
         self.start = time.perf_counter()
 
     def lap(self) -> float:
-        if self.device.type == "cuda":
+        if self.waits:
             torch.cuda.synchronize(self.device)
         now = time.perf_counter()
         self.start, seconds = now, now - self.start
         return seconds
-
-
-@contextmanager
-def memory_errors(size: Size) -> Iterator[None]:
-    """Turn every way in which torch says that memory is short into one error.
-
-    Args:
-        size: (height, width) of the photograph.
-
-    Raises:
-        ImageError: memory was short.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not short and "allocate memory" not in str(error):
-            raise
-        raise ImageError(
-            f"not enough memory for an image of {size[1]} x {size[0]} pixels; give a smaller input_size or output_size"
-        ) from error

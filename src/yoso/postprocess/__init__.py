@@ -1,9 +1,10 @@
 """From logits to results: panoptic, instance and semantic, in the arithmetic of the published code.
 
 `panoptic`, `instances` and `semantic` take torch tensors; `instance_masks` and `semantic_classes` give the last two's
-results with less memory, and `candidates` and `compete` are the first two steps of `panoptic`. `panoptic_numpy` does
-the same merge with NumPy alone, for machines that run an exported network without torch. Names are imported on first
-use, so that the NumPy part never loads torch.
+results with less memory, and `candidates` and `compete` are the first two steps of `panoptic`. `panoptic_arrays` is
+`panoptic` with its result on the host, for which it waits for a GPU once. `panoptic_numpy` does the same merge with
+NumPy alone, for machines that run an exported network without torch. Names are imported on first use, so that the
+NumPy part never loads torch.
 """
 
 from importlib import import_module
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from yoso.postprocess.segments import Segment, Sizes
 
 if TYPE_CHECKING:
+    from yoso.postprocess.device_merge import panoptic_arrays
     from yoso.postprocess.numpy_merge import PanopticArrays, panoptic_numpy
     from yoso.postprocess.torch_masks import (
         InstanceMask,
@@ -36,6 +38,7 @@ __all__ = [
     "instance_masks",
     "instances",
     "panoptic",
+    "panoptic_arrays",
     "panoptic_numpy",
     "semantic",
     "semantic_classes",
@@ -52,6 +55,7 @@ _HOMES = {
     "instance_masks": "torch_masks",
     "instances": "torch_masks",
     "panoptic": "torch_merge",
+    "panoptic_arrays": "device_merge",
     "panoptic_numpy": "numpy_merge",
     "semantic": "torch_masks",
     "semantic_classes": "torch_masks",

@@ -1,6 +1,10 @@
-"""The panoptic merge on torch tensors: no loop over queries touches the device, two small transfers per image."""
+"""The panoptic merge on torch tensors, whose result stays on their device.
 
-from collections.abc import Sequence
+No loop over queries touches the device, and the host waits for it twice an image: for the scores, to know which
+queries take part, and for the counts, to decide which become segments. `panoptic_arrays` waits once.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +86,7 @@ def panoptic(
     owners, segments = merge_segments(
         found.class_indices.tolist(), found.scores.tolist(), counts, things, overlap_threshold
     )
-    return PanopticResult(_looked_up(codes, owners), segments)
+    return PanopticResult(looked_up(codes, torch.from_numpy(owners).to(codes.device, non_blocking=True)), segments)
 
 
 def candidates(class_logits: Float[Tensor, "N L"], object_mask_threshold: float) -> Candidates:
@@ -92,16 +96,17 @@ def candidates(class_logits: Float[Tensor, "N L"], object_mask_threshold: float)
         class_logits: after the temperature; the last of the L = K + 1 is `no_object`.
         object_mask_threshold: 0 to 1.
     """
-    scores, class_indices = _best_classes(class_logits)
+    # In one transfer.
+    both = torch.stack([values.float() for values in best_classes(class_logits)]).cpu().numpy()
+    scores, class_indices = both[0], both[1].astype(np.int64)
     kept = survivors(scores, class_indices, class_logits.shape[1] - 1, object_mask_threshold)
     return Candidates(kept, class_indices[kept], scores[kept])
 
 
-def _best_classes(class_logits: Float[Tensor, "N L"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return probability and index of each query's best class, in one transfer."""
+def best_classes(class_logits: Float[Tensor, "N L"]) -> tuple[Float[Tensor, " N"], Int64[Tensor, " N"]]:
+    """Return probability, float32, and index of each query's best class; the last index is `no_object`."""
     scores, class_indices = torch.softmax(class_logits.float(), -1).max(-1)
-    both = torch.stack([scores, class_indices.float()]).cpu().numpy()
-    return both[0], both[1].astype(np.int64)
+    return scores, class_indices
 
 
 @torch.no_grad()
@@ -122,20 +127,38 @@ def compete(
     queries = torch.from_numpy(found.queries).to(device, non_blocking=True)
     scores = torch.from_numpy(found.scores).to(device, non_blocking=True)
     codes = torch.empty(sizes.output, dtype=torch.int32, device=device)
-    tally = _Tally(len(found.queries), sizes.output, device)
-    for rows, chosen, masks in contended_strips(mask_logits, queries, scores, sizes):
+    tally = Tally(len(found.queries), sizes.output, device)
+    let_win(codes, tally, contended_strips(mask_logits, queries, scores, sizes), scores)
+    return codes, tally.counts()
+
+
+def let_win(
+    codes: Int32[Tensor, "H W"],
+    tally: "Tally",
+    masks_by_strip: Iterable[tuple[slice, Int[Tensor, " C"], Float[Tensor, "C rows W"]]],
+    scores: Float[Tensor, " Q"],
+) -> None:
+    """Give every pixel to a query, strip by strip, and count.
+
+    Args:
+        codes: written; see `compete`.
+        tally: added to.
+        masks_by_strip: see `contended_strips`; overwritten.
+        scores: of the queries.
+    """
+    for rows, chosen, masks in masks_by_strip:
         masks = masks.sigmoid_()
         winner = (masks * scores[chosen, None, None]).max(0, keepdim=True).indices
         code = (2 * chosen[winner] + (masks.gather(0, winner) >= 0.5))[0]
         codes[rows] = code
         tally.add(rows, chosen, masks >= 0.5, code)
-    return codes, tally.counts()
 
 
-class _Tally:
+class Tally:
     """Counts of pixels per code, by row and by column, added up on the device."""
 
     def __init__(self, num_masks: int, output: tuple[int, int], device: torch.device) -> None:
+        """Start at zero, for queries 0 to `num_masks` - 1 and an output of (height, width)."""
         self.covered = torch.zeros(num_masks, dtype=torch.int64, device=device)
         self.by_row = torch.zeros(2 * num_masks, output[0], dtype=torch.int64, device=device)
         self.by_column = torch.zeros(2 * num_masks, output[1], dtype=torch.int64, device=device)
@@ -158,13 +181,21 @@ class _Tally:
         table = torch.zeros(len(self.by_row) * height, dtype=torch.int64, device=code.device)
         self.by_row[:, rows] = table.scatter_add_(0, at_row.view(-1), ones).view(-1, height)
 
-    def counts(self) -> Counts:
-        """Bring the counts to the host, in one transfer."""
+    def table(self) -> Int64[Tensor, "7 Q"]:
+        """Return the counts, on the device: won, covered, owned, and the four columns of the boxes."""
         per_code = self.by_row.sum(1)
         owned = per_code[1::2]
         extents = (*_extent(self.by_row[1::2] > 0), *_extent(self.by_column[1::2] > 0))
-        table = torch.stack([per_code[0::2] + owned, self.covered, owned, *extents]).cpu().numpy()
-        return Counts(table[0], table[1], table[2], table[3:].T)
+        return torch.stack([per_code[0::2] + owned, self.covered, owned, *extents])
+
+    def counts(self) -> Counts:
+        """Bring the counts to the host, in one transfer."""
+        return counts_of(self.table().cpu().numpy())
+
+
+def counts_of(table: np.ndarray) -> Counts:
+    """Return as `Counts` what `Tally.table` holds."""
+    return Counts(table[0], table[1], table[2], table[3:].T)
 
 
 def _extent(seen: Bool[Tensor, "Q n"]) -> tuple[Int[Tensor, " Q"], Int[Tensor, " Q"]]:
@@ -173,11 +204,9 @@ def _extent(seen: Bool[Tensor, "Q n"]) -> tuple[Int[Tensor, " Q"], Int[Tensor, "
     return torch.where(seen, position, seen.shape[1]).amin(1), torch.where(seen, position, -1).amax(1)
 
 
-def _looked_up(codes: Int32[Tensor, "H W"], owners: np.ndarray) -> Int32[Tensor, "H W"]:
-    """Replace every code by its segment id, in place: even codes (mask below 0.5) become void."""
-    table = np.zeros(2 * len(owners), np.int32)
-    table[1::2] = owners
-    lookup = torch.from_numpy(table).to(codes.device, non_blocking=True)
+def looked_up(codes: Int32[Tensor, "H W"], owners: Int32[Tensor, " Q"]) -> Int32[Tensor, "H W"]:
+    """Replace every code by its query's segment id, in place: even codes (mask below 0.5) become void."""
+    lookup = torch.stack([torch.zeros_like(owners), owners], 1).flatten()
     for part in codes.view(-1).split(LOOKUP_PIXELS):
         part.copy_(lookup.take(part.long()))
     return codes

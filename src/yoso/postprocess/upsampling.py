@@ -62,7 +62,7 @@ def contended_strips(
         The slice of output rows, which of `queries` matter there (see `contenders`), and the logits of those.
     """
     if mask_logits.device.type != "cpu":
-        yield from _uncontended_strips(mask_logits, queries, sizes)
+        yield from uncontended_strips(mask_logits, queries, sizes)
         return
     competing = mask_logits[queries].float()
     for start, stop in strips(len(queries), sizes, STRIP_BYTES["cpu"], CONTENDED_ROWS):
@@ -73,9 +73,10 @@ def contended_strips(
         yield slice(start, stop), chosen, _strip(needed[chosen], plan, sizes)
 
 
-def _uncontended_strips(
+def uncontended_strips(
     mask_logits: Float[Tensor, "N h w"], queries: Int[Tensor, " Q"], sizes: Sizes
 ) -> Iterator[tuple[slice, Int[Tensor, " Q"], Float[Tensor, "Q rows W"]]]:
+    """Enlarge likewise, every mask in every strip, which asks nothing of the device."""
     everyone = torch.arange(len(queries), device=mask_logits.device)
     for rows, masks in upsampled_strips(mask_logits, queries, sizes):
         yield rows, everyone, masks
