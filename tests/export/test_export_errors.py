@@ -105,6 +105,7 @@ def test_predict_says_so_in_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "not one that `yoso export` made" in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_runtimes_and_devices_that_are_not_there(tiny_model, tmp_path):
