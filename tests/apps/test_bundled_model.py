@@ -3,9 +3,13 @@
 import hashlib
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import yoso
 from yoso.apps.cli import main
@@ -66,6 +70,51 @@ def test_its_exported_file_is_of_its_weights(folder):
     assert facts["inference"] == config["inference"]
     assert facts["about"] == config["about"]
     assert (folder / "model.onnx").stat().st_size <= 17e6
+
+
+WITHOUT = """
+import runpy, sys
+for name in ("torch", "torchvision", "timm", "lightning", "yoso", "scipy"):
+    sys.modules[name] = None  # importing it now fails
+script = sys.argv.pop(1)
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def test_the_example_needs_numpy_pillow_and_onnxruntime_alone(folder, tmp_path):
+    pytest.importorskip("onnxruntime", reason="the runtime of exported files is an extra")
+    pixels = np.full((180, 240, 3), 170, np.uint8)
+    pixels[:40] = (150, 190, 240)
+    for top in range(60, 160, 40):
+        for left in range(20, 220, 40):
+            pixels[top : top + 22, left : left + 16] = (40, 50, 70)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    example = Path(__file__).parents[2] / "examples" / "onnx_only.py"
+    words = [
+        sys.executable,
+        "-c",
+        WITHOUT,
+        example,
+        folder / "model.onnx",
+        tmp_path / "photo.png",
+        tmp_path / "out.png",
+    ]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    result = yoso.load(folder / "model.onnx", "cpu")(pixels)
+    assert result["segments_info"]
+    expected = [[str(i["id"]), i["label"], f"{i['score']:.2f}", str(i["area"])] for i in result["segments_info"]]
+    found = [re.fullmatch(r" *(\d+)  (.+?) +(\d\.\d\d)  (\d+) pixels", line) for line in done.stdout.splitlines()]
+    assert [list(match.groups()) for match in found if match] == expected
+    assert len(found) == len(expected)
+    colors = np.array([(0, 0, 0), *(categories_of(folder)[i["label_id"]]["color"] for i in result["segments_info"])])
+    with Image.open(tmp_path / "out.png") as picture:
+        drawn = np.asarray(picture)
+    assert np.array_equal(drawn, pixels // 2 + colors.astype(np.uint8)[result["segmentation"]] // 2)
+
+
+def categories_of(folder):
+    return json.loads((folder / "config.json").read_text())["categories"]
 
 
 @pytest.mark.data

@@ -27,7 +27,7 @@ def small_folder(tmp_path_factory):
         [
             Category(3, "square", True, (220, 40, 40)),
             Category(7, "sky", False, (80, 140, 240)),
-            Category(9, "wall", False, (9, 9, 9)),
+            Category(9, "ground", False, (9, 9, 9)),
         ]
     )
     with torch.random.fork_rng(devices=[]):

@@ -1,6 +1,7 @@
 """An exported file needs no torch, from the command line and from Python; and a process with one starts fast."""
 
 import json
+import resource
 import subprocess
 import sys
 
@@ -9,12 +10,12 @@ import pytest
 from PIL import Image
 
 import yoso
+from yoso.model.folder import bundled_models
 
 pytest.importorskip("onnxruntime", reason="the runtime of exported files is an extra")
 
 NO_TORCH = """
-import sys, time
-start = time.perf_counter()
+import sys
 for name in ("torch", "torchvision", "timm", "lightning"):
     sys.modules[name] = None  # importing it now fails
 """
@@ -23,8 +24,8 @@ PREDICT = (
     NO_TORCH
     + """
 from yoso.apps.cli import main
-status = main(["predict", sys.argv[1], "--model", "facades-mnv2", "--device", "cpu", "--output", sys.argv[2], "--json"])
-print(f"seconds {time.perf_counter() - start:.3f}", file=sys.stderr)
+photo, model, output = sys.argv[1:]
+status = main(["predict", photo, "--model", model, "--device", "cpu", "--output", output, "--json"])
 sys.exit(status)
 """
 )
@@ -33,11 +34,16 @@ CALL = (
     NO_TORCH
     + """
 import json, yoso
-predictor = yoso.load("facades-mnv2", device="cpu")
+predictor = yoso.load(sys.argv[2], device="cpu")
 result = predictor(sys.argv[1])
 json.dump([predictor.runtime, predictor.device, [info["label"] for info in result["segments_info"]]], sys.stdout)
 """
 )
+
+
+NAME = "facades-mnv2"
+MODELS = [NAME, str(bundled_models()[NAME] / "model.onnx")]
+"""By its name, and the file alone."""
 
 
 @pytest.fixture
@@ -59,8 +65,9 @@ def run(script, *words):
     )
 
 
-def test_predict_never_imports_torch(photo, tmp_path):
-    done = run(PREDICT, photo, tmp_path / "out")
+@pytest.mark.parametrize("model", MODELS, ids=["name", "file"])
+def test_predict_never_imports_torch(photo, tmp_path, model):
+    done = run(PREDICT, photo, model, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["runtime"], found["device"]) == ("onnxruntime", "cpu")
@@ -68,34 +75,45 @@ def test_predict_never_imports_torch(photo, tmp_path):
     assert (tmp_path / "out" / "panoptic.json").is_file()
 
 
-def test_a_call_gives_what_torch_gives(photo):
-    done = run(CALL, photo)
+@pytest.mark.parametrize("model", MODELS, ids=["name", "file"])
+def test_a_call_gives_what_torch_gives(photo, model):
+    done = run(CALL, photo, model)
     assert done.returncode == 0, done.stderr
     runtime, device, labels = json.loads(done.stdout)
     assert (runtime, device) == ("onnxruntime", "cpu")
-    result = yoso.load("facades-mnv2", "cpu", runtime="torch")(photo)
+    result = yoso.load(NAME, "cpu", runtime="torch")(photo)
     assert labels == [info["label"] for info in result["segments_info"]]
 
 
 @pytest.mark.slow
 def test_the_first_prediction_of_a_process_comes_within_three_seconds(photo, tmp_path):
-    """Alone on two cores; `slow`, because a machine that is busy says nothing."""
-    seconds = []
-    for _ in range(3):
-        done = run(PREDICT, photo, tmp_path / "out")
-        seconds.append(float(done.stderr.split("seconds ")[1]))
-    assert min(seconds) < 3
+    """`slow`, because others that share a processor's caches can double what it needs, and so come near the limit."""
+    assert best_seconds(lambda: run(PREDICT, photo, NAME, tmp_path / "out"), 3, most=4) < 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("words", "limit"), [(["-c", "import yoso"], 0.3), (["-m", "yoso", "--help"], 0.5)])
 def test_starting_is_fast(words, limit):
     """What Python itself needs to start is counted in."""
-    import time
 
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, *words], capture_output=True, check=True, timeout=60)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < limit
+    def start():
+        return subprocess.run([sys.executable, *words], capture_output=True, check=True, timeout=60)
+
+    assert best_seconds(start, limit, most=8) < limit
+
+
+def best_seconds(process, enough, most):
+    """Run a process until it was fast enough, `most` times at most; return the processor's seconds of the best run.
+
+    Not the clock's: on a busy machine that counts the others' turns. Threads that work at the same time add up, so it
+    is never less than the clock of a machine with nothing else to do, if nothing sleeps.
+    """
+    best = float("inf")
+    for _ in range(most):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = process()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0, done.stderr
+        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if best < enough:
+            break
+    return best

@@ -116,8 +116,9 @@ def _run(args: argparse.Namespace, paths: list[Path]) -> tuple[list[Done], list[
     from yoso.data.coco_panoptic import PanopticWriter
     from yoso.inference.sources import output_stem
 
-    output = make_folder(args.output)
+    # The model first, so that a name that is none leaves no empty folder behind.
     predictor = open_model(args)
+    output = make_folder(args.output)
     writer = PanopticWriter(output / "panoptic.json", output / "panoptic", predictor.categories)
     done: list[Done] = []
     failed: list[Failed] = []

@@ -20,37 +20,54 @@ MOST_BLOCKS = 1024
 """A dynamic side is at most this many times 32 pixels."""
 
 
+class ToFloat32(nn.Module):
+    """Where a network that is half in float16 goes on in float32."""
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Convert."""
+        return x.float()
+
+
 class Logits(nn.Module):
     """Prepared images in, (class_logits, mask_logits) out, as a plain tuple."""
 
-    def __init__(self, network: YOSO, normalises: bool) -> None:
+    def __init__(self, network: YOSO, normalises: bool, half: bool = False) -> None:
         """Take a network's deployment form.
 
         Args:
             network: any.
             normalises: take RGB values from 0 to 255, padded with the mean, rather than normalised ones.
+            half: backbone and aggregator in float16. Coordinates and decoder stay in float32: the decoder sums
+                features over all pixels of a mask, and sums beyond 65504 do not fit into float16.
         """
         super().__init__()
         self.network = fuse(network)
         self.normalises = normalises
+        self.kind = torch.float16 if half else torch.float32
+        if half:
+            self.network.backbone.half()
+            aggregator = self.network.aggregator.half()
+            # Before the coordinates are appended, which take the features' type.
+            aggregator.output = nn.Sequential(aggregator.output, ToFloat32())  # pyrefly: ignore[bad-assignment]
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, Tensor]:
         """Run the network; sides are multiples of 32."""
         network = self.network
         if self.normalises:
             images = (images - network.pixel_mean) / network.pixel_std
-        last = network.decoder(network.aggregator(network.backbone(images)))[-1]
+        last = network.decoder(network.aggregator(network.backbone(images.to(self.kind))))[-1]
         assert last.class_logits is not None
         return last.class_logits, last.mask_logits
 
 
-def capture(network: YOSO, size: Size | None, normalises: bool) -> ExportedProgram:
+def capture(network: YOSO, size: Size | None, normalises: bool, half: bool = False) -> ExportedProgram:
     """Capture a network with torch.export.
 
     Args:
-        network: any; its deployment form is what is captured, on the CPU in float32.
+        network: any, in float32; its deployment form is what is captured, on the CPU.
         size: (height, width) of the only images it will take, multiples of 32; None is any size, and any batch.
         normalises: see `Logits`.
+        half: see `Logits`.
     """
     height, width = size or EXAMPLE_SIZE
     batch = 1 if size else 2
@@ -59,7 +76,7 @@ def capture(network: YOSO, size: Size | None, normalises: bool) -> ExportedProgr
     if size is None:
         rows, columns = Dim("rows", min=1, max=MOST_BLOCKS), Dim("columns", min=1, max=MOST_BLOCKS)
         shapes = {"images": {0: Dim("batch", min=1, max=1024), 2: 32 * rows, 3: 32 * columns}}
-    module = Logits(network, normalises).to("cpu").eval()
+    module = Logits(network, normalises, half).to("cpu").eval()
     with torch.no_grad(), quietly():
         return torch.export.export(module, (images,), dynamic_shapes=shapes)
 

@@ -15,9 +15,9 @@ from yoso.export.onnx_file import Form, OnnxOptions, onnx_model, save_onnx, stor
 from yoso.export.openvino_file import openvino_model, save_openvino
 from yoso.export.quantize import quantize
 from yoso.export.tensorrt_file import build_engine, import_tensorrt
-from yoso.export.torch_file import save_torch
+from yoso.export.torch_file import ArchiveEngine, save_torch
 from yoso.files import written_whole
-from yoso.inference.onnx_engine import OnnxEngine
+from yoso.inference.onnx_engine import OnnxEngine, import_onnxruntime
 from yoso.inference.openvino_engine import OpenVinoEngine
 from yoso.inference.predictor import Predictor
 from yoso.inference.torch_engine import TorchEngine
@@ -36,7 +36,8 @@ class Target:
         path: the file; of OpenVINO's two, the .xml.
         form: of an ONNX file.
         size: (height, width) of the only images it will take, or None for any.
-        precision: "fp32"; "fp16" for TensorRT; "int8" for ONNX.
+        precision: "fp32"; "fp16" (backbone and aggregator; the decoder stays in float32) for raw ONNX and TensorRT;
+            "int8" (the convolutions) for panoptic ONNX.
         source_sha256: of the weights' file, or empty.
     """
 
@@ -57,7 +58,8 @@ def export(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> P
         photographs: uint8 (H, W, 3), RGB: to compare on, or for "int8", to calibrate with.
 
     Returns:
-        How it compares; None where that is not the point (8 bits) or not possible here (TensorRT).
+        How it compares; None where that is not the point (8 bits). For TensorRT it is the ONNX file that was compared,
+        from which the engine is built.
 
     Raises:
         ExportError: the file is not the network.
@@ -69,15 +71,15 @@ def export(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> P
     if target.format == "openvino":
         return _openvino(model, target, photographs)
     if target.format == "tensorrt":
-        _tensorrt(model, target)
-        return None
+        return _tensorrt(model, target, photographs)
     with written_whole(target.path) as temporary:
-        worst = save_torch(temporary, model, target.size, target.source_sha256)
-    return Parity(0, 0.0, 0.0, 0.0, worst)
+        save_torch(temporary, model, target.size, target.source_sha256)
+        return _compare(ArchiveEngine(temporary), model, photographs)
 
 
 def _onnx(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> Parity | None:
-    onnx = onnx_model(model, OnnxOptions(target.form, target.size, target.source_sha256))
+    half = target.precision == "fp16"
+    onnx = onnx_model(model, OnnxOptions(target.form, target.size, target.source_sha256, half))
     with written_whole(target.path) as temporary:
         if target.precision == "int8":
             with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +90,7 @@ def _onnx(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> Pa
             return None
         store_in_half(onnx)
         save_onnx(temporary, onnx)
-        return _compare(OnnxEngine(temporary, "cpu"), model, photographs)
+        return _compare(OnnxEngine(temporary, "cpu"), model, photographs, half)
 
 
 def _openvino(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> Parity:
@@ -108,17 +110,21 @@ def _openvino(model: Model, target: Target, photographs: Sequence[np.ndarray]) -
     return parity
 
 
-def _tensorrt(model: Model, target: Target) -> None:
+def _tensorrt(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> Parity:
     import_tensorrt()  # before the minute that the ONNX file takes
-    onnx = onnx_model(model, OnnxOptions("raw", target.size, target.source_sha256))
+    import_onnxruntime()
+    half = target.precision == "fp16"
+    onnx = onnx_model(model, OnnxOptions("raw", target.size, target.source_sha256, half))
     with written_whole(target.path) as temporary, tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "whole.onnx")
         save_onnx(whole, onnx)
-        build_engine(whole, temporary, target.precision)
+        parity = _compare(OnnxEngine(whole, "cpu"), model, photographs, half)
+        build_engine(whole, temporary)
+    return parity
 
 
-def _compare(engine: Any, model: Model, photographs: Sequence[np.ndarray]) -> Parity:
+def _compare(engine: Any, model: Model, photographs: Sequence[np.ndarray], half: bool = False) -> Parity:
     exported = Predictor(engine, engine.categories, engine.inference, engine.about)
     network = TorchEngine(model, torch.device("cpu"), fused=False)
     original = Predictor(network, model.categories, engine.inference, model.about)
-    return check_parity(exported, original, photographs)
+    return check_parity(exported, original, photographs, half)

@@ -43,11 +43,14 @@ class OnnxOptions:
         size: (height, width) of the only images it will take, or None for any. A fixed panoptic file takes photographs
             that are resized already.
         source_sha256: of the weights' file, or empty.
+        half: backbone and aggregator in float16, the decoder in float32, by casts in the graph; inputs and outputs stay
+            float32.
     """
 
     form: Form = "panoptic"
     size: Size | None = None
     source_sha256: str = ""
+    half: bool = False
 
 
 def onnx_model(model: Model, options: OnnxOptions) -> Any:
@@ -63,7 +66,7 @@ def onnx_model(model: Model, options: OnnxOptions) -> Any:
     ir = import_onnx_ir()
     size = options.size
     padded = None if size is None else padded_size([size])
-    program = capture(model.network, padded, normalises=False)
+    program = capture(model.network, padded, normalises=False, half=options.half)
     with quietly(), _silent():
         result = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, optimize=True)
     assert result is not None

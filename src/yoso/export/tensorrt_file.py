@@ -1,4 +1,8 @@
-"""TensorRT engines from the raw ONNX file. Versions 10 and 11 differ in how half precision is asked for."""
+"""TensorRT engines from the raw ONNX file, whose types they keep.
+
+Version 11 takes every type from the file; version 10 does so if the network is made strongly typed, rather than choose
+half precision layer by layer, which would overflow in the decoder's sums. So one file serves both.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -18,8 +22,8 @@ def import_tensorrt() -> Any:
         import tensorrt  # pyrefly: ignore[missing-import]
     except ImportError as error:
         raise ConfigError(
-            "tensorrt is not installed; run: pip install tensorrt, or write --format onnx --form raw --size H W here "
-            "and build the engine with trtexec where TensorRT is"
+            'tensorrt is not installed; run: pip install "yoso[tensorrt]", or write --format onnx --form raw --size H '
+            "W here and build the engine with trtexec where TensorRT is"
         ) from error
     version = tuple(int(part) for part in tensorrt.__version__.split(".")[:2])
     if version < (10, 1):
@@ -27,35 +31,28 @@ def import_tensorrt() -> Any:
     return tensorrt
 
 
-def build_engine(onnx_path: Path, path: Path, precision: str) -> None:
-    """Build an engine for the GPU of this machine.
+def build_engine(onnx_path: Path, path: Path) -> None:
+    """Build an engine for the GPU of this machine, every tensor of the type that it has in the file.
 
     Args:
         onnx_path: a raw ONNX file of fixed size.
         path: the engine, a temporary file.
-        precision: "fp32" or "fp16".
 
     Raises:
-        ConfigError: TensorRT is missing or too old, or no longer builds half precision from a float32 file.
+        ConfigError: TensorRT is missing or too old.
         ExportError: TensorRT refuses the network.
     """
     trt = import_tensorrt()
     logger = trt.Logger(trt.Logger.WARNING)
+    trt.init_libnvinfer_plugins(logger, "")  # the deformable convolution is one of them
     builder = trt.Builder(logger)
-    network = builder.create_network(0)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(onnx_path.read_bytes()):
         reasons = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
         raise ExportError(f"TensorRT {trt.__version__} cannot read the network ({reasons[:300]})")
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
-    if precision == "fp16":
-        if not hasattr(trt.BuilderFlag, "FP16"):
-            raise ConfigError(
-                f"TensorRT {trt.__version__} takes the precision from the ONNX file and has no fp16 option; use fp32, "
-                "or TensorRT 10"
-            )
-        config.set_flag(trt.BuilderFlag.FP16)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise ExportError(f"TensorRT {trt.__version__} could not build an engine; its messages are above")
