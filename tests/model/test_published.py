@@ -274,10 +274,7 @@ def release(tmp_path_factory):
     return make
 
 
-# One of each data set; the second of COCO's differs in nothing that a name decides.
-@pytest.mark.parametrize(
-    "forward", [pytest.param(name, marks=pytest.mark.slow) if name == "coco_c" else name for name in FORWARDS]
-)
+@pytest.mark.parametrize("forward", FORWARDS)
 def test_a_published_name_ends_in_the_official_segments(forward, release, model_cache, monkeypatch):
     """An official file of full size on a mirror, interrupted once; then the ids and pixels of the official code."""
     benchmark = forward.split("_")[0]
