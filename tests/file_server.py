@@ -17,7 +17,10 @@ class FileServer:
         ranges: answer requests for ranges with ranges.
         validator: of every file, in `ETag`; None sends none.
         faults: what to do wrong, one per request until there are none left: a status to answer with, or "truncate",
-            "reset" or "silence" after half of what was asked for, "other range", "no length".
+            "reset" or "silence" after half of what was asked for, "other range", "no length", "slow" (ten parts with
+            pauses between them), "held" (the second half once `released` is set).
+        pause_seconds: of "slow".
+        released: an event.
         redirects: name -> address to go to instead.
         requests: (path, value of Range) of every request so far.
     """
@@ -28,6 +31,8 @@ class FileServer:
         self.ranges = True
         self.validator = '"1"'
         self.faults: list[int | str] = []
+        self.pause_seconds = 0.1
+        self.released = threading.Event()
         self.requests: list[tuple[str, str | None]] = []
         self.closing = threading.Event()
         handler = type("Handler", (_Handler,), {"home": self})
@@ -41,6 +46,7 @@ class FileServer:
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
+        self.released.set()
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
@@ -88,9 +94,22 @@ class _Handler(BaseHTTPRequestHandler):
         if self.home.validator:
             self.send_header("ETag", self.home.validator)
         self.end_headers()
-        self.wfile.write(body[: (len(body) + 1) // 2] if fault in ("truncate", "reset", "silence") else body)
+        half = (len(body) + 1) // 2
+        if fault == "slow":
+            self.trickle(body)
+            return
+        self.wfile.write(body[:half] if fault in ("truncate", "reset", "silence", "held") else body)
+        if fault == "held":
+            self.home.released.wait()
+            self.wfile.write(body[half:])
         if fault == "silence":
             self.home.closing.wait(5)
         if fault == "reset":  # an RST in place of a FIN
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
+
+    def trickle(self, body: bytes) -> None:
+        step = len(body) // 10 + 1
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            self.home.closing.wait(self.home.pause_seconds)

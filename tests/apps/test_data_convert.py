@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+from broken_disks import FULL, READ_ONLY, assert_nothing_half_written, broken, fills_up
 from yoso.apps.cli import main
 from yoso.apps.data_convert import FORMAT_NAMES
 from yoso.data.custom import FORMATS
@@ -263,8 +265,49 @@ def test_one_fault(kind, fault, words, tmp_path, capsys):
     assert status == 2
     assert len(err) == 1
     assert all(word in err[0] for word in words), err[0]
-    assert not (tmp_path / "out/dataset.yaml").exists()
+    assert_nothing_half_written(tmp_path / "out")
     assert not [path for path in tmp_path.rglob(".*") if path.suffix != ".journal"]
+
+
+def is_picture(path, arguments):
+    return "out" in path.parts
+
+
+DISKS = {
+    "full, at a picture": (Image.Image, "save", FULL, is_picture, [".png: ", "disk is full", "make room"]),
+    "full, at the JSON": (Path, "open", FULL, lambda p, a: p.name.startswith(".panoptic_train"), ["disk is full"]),
+    "full, at the YAML": (Path, "write_text", FULL, lambda p, a: p.suffix == ".yaml", ["dataset.yaml", "disk is full"]),
+    "read-only": (Path, "mkdir", READ_ONLY, lambda p, a: "out" in p.parts, ["read-only", "write elsewhere"]),
+}
+
+
+@pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_a_target_that_cannot_be_written(kind, disk, tmp_path, capsys, monkeypatch):
+    owner, method, error, when, words = DISKS[disk]
+    options = BUILDERS[kind](tmp_path / "farm")
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, method, broken(getattr(owner, method), error, when))
+        status, _, err = run(kind, tmp_path / "farm", tmp_path / "out", options, capsys)
+    refused_and_then_done(kind, options, status, err, words, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_a_disk_that_fills_up_while_the_journal_is_written(kind, tmp_path, capsys, monkeypatch):
+    options = BUILDERS[kind](tmp_path / "farm")
+    with monkeypatch.context() as patch:
+        fills_up(patch, lambda path: path.name == ".train.journal")
+        status, _, err = run(kind, tmp_path / "farm", tmp_path / "out", options, capsys)
+    refused_and_then_done(kind, options, status, err, [".train.journal", "disk is full"], tmp_path, capsys)
+
+
+def refused_and_then_done(kind, options, status, err, words, folder, capsys):
+    assert status == 2
+    lines = [line for line in err if "passed over" not in line]
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words), lines[0]
+    assert_nothing_half_written(folder / "out")
+    assert run(kind, folder / "farm", folder / "out", options, capsys)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -122,26 +123,49 @@ def test_where_folders_may_lie(plant, tmp_path):
     assert_true(PanopticDataset(load_spec(tmp_path / "2/coco.yaml").split("val")), "val", truths, "")
 
 
+@pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_again_does_nothing_and_a_changed_file_is_done_again(plant, tmp_path, name):
-    plant(name, tmp_path / "root")
+def test_the_same_again_does_nothing_and_a_changed_file_is_done_again(plant, tmp_path, name, zipped):
+    plant(name, tmp_path / "root", zipped)
     prepared(name, tmp_path / "root", tmp_path / "out")
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     before = {path: path.read_bytes() for path in files}
-    times = {path: path.stat().st_mtime_ns for path in files if path.suffix == ".png"}
+    times = {path: path.stat().st_mtime_ns for path in files if path.suffix in {".jpg", ".png"}}
     parts = prepared(name, tmp_path / "root", tmp_path / "out")
     assert [part.made for part in parts] == [0, 0]
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == files
     assert {path: path.read_bytes() for path in files} == before
     assert {path: path.stat().st_mtime_ns for path in times} == times
-    photograph = next(
-        path
-        for path in files
-        if ("root" in path.parts and "val" in str(path) and path.suffix == ".jpg")
-        or (path.name.startswith("frankfurt") and path.name.endswith("leftImg8bit.png"))
-    )
-    photograph.write_bytes(photograph.read_bytes() + b"\0")
+    if zipped:
+        change_a_member(tmp_path / "root" / PHOTOGRAPHS_OF_VAL[name])
+    else:
+        photograph = next(
+            path
+            for path in files
+            if ("root" in path.parts and "val" in str(path) and path.suffix == ".jpg")
+            or (path.name.startswith("frankfurt") and path.name.endswith("leftImg8bit.png"))
+        )
+        photograph.write_bytes(photograph.read_bytes() + b"\0")
     assert [part.made for part in prepared(name, tmp_path / "root", tmp_path / "out")] == [0, 1]
+
+
+PHOTOGRAPHS_OF_VAL = {
+    "coco": "val2017.zip",
+    "cityscapes": "leftImg8bit_trainvaltest.zip",
+    "ade20k": "ADEChallengeData2016.zip",
+    "mapillary": "vistas.zip",
+}
+
+
+def change_a_member(archive):
+    """Write an archive anew with one photograph of val that is a byte longer."""
+    with zipfile.ZipFile(archive) as source:
+        members = {info: source.read(info) for info in source.infolist()}
+    endings = ("leftImg8bit.png", ".jpg")
+    members[next(i for i in members if "val" in i.filename and i.filename.endswith(endings))] += b"\0"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for info, content in members.items():
+            target.writestr(info, content)
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -1,8 +1,6 @@
 """Every reader, given its tree with one fault: one line naming file and remedy, and nothing half-written."""
 
-import errno
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from broken_disks import FULL, READ_ONLY, assert_nothing_half_written, broken, fills_up
 from yoso.apps.cli import main
 
 COCO_JSON = "annotations/panoptic_{}2017.json"
@@ -20,6 +19,8 @@ ADE_OBJECTS = "annotations_instance/training/ADE_train_00000001.png"
 ADE_PHOTO = "ADEChallengeData2016/images/training/ADE_train_00000001.jpg"
 VISTAS = "training/instances/a000_-Qxyyyyyyyyyyyyyyyy.png"
 VISTAS_JSON = "training/panoptic/panoptic_2018.json"
+VISTAS_PHOTO = "training/images/a000_-Qxyyyyyyyyyyyyyyyy.jpg"
+VISTAS_V2 = "training/v2.0/instances/a000_-Qxyyyyyyyyyyyyyyyy.png"
 
 
 def remove(name):
@@ -205,6 +206,9 @@ FAULTS = {
         (both(INSTANCES_ONLY, paint(VISTAS, 66 * 256)), [VISTAS, "label 66", "another version"]),
         (both(INSTANCES_ONLY, cut(VISTAS)), [VISTAS, "damaged", "replace"]),
         (both(INSTANCES_ONLY, remove(VISTAS)), ["a000_", "no labels", "unpack"]),
+        (shrink(VISTAS.replace("instances", "panoptic")), ["panoptic/a000_", "20x10", "64x48", "unpack"]),
+        (shrink(VISTAS_PHOTO), [VISTAS_PHOTO, "20x10", "64x48", "unpack"]),
+        (both(INSTANCES_ONLY, shrink(VISTAS)), [VISTAS, "20x10", "64x48", "unpack"]),
         (edit("config.json", lambda c: c["labels"].pop(3)), ["config.json", "65 classes", "version 2.0"]),
         (edit("config.json", lambda c: c.pop("labels")), ["config.json", "no configuration", "unpack"]),
         (cut("config.json"), ["config.json", "is not a JSON file"]),
@@ -213,6 +217,22 @@ FAULTS = {
     "mapillary_v2": [
         (lambda root: None, ["config_v2.0.json", "put the archive of Mapillary Vistas 2.0 there"]),
         (lambda root: (root / "config_v2.0.json").write_text("[]"), ["config_v2.0.json", "no configuration"]),
+    ],
+    "mapillary_v2 2.0": [
+        (cut("config_v2.0.json"), ["config_v2.0.json", "is not a JSON file"]),
+        (remove("training/images"), ["training/images", "put the archive"]),
+        (remove("training/v2.0"), ["training has neither", "put the archive"]),
+        (remove(VISTAS_V2), [VISTAS_PHOTO, "no labels", "unpack"]),
+        (remove(VISTAS_PHOTO), [VISTAS_V2, "no photograph", "unpack"]),
+        (cut(VISTAS_V2), [VISTAS_V2, "damaged", "replace"]),
+        (mode(VISTAS_V2, "L"), [VISTAS_V2, "16-bit", "not of labels/"]),
+        (paint(VISTAS_V2, 124 * 256), [VISTAS_V2, "label 124", "none of the 124", "another version"]),
+        (shrink(VISTAS_V2), [VISTAS_V2, "20x10", "64x48", "unpack"]),
+        (copy("config_v1.2.json", "config_v2.0.json"), ["v2.0/instances", "none of the 66", "another version"]),
+    ],
+    "mapillary 2.0": [
+        (copy("config_v2.0.json", "config_v1.2.json"), ["config_v1.2.json", "65 classes", "version 2.0"]),
+        (cut("training/v1.2/panoptic/panoptic_2018.json"), ["panoptic_2018.json", "is not a JSON file"]),
     ],
 }
 CASES = [
@@ -229,9 +249,10 @@ def trees(plant, tmp_path_factory):
 
     def fresh(kind, target):
         if kind not in made:
-            name, _, zipped = kind.partition(" ")
+            name, _, form = kind.partition(" ")
             made[kind] = tmp_path_factory.mktemp("tree") / "root"
-            plant(name.removesuffix("_v2"), made[kind], bool(zipped))
+            options = {"layout": form} if form == "2.0" else {"zipped": form == "zipped"}
+            plant(name.removesuffix("_v2"), made[kind], **options)
         return shutil.copytree(made[kind], target)
 
     return fresh
@@ -246,21 +267,8 @@ def files_of(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def assert_nothing_half_written(output):
-    """No YAML; every PNG and JSON whole; no temporary file."""
-    for path in output.rglob("*") if output.is_dir() else []:
-        if path.suffix == ".png":
-            with Image.open(path) as image:
-                image.load()
-        elif path.suffix == ".json":
-            json.loads(path.read_text())
-        elif path.is_file():
-            assert path.suffix in {".journal", ".jpg"}, path
-        assert not path.name.startswith(".") or path.suffix == ".journal", path
-
-
 def test_there_are_many():
-    assert len(CASES) >= 60
+    assert len(CASES) >= 80
 
 
 @pytest.mark.parametrize(("kind", "fault", "words"), CASES)
@@ -276,22 +284,6 @@ def test_one_fault(trees, tmp_path, capsys, kind, fault, words):
     assert_nothing_half_written(tmp_path / "out")
 
 
-FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-READ_ONLY = OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-
-def broken(method, error, when):
-    """Return a stand-in for a method of Path or Image that fails for some files."""
-
-    def stand_in(self, *args, **kwargs):
-        path = self if isinstance(self, Path) else Path(args[0])
-        if when(path, args):
-            raise error
-        return method(self, *args, **kwargs)
-
-    return stand_in
-
-
 @pytest.mark.parametrize(
     ("kind", "owner", "method", "error", "when", "words"),
     [
@@ -299,12 +291,22 @@ def broken(method, error, when):
         ("cityscapes", Path, "write_text", FULL, lambda p, a: "journal" in p.name, ["disk is full", "make room"]),
         ("cityscapes", Path, "open", FULL, lambda p, a: p.name.startswith(".panoptic_train"), ["disk is full"]),
         ("cityscapes", Path, "write_text", FULL, lambda p, a: p.suffix == ".yaml", ["cityscapes.yaml", "disk is full"]),
+        ("cityscapes", Path, "mkdir", READ_ONLY, lambda p, a: "out" in p.parts, ["read-only", "write elsewhere"]),
         ("cityscapes zipped", Path, "write_bytes", FULL, lambda p, a: True, ["leftImg8bit.png", "disk is full"]),
+        ("ade20k", Image.Image, "save", FULL, lambda p, a: "panoptic" in str(p), ["ADE_train_", "disk is full"]),
+        ("ade20k", Path, "open", FULL, lambda p, a: p.name.startswith(".panoptic_val"), ["disk is full", "make room"]),
+        ("ade20k zipped", Path, "write_bytes", FULL, lambda p, a: True, ["ADE_train_", ".jpg", "disk is full"]),
         ("ade20k", Path, "mkdir", READ_ONLY, lambda p, a: "out" in p.parts, ["read-only", "write elsewhere"]),
         ("coco", Path, "mkdir", READ_ONLY, lambda p, a: "out" in p.parts, ["read-only", "write elsewhere"]),
+        ("coco", Path, "write_text", FULL, lambda p, a: "journal" in p.name, [".train.journal", "disk is full"]),
+        ("coco", Path, "write_text", FULL, lambda p, a: p.suffix == ".yaml", ["coco.yaml", "disk is full"]),
         ("coco zipped", Path, "mkdir", READ_ONLY, lambda p, a: "out" in p.parts, ["read-only", "write elsewhere"]),
         ("coco zipped", Path, "write_text", FULL, lambda p, a: p.suffix == ".json", ["disk is full", "make room"]),
         ("mapillary", Path, "open", READ_ONLY, lambda p, a: a[:1] == ("xb",), ["read-only", "write elsewhere"]),
+        ("mapillary", Path, "write_text", FULL, lambda p, a: p.name.startswith(".prepared"), ["disk is full"]),
+        ("mapillary zipped", Path, "write_bytes", FULL, lambda p, a: "val" in p.parts, ["images/val", "disk is full"]),
+        ("mapillary_v2 2.0", Image.Image, "save", FULL, lambda p, a: "panoptic" in str(p), ["a000_", "disk is full"]),
+        ("mapillary_v2 2.0", Path, "mkdir", READ_ONLY, lambda p, a: "out" in p.parts, ["read-only", "write elsewhere"]),
     ],
 )
 def test_a_target_that_cannot_be_written(trees, tmp_path, capsys, monkeypatch, kind, owner, method, error, when, words):
@@ -320,6 +322,28 @@ def test_a_target_that_cannot_be_written(trees, tmp_path, capsys, monkeypatch, k
     assert_nothing_half_written(tmp_path / "out")
     status, err = run(kind.split()[0], root, tmp_path / "out", capsys)
     assert (status, [line for line in err if not line.startswith("warning")]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("cityscapes", ".train.journal"),
+        ("coco", ".val.journal"),
+        ("ade20k", "panoptic_train"),
+        ("mapillary", ".train.journal"),
+        ("coco zipped", "annotations-panoptic_train2017"),
+    ],
+)
+def test_a_disk_that_fills_up_while_a_file_is_written(trees, tmp_path, capsys, monkeypatch, kind, name):
+    root = trees(kind, tmp_path / "root")
+    with monkeypatch.context() as patch:
+        fills_up(patch, lambda path: "out" in path.parts and path.name.lstrip(".").startswith(name.lstrip(".")))
+        status, err = run(kind.split()[0], root, tmp_path / "out", capsys)
+    assert status == 2
+    assert len(err) == 1
+    assert all(word in err[0] for word in (name, "disk is full", "make room")), err[0]
+    assert_nothing_half_written(tmp_path / "out")
+    assert run(kind.split()[0], root, tmp_path / "out", capsys)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 import math
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -143,44 +141,3 @@ def test_processes_are_summed_when_computing():
     assert result.all.pq == pytest.approx(whole.compute().all.pq, abs=1e-12)
     assert [row[4:] for row in result.per_class] == [row[4:] for row in whole.compute().per_class]
     assert here.true_positive.sum() < whole.true_positive.sum()
-
-
-RANK = """
-import os, sys
-import numpy as np
-import torch
-rank, store = int(sys.argv[1]), sys.argv[2]
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[3])
-from panoptic_pairs import CATEGORIES, random_pair
-from yoso.evaluation.panoptic_quality import PanopticQuality
-torch.distributed.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
-metric = PanopticQuality(CATEGORIES)
-for seed in range(rank, 5, 2):
-    gt_map, gt_segments, pred_map, pred_segments = random_pair(np.random.default_rng(seed))
-    metric.update(pred_map, pred_segments, gt_map, gt_segments)
-result = metric.compute()
-print(repr(result.all.pq), sum(row.true_positive for row in result.per_class))
-torch.distributed.destroy_process_group()
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
-def test_two_processes_equal_one(tmp_path, request):
-    here = str(request.path.parent)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store"), here], stdout=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    whole = PanopticQuality(CATEGORIES)
-    for pair in PAIRS[:5]:
-        add(whole, pair)
-    expected = whole.compute()
-    for process in processes:
-        pq, matched = process.communicate(timeout=300)[0].split()
-        assert process.returncode == 0
-        assert float(pq) == pytest.approx(expected.all.pq, abs=1e-12)
-        assert int(matched) == sum(row.true_positive for row in expected.per_class)

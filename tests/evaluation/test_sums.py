@@ -12,6 +12,7 @@ from panoptic_pairs import CATEGORIES, random_pair
 from yoso.evaluation.breakdown import Breakdown, Confusion, break_down
 from yoso.evaluation.instances import Found, ImageInstances, mask_ap, run_lengths, true_instances
 from yoso.evaluation.matching import match_segments
+from yoso.evaluation.panoptic_quality import PanopticQuality
 from yoso.evaluation.semantic import SemanticCounts, class_map, count_pixels
 from yoso.evaluation.sums import MaskAveragePrecision, SummedCounts
 
@@ -87,39 +88,52 @@ def test_lines_of_other_processes_are_gathered():
 RANK = """
 import sys
 import torch
-rank, store, images = int(sys.argv[1]), sys.argv[2], int(sys.argv[4])
+rank, store = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[3])
-from test_sums import CATEGORIES, K, PAIRS, instances, semantic_counts
+from panoptic_pairs import CATEGORIES
+from test_sums import K, PAIRS, instances, semantic_counts
+from yoso.evaluation.panoptic_quality import PanopticQuality
 from yoso.evaluation.semantic import SemanticCounts
 from yoso.evaluation.sums import MaskAveragePrecision, SummedCounts
 torch.distributed.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
-semantics, precision = SummedCounts(SemanticCounts.zeros(K)), MaskAveragePrecision(CATEGORIES)
-for number in range(rank, images, 2):
-    semantics.update(semantic_counts(PAIRS[number]))
-    precision.update(instances(number))
-print(semantics.total().confusion.tolist(), "|", repr(precision.compute()))
+quality, precision = PanopticQuality(CATEGORIES), MaskAveragePrecision(CATEGORIES)
+semantics = SummedCounts(SemanticCounts.zeros(K))
+for images in (5, 1):
+    for metric in (quality, precision, semantics):
+        metric.reset()
+    for number in range(rank, images, 2):
+        gt_map, gt_segments, pred_map, pred_segments = PAIRS[number]
+        quality.update(pred_map, pred_segments, gt_map, gt_segments)
+        precision.update(instances(number))
+        semantics.update(semantic_counts(PAIRS[number]))
+    print(repr(quality.compute().all.pq), sum(row.true_positive for row in quality.compute().per_class), sep=" | ")
+    print(repr(precision.compute()), semantics.total().confusion.tolist(), sep=" | ")
 torch.distributed.destroy_process_group()
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
-@pytest.mark.parametrize("images", [5, 1], ids=["five images", "nothing for the second process"])
-def test_two_processes_equal_one(tmp_path, request, images):
+def test_two_processes_equal_one(tmp_path, request):
+    """Over five images, and over one, of which the second process has none."""
     here = str(request.path.parent)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store"), here, str(images)],
-            stdout=subprocess.PIPE,
-            text=True,
+            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store"), here], stdout=subprocess.PIPE, text=True
         )
         for rank in range(2)
     ]
-    total = sum((semantic_counts(pair) for pair in PAIRS[:images]), SemanticCounts.zeros(K))
-    expected = mask_ap([instances(number) for number in range(images)], CATEGORIES)
-    for process in processes:
-        confusion, precision = process.communicate(timeout=300)[0].strip().split(" | ")
-        assert process.returncode == 0
-        assert confusion == str(total.confusion.tolist())
-        assert precision == repr(expected)
+    outputs = [process.communicate(timeout=300)[0].splitlines() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    for place, images in ((0, 5), (2, 1)):
+        quality = PanopticQuality(CATEGORIES)
+        for gt_map, gt_segments, pred_map, pred_segments in PAIRS[:images]:
+            quality.update(pred_map, pred_segments, gt_map, gt_segments)
+        whole = quality.compute()
+        expected = mask_ap([instances(number) for number in range(images)], CATEGORIES)
+        pixels = sum((semantic_counts(pair) for pair in PAIRS[:images]), SemanticCounts.zeros(K))
+        for lines in outputs:
+            pq, matched = lines[place].split(" | ")
+            assert float(pq) == pytest.approx(whole.all.pq, abs=1e-12)
+            assert int(matched) == sum(row.true_positive for row in whole.per_class) > 0
+            assert lines[place + 1].split(" | ") == [repr(expected), str(pixels.confusion.tolist())]

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import time
 from http.client import HTTPMessage
 from io import BytesIO
 from pathlib import Path
@@ -69,6 +70,19 @@ def test_without_a_length(server, target):
     server.faults = ["no length"]
     fetch(server, target)
     assert target.read_bytes() == CONTENT
+
+
+def test_a_slow_server_is_waited_for(server, target):
+    """However long all of it takes: what must not be long is a silence; and every bit that comes is told."""
+    server.faults, server.pause_seconds = ["slow"], 0.3
+    heard = []
+    begun = time.monotonic()
+    patience = Patience(timeout_seconds=2.0, tries=1, pause_seconds=0.0)
+    download(f"{server.address}/weights.pth", target, lambda done, _: heard.append(done), patience)
+    assert time.monotonic() - begun > patience.timeout_seconds
+    assert target.read_bytes() == CONTENT
+    assert server.requests == [("/weights.pth", None)]
+    assert len(set(heard)) > 10
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -273,9 +274,7 @@ def release(tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize(
-    "forward", [FORWARDS[0], *(pytest.param(forward, marks=pytest.mark.slow) for forward in FORWARDS[1:])]
-)
+@pytest.mark.parametrize("forward", FORWARDS)
 def test_a_published_name_ends_in_the_official_segments(forward, release, model_cache, monkeypatch):
     """An official file of full size on a mirror, interrupted once; then the ids and pixels of the official code."""
     benchmark = forward.split("_")[0]
@@ -299,7 +298,6 @@ def test_a_published_name_ends_in_the_official_segments(forward, release, model_
             assert differing <= (2 if forward == "cityscapes_c" else 0)
 
 
-@pytest.mark.slow
 def test_mapillary_is_fetched_too(release, model_cache, monkeypatch):
     file = release("mapillary")
     with FileServer({file.name: file}) as server:
@@ -309,39 +307,61 @@ def test_mapillary_is_fetched_too(release, model_cache, monkeypatch):
     assert model.network.config.num_queries == 150
 
 
-@pytest.mark.slow
-def test_two_processes_at_the_same_time(release, model_cache, monkeypatch):
-    file = release("coco")
-    with FileServer({file.name: file}) as server:
-        monkeypatch.setenv("YOSO_MIRROR", server.address)
-        script = "from yoso.model.published import published_folder; print(published_folder('coco-r50'))"
-        processes = [
-            subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            for _ in range(2)
-        ]
-        outputs = [process.communicate(timeout=300) for process in processes]
-        assert len(server.requests) == 1
-    assert [process.returncode for process in processes] == [0, 0]
-    assert [out.strip() for out, _ in outputs] == [str(model_cache / "coco-r50")] * 2
-    assert "waiting for it" in outputs[0][1] + outputs[1][1]
+# As users' processes, but for the small checkpoint and a patience that does not end when the machine is busy.
+PROCESS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from official_file import SMALL
+from yoso.model import conversion, download
+from yoso.model.published import published_folder
+conversion.read_recipe = lambda _: SMALL
+patience = download.Patience(300.0, 1, 0.0)
+download.Patience = lambda: patience
+print(published_folder("coco-r50"))
+"""
 
 
-@pytest.mark.slow
-def test_a_process_that_is_killed_leaves_nothing_that_disturbs(release, model_cache, monkeypatch):
-    file = release("coco")
-    with FileServer({file.name: file}) as server:
-        server.faults = ["silence"]
-        monkeypatch.setenv("YOSO_MIRROR", server.address)
-        script = "from yoso.model.published import published_folder; published_folder('coco-r50')"
-        process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
-        part, half = model_cache / f"{file.name}.part", (file.stat().st_size + 1) // 2
-        while process.poll() is None and not (part.exists() and part.stat().st_size >= half):
-            threading.Event().wait(0.05)
+@pytest.fixture
+def fetching():
+    """Return a function that begins to fetch in a process of its own; none outlives the test."""
+    begun = []
+
+    def begin():
+        command = [sys.executable, "-c", PROCESS, str(GOLDEN.parent)]
+        begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
         process.kill()
-        process.wait()
-        assert not is_cached("coco-r50")
-        assert load_model("coco-r50").categories == read_recipe("coco_r50").categories
-        assert server.requests[1][1] == f"bytes={half}-"
+        process.communicate()
+
+
+def test_two_processes_at_the_same_time(mirror, model_cache, fetching):
+    mirror.faults = ["held"]
+    first = fetching()
+    assert "fetching coco-r50" in first.stderr.readline()
+    second = fetching()
+    assert "another process fetches coco-r50; waiting for it" in second.stderr.readline()
+    mirror.released.set()
+    outputs = [process.communicate(timeout=300) for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0]
+    assert [out.strip() for out, _ in outputs] == [str(model_cache / "coco-r50")] * 2
+    assert len(mirror.requests) == 1
+
+
+def test_a_process_that_is_killed_leaves_nothing_that_disturbs(mirror, model_cache, small_checkpoint, fetching):
+    mirror.faults = ["held"]
+    process = fetching()
+    part, half = model_cache / f"{FILE}.part", (small_checkpoint.stat().st_size + 1) // 2
+    while process.poll() is None and not (part.exists() and part.stat().st_size >= half):
+        threading.Event().wait(0.05)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    mirror.released.set()
+    assert not is_cached("coco-r50")
+    assert load_model("coco-r50").categories == SMALL.categories
+    assert [asked for _, asked in mirror.requests] == [None, f"bytes={half}-"]
 
 
 def test_the_rest_of_a_release_is_not_touched(mirror, model_cache, small_checkpoint):

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
+from yoso.apps.cli import main
 from yoso.data.coco_panoptic import read_annotations
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError
@@ -20,6 +23,7 @@ from yoso.model.checkpoint import load_model
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.training import processes
+from yoso.training.checkpoints import newest_checkpoint, saved_checkpoints
 from yoso.training.config import RunConfig
 from yoso.training.loaders import Loaders
 from yoso.training.module import TrainingModule
@@ -65,21 +69,30 @@ if trainer.is_global_zero:
 """
 
 
-def in_two_processes(*arguments):
-    """Run a script under torchrun, which finds a free port itself; end every process of it, whatever happens."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+def torchrun(*arguments):
+    """Start torchrun, whose output is read only when it ends."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
+    return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
+
+
+def ended(process):
+    """Return what torchrun and its processes printed, once they end; every one of them does, whatever happens."""
     try:
-        output, _ = process.communicate(timeout=SECONDS)
+        return process.communicate(timeout=SECONDS)[0]
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def in_two_processes(*arguments):
+    """Run a script under torchrun, which finds a free port itself."""
+    process = torchrun("2", "--standalone", *arguments)
+    output = ended(process)
     assert process.returncode == 0, output
-    return output
 
 
 def logged(folder, name):
@@ -92,7 +105,6 @@ def weights(folder):
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
 def test_two_processes_are_one_with_the_double_batch(recipe, as_yaml, tmp_path, tiny_model):
     model = replace(recipe.model, backbone_norm="trainable")
@@ -126,6 +138,41 @@ def test_two_processes_are_one_with_the_double_batch(recipe, as_yaml, tmp_path, 
     assert (float(pq), int(evaluated)) == (result.all.pq, count)
     assert count == 8
     assert result.all.pq > 0
+
+
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
+def test_two_machines_that_are_stopped_go_on_as_one(recipe, as_yaml, tmp_path, capsys):
+    """Two agents of torchrun find each other; SIGTERM to both leaves a whole checkpoint, and `--resume` takes it."""
+    run = replace(recipe.run, iterations=1000, accumulate=1, checkpoint_every=1000, validate_every=0)
+    path, log = as_yaml(replace(recipe, run=run)), tmp_path / "run/train.log"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        meeting = f"localhost:{free.getsockname()[1]}"
+    rendezvous = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", meeting, "--rdzv-id", "test")
+    agents = [torchrun("1", *rendezvous, "-m", "yoso", "train", path) for _ in range(2)]
+    deadline = time.monotonic() + SECONDS
+    while not (log.is_file() and "iteration 2/" in log.read_text()) and time.monotonic() < deadline:
+        if any(agent.poll() is not None for agent in agents):
+            break
+        time.sleep(0.05)
+    for agent in agents:
+        agent.send_signal(signal.SIGTERM)
+    outputs = [ended(agent) for agent in agents]
+    assert log.is_file(), outputs
+    (checkpoint,) = saved_checkpoints(tmp_path / "run/checkpoints")
+    step = int(checkpoint.stem)
+    assert 2 <= step < 1000
+    assert f"stopped by SIGTERM after iteration {step}" in outputs[0] + outputs[1]
+
+    # One machine that takes both parts of a step goes on; two parts with one would be another step.
+    capsys.readouterr()
+    options = ["--resume", "--run.iterations", str(step + 2)]
+    assert main(["train", path, *options]) == 2
+    assert "the run was begun with 4 images per step" in capsys.readouterr().err
+    assert main(["train", path, *options, "--batch", "4"]) == 0
+    assert newest_checkpoint(tmp_path / "run").stem == f"{step + 2:08d}"
+    lines = [line for line in log.read_text().splitlines() if f"/{step + 2} " in line]
+    assert len(lines) == 2
 
 
 def fresh_parameters(config):

@@ -22,7 +22,7 @@ from yoso.data.plan import Plan, Scene, Size, SplitPlan
 from yoso.data.spec import Split
 from yoso.data.statistics import class_indices
 from yoso.errors import DatasetError, OutputError
-from yoso.files import picture_facts, read_json, write_id_map, write_json, written_whole
+from yoso.files import cannot_write, picture_facts, read_json, write_id_map, write_json, written_whole
 
 STAMP = "prepared.json"
 HEADLINE = "# Written by `yoso data`, and written anew when the command runs again."
@@ -328,13 +328,21 @@ def _journal(path: Path, part: SplitPlan) -> Iterator[tuple[dict[str, Done], Cal
         temporary.write_text("".join(f"{line}\n" for line in lines))
     known = {name: Done(mark, (size[0], size[1]), text) for name, mark, size, text in map(json.loads, lines[1:])}
 
-    def note(scene: Scene, done: Done) -> None:
-        try:
-            sink.write(json.dumps([scene.file_name, *done]) + "\n")
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); make room or write elsewhere") from error
+    # Unbuffered: what a buffer could not write it would try to write again when it is closed.
+    try:
+        sink = path.open("ab", buffering=0)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
-    with path.open("a", buffering=1) as sink:
+    def note(scene: Scene, done: Done) -> None:
+        rest = f"{json.dumps([scene.file_name, *done])}\n".encode()
+        try:
+            while rest:
+                rest = rest[sink.write(rest) :]
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    with sink:
         yield known, note
 
 
