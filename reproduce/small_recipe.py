@@ -47,6 +47,16 @@ VARIANTS: dict[str, list[str]] = {
     "crops of 256": ["--augmentation.size=[256,256]"],
     "whole photographs at 320": ["--augmentation.scale=[1.0,1.0]"],
     "emptied targets dropped": ["--augmentation.min_pixels=16"],
+    "copy-paste on half of the images": ["--augmentation.copy_paste=0.5"],
+    "noise in the given masks": ["--loss.forced_noise=0.2"],
+    "a second set of kernels": ["--loss.extra_weight=1"],
+    "kernels that point at places": ["--point_at_places=true"],
+    "small to large, half as many steps again": ["--augmentation.start_share=0.5", "--run.iterations={half_again}"],
+    "backbone frozen for a third": ["--schedule.frozen_backbone={third}"],
+    "temperature 0.05": ["--model.temperature=0.05"],
+    "temperature 1": ["--model.temperature=1"],
+    "classes weigh twice": ["--loss.class_weight=4"],
+    "masks and dice weigh half": ["--loss.mask_weight=2.5", "--loss.dice_weight=2.5"],
 }
 """What is changed, as options of `yoso train`."""
 
@@ -62,7 +72,8 @@ def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more:
     if done.is_file():
         return True
     iterations = options.iterations
-    words = [word.format(twice=2 * iterations) for word in VARIANTS[name]]
+    numbers = {"twice": 2 * iterations, "half_again": iterations * 3 // 2, "third": iterations // 3}
+    words = [word.format(**numbers) for word in VARIANTS[name]]
     fixed = [
         f"--run.iterations={iterations}",
         f"--run.validate_every={2 * iterations}",

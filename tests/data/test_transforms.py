@@ -236,6 +236,8 @@ def test_recoloured_is_hsv(pixel, saturation, degrees):
         {"scale": (0.0, 1.0)},
         {"scale": (2.0, 1.0)},
         {"min_pixels": -1},
+        {"copy_paste": 1.5},
+        {"start_share": 0.0},
     ],
 )
 def test_impossible_augmentations(faulty):
@@ -259,6 +261,13 @@ def test_small_targets_become_void_and_the_others_keep_their_order(pixels, min_p
     expected = [kept.index(value) + 1 if value in kept else min(value, VOID) for value in pixels]
     assert result.segment_map[0].tolist() == expected
     assert result.segment_map.dtype == torch.int32
+
+
+def test_crops_grow_from_a_share_to_the_whole_size():
+    augmentation = Augmentation(size=(320, 200), start_share=0.5)
+    sizes = [augmentation.at(progress).size for progress in (0, 0.25, 0.5, 0.75, 1)]
+    assert sizes == [(160, 96), (192, 128), (256, 160), (288, 160), (320, 200)]
+    assert Augmentation(size=(320, 200)).at(0).size == (320, 200)
 
 
 @pytest.mark.parametrize(("min_pixels", "left"), [(0, 2), (1, 1)])

@@ -5,7 +5,7 @@ nearest for the map, as in the official code.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -39,6 +39,8 @@ class Augmentation:
         pad: fill up to `size` after "resize_crop" (ADE20K).
         min_pixels: a target of which fewer are left is dropped, its pixels become void. With 0, as officially,
             one that a crop left nothing of stays a target, and a query must say its class and an empty mask.
+        copy_paste: share of the images that get things of another laid over them, see `pasted`.
+        start_share: `size` at the first iteration as a share of it; grows evenly to 1, in steps of 32 pixels.
     """
 
     kind: Literal["large_scale_jitter", "resize_crop"] = "large_scale_jitter"
@@ -50,6 +52,8 @@ class Augmentation:
     flip: bool = True
     pad: bool = False
     min_pixels: int = 0
+    copy_paste: float = 0.0
+    start_share: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -65,6 +69,18 @@ class Augmentation:
             raise ConfigError(f"augmentation.scale is {self.scale}; two factors above 0 are needed, smaller one first")
         if self.min_pixels < 0:
             raise ConfigError(f"augmentation.min_pixels is {self.min_pixels}; it must be at least 0")
+        if not 0 <= self.copy_paste <= 1:
+            raise ConfigError(f"augmentation.copy_paste is {self.copy_paste}; it must be from 0 to 1")
+        if not 0 < self.start_share <= 1:
+            raise ConfigError(f"augmentation.start_share is {self.start_share}; it must be above 0 and at most 1")
+
+    def at(self, progress: float) -> "Augmentation":
+        """Return what it is at a share of the run, 0 to 1."""
+        share = self.start_share + (1 - self.start_share) * progress
+        if share >= 1:
+            return self
+        height, width = (min(side, max(32, round(side * share / 32) * 32)) for side in self.size)
+        return replace(self, size=(height, width))
 
 
 def build_transform(augmentation: Augmentation) -> Transform:

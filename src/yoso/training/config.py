@@ -37,6 +37,7 @@ class ScheduleConfig:
         gamma: factor, for "step".
         power: exponent, for "poly".
         warmup_iterations: the rate rises linearly to its value over these.
+        frozen_backbone: the backbone does not learn in the first so many iterations.
     """
 
     kind: Literal["step", "poly"] = "poly"
@@ -44,6 +45,7 @@ class ScheduleConfig:
     gamma: float = 0.1
     power: float = 0.9
     warmup_iterations: int = 0
+    frozen_backbone: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ class TrainingConfig:
         backbone_weights: "imagenet" lets timm fetch its published weights, "none" starts fresh, anything else is a
             safetensors file with timm's names.
         calibrate: begin with centred features of unit spread, see `calibration`; for small data sets.
+        point_at_places: begin with proposal masks that are bumps on a grid, see `point_at_places`.
         start: a model, see `find_model`, whose weights are taken over; see `start_from`. None for none.
         inference: thresholds and test size; they go into the model folder.
         loss: the criterion.
@@ -149,6 +152,7 @@ class TrainingConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     backbone_weights: str = "imagenet"
     calibrate: bool = False
+    point_at_places: bool = False
     start: str | None = None
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     loss: LossConfig = field(default_factory=LossConfig)

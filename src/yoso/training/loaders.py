@@ -13,26 +13,36 @@ from torch.utils.data import DataLoader, Dataset
 
 from yoso import errors
 from yoso.data.coco_panoptic import PanopticExample
+from yoso.data.copy_paste import pasted
 from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import DatasetSpec
-from yoso.data.transforms import build_transform, collate
+from yoso.data.transforms import Draw, build_transform, collate
 from yoso.structures import Sample
 from yoso.training.config import TrainingConfig
 from yoso.training.sampling import EndlessSampler
 
 
 class Drawn(Dataset[Sample]):
-    """Augmented samples by (index, seed), see `EndlessSampler`."""
+    """Augmented samples by (index, seed, position in the run), see `EndlessSampler`."""
 
     def __init__(self, dataset: PanopticDataset, config: TrainingConfig) -> None:
         """Keep the data set and build the augmentation."""
         self.dataset = dataset
-        self.transform = build_transform(config.augmentation)
+        self.augmentation, self.run = config.augmentation, config.run
+        self.is_thing = torch.tensor(dataset.categories.is_thing)
 
-    def __getitem__(self, index: tuple[int, int]) -> Sample:
+    def __getitem__(self, index: tuple[int, int, int]) -> Sample:
         """Return the image at an index, augmented with random numbers of a seed."""
-        position, seed = index
-        return self.transform(self.dataset[position], torch.Generator().manual_seed(seed))
+        number, seed, position = index
+        iteration = position // self.run.images_per_step
+        augmentation = self.augmentation.at(min(1.0, iteration / self.run.iterations))
+        transform, generator = build_transform(augmentation), torch.Generator().manual_seed(seed)
+        sample = transform(self.dataset[number], generator)
+        draw = Draw(generator)
+        if augmentation.copy_paste and draw.uniform() < augmentation.copy_paste:
+            donor = transform(self.dataset[draw.integer(len(self.dataset))], generator)
+            sample = pasted(sample, donor, self.is_thing, draw)
+        return sample
 
 
 class Examples(Dataset[PanopticExample]):
@@ -142,8 +152,11 @@ class Loaders(LightningDataModule):
         firsts = self.training.annotations.firsts
         numbers = np.diff(firsts)[self.training.indices]
         order = np.argsort(-numbers, kind="stable")
-        drawn = Drawn(self.training, self.config)
-        return [drawn[int(order[position % len(order)]), position] for position in range(count)]
+        drawn, run = Drawn(self.training, self.config), self.config.run
+        return [
+            drawn[int(order[position % len(order)]), position, run.iterations * run.images_per_step]
+            for position in range(count)
+        ]
 
     def first(self, position: int) -> Sample:
         """Return the run's sample at a position, counted from its beginning."""

@@ -1,6 +1,6 @@
 """AdamW's parameter groups and the learning rate by iteration, as the official code has them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,24 +27,25 @@ def parameter_rules(network: nn.Module, config: OptimizerConfig) -> dict[str, tu
     return rules
 
 
-def build_optimizer(network: nn.Module, config: OptimizerConfig, head: nn.Module | None = None) -> torch.optim.AdamW:
+def build_optimizer(network: nn.Module, config: OptimizerConfig, heads: Sequence[nn.Module] = ()) -> torch.optim.AdamW:
     """Return AdamW over the network's trainable parameters, grouped by rule.
 
     Args:
         network: what is trained.
         config: rates, decay.
-        head: layers that only training has; they learn beside it.
+        heads: layers that only training has; they learn beside it.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     parameters = dict(network.named_parameters())
     for name, rule in parameter_rules(network, config).items():
-        groups.setdefault(rule, []).append(parameters[name])
+        groups.setdefault((*rule, name.startswith("backbone")), []).append(parameters[name])
     settings: list[dict[str, Any]] = [
-        {"params": members, "lr": config.lr * multiplier, "weight_decay": decay}
-        for (multiplier, decay), members in groups.items()
+        {"params": members, "lr": config.lr * multiplier, "weight_decay": decay, "backbone": backbone}
+        for (multiplier, decay, backbone), members in groups.items()
     ]
-    if head is not None:
-        settings.append({"params": list(head.parameters()), "lr": config.lr, "weight_decay": config.weight_decay})
+    for head in heads:
+        own = {"params": list(head.parameters()), "lr": config.lr, "weight_decay": config.weight_decay}
+        settings.append({**own, "backbone": False})
     return torch.optim.AdamW(settings, lr=config.lr)
 
 

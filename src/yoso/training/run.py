@@ -39,6 +39,7 @@ from yoso.training.loaders import Loaders
 from yoso.training.loggers import build_loggers
 from yoso.training.memory import fitted, is_out_of_memory, out_of_memory, training_device
 from yoso.training.module import TrainingModule
+from yoso.training.places import point_at_places
 from yoso.training.processes import as_launched, synchronise
 from yoso.training.start import start_from
 
@@ -174,6 +175,8 @@ def prepare(config: TrainingConfig, resume: bool) -> tuple[TrainingConfig, Loade
     network = build_network(fresh, loaders.categories)
     if config.calibrate and not resume and config.start is None:
         calibrate(network, [loaders.first(index) for index in range(min(16, len(loaders.training)))])
+    if config.point_at_places and not resume and config.start is None:
+        point_at_places(network)
     # Lightning leaves modes as it finds them: frozen normalisation must stay in evaluation mode, the rest must not.
     network.train()
     if config.run.auto_batch:

@@ -20,8 +20,8 @@ def seed_for(seed: int, *position: int) -> int:
     return state % 2**63
 
 
-class EndlessSampler(Sampler[tuple[int, int]]):
-    """Yields (index, seed) for ever: every epoch a new permutation, dealt out to the processes in turn.
+class EndlessSampler(Sampler[tuple[int, int, int]]):
+    """Yields (index, seed, position in the run) for ever: every epoch a new permutation, dealt out to the processes.
 
     It has no length on purpose: the run is counted in iterations.
     """
@@ -38,7 +38,7 @@ class EndlessSampler(Sampler[tuple[int, int]]):
         """
         self.length, self.seed, self.start, self.rank, self.world_size = length, seed, start, rank, world_size
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
         position = self.start * self.world_size + self.rank
         epoch, order = -1, torch.empty(0)
         while True:
@@ -46,5 +46,5 @@ class EndlessSampler(Sampler[tuple[int, int]]):
                 epoch = position // self.length
                 generator = torch.Generator().manual_seed(seed_for(self.seed, epoch))
                 order = torch.randperm(self.length, generator=generator)
-            yield int(order[position % self.length]), seed_for(self.seed, epoch, position)
+            yield int(order[position % self.length]), seed_for(self.seed, epoch, position), position
             position += self.world_size
