@@ -66,10 +66,14 @@ def folder_of(output: Path, name: str, seed: int) -> Path:
     return output / f"{re.sub('[^a-z0-9]+', '_', name.lower())}_{seed}"
 
 
+def is_done(folder: Path) -> bool:
+    """Return whether a run came to its end."""
+    return (folder / "model" / "metrics.json").is_file()
+
+
 def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more: list[str]) -> bool:
     """Train a variant, unless it is done; return whether it is, and was not stopped by SIGTERM."""
-    done = folder / "model" / "metrics.json"
-    if done.is_file():
+    if is_done(folder):
         return True
     iterations = options.iterations
     numbers = {"twice": 2 * iterations, "half_again": iterations * 3 // 2, "third": iterations // 3}
@@ -85,7 +89,7 @@ def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more:
     ]
     resume = ["--resume"] if any((folder / "checkpoints").glob("*.ckpt")) else []
     run_training(["small", "--data", options.data, *fixed, *more, *words, *resume])
-    return done.is_file()
+    return is_done(folder)
 
 
 def figures(folder: Path) -> dict[str, Any]:
@@ -114,12 +118,15 @@ def main() -> int:
     parser.add_argument("--iterations", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--done", action="store_true", help="train nothing; the figures of the runs that are there")
     parser.add_argument("--json", type=Path, default=default)
     options, more = parser.parse_known_args()
     rows = []
     for name in options.only:
         for seed in range(options.seeds):
             folder = folder_of(options.output, name, seed)
+            if options.done and not is_done(folder):
+                continue
             try:
                 if not train(folder, name, seed, options, more):
                     print(f"stopped at: {name}; the same command goes on from there", file=sys.stderr)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from yoso.apps.cli import main as yoso_main
 from yoso.training.cli import main as train
@@ -72,6 +73,29 @@ def test_the_search_trains_each_variant_once(script, tiny_dataset, tmp_path, mon
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("stopped at: without any of the three")
+
+    monkeypatch.setattr(script, "run_training", lambda _: pytest.fail("trained, though asked for what is done"))
+    everything = [word for word in sys.argv if word not in only]
+    monkeypatch.setattr(sys, "argv", [*everything, "--done"])
+    assert script.main() == 0
+    assert [row["variant"] for row in json.loads(path.read_text())["rows"]] == only[1:]
+
+
+@pytest.mark.parametrize("script", ["small_recipe"], indirect=True)
+def test_all_that_is_off_by_default_trains_together(script, tiny_dataset, tmp_path, monkeypatch):
+    names = ["copy-paste on half of the images", "a second set of kernels", "kernels that point at places"]
+    names += ["noise in the given masks", "backbone frozen for a third"]
+    monkeypatch.setitem(script.VARIANTS, "all", [word for name in names for word in script.VARIANTS[name]])
+    grown = script.VARIANTS["small to large, half as many steps again"][0]
+    words = ["--data", str(tiny_dataset), "--output", str(tmp_path / "runs"), "--json", str(tmp_path / "search.json")]
+    tiny = [*TINY, "--model.position_frequencies=3", "--run.log_every=1", grown]
+    monkeypatch.setattr(sys, "argv", ["small_recipe.py", *words, "--iterations", "3", *tiny, "--only", "all"])
+    assert script.main() == 0
+    log = (tmp_path / "runs/all_0/train.log").read_text()
+    assert "extra_stage2/dice" in log
+    assert "nan" not in log
+    weights = load_file(tmp_path / "runs/all_0/model/model.safetensors")
+    assert not any("extra" in name or "head" in name for name in weights)
 
 
 @pytest.mark.parametrize("script", ["compare_mask2former"], indirect=True)
