@@ -265,9 +265,9 @@ def test_small_targets_become_void_and_the_others_keep_their_order(pixels, min_p
 
 def test_crops_grow_from_a_share_to_the_whole_size():
     augmentation = Augmentation(size=(320, 200), start_share=0.5)
-    sizes = [augmentation.at(progress).size for progress in (0, 0.25, 0.5, 0.75, 1)]
+    sizes = [augmentation.at(progress).size for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert sizes == [(160, 96), (192, 128), (256, 160), (288, 160), (320, 200)]
-    assert Augmentation(size=(320, 200)).at(0).size == (320, 200)
+    assert Augmentation(size=(320, 200)).at(0.0).size == (320, 200)
 
 
 @pytest.mark.parametrize(("min_pixels", "left"), [(0, 2), (1, 1)])
