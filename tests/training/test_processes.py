@@ -140,6 +140,7 @@ def test_two_processes_are_one_with_the_double_batch(recipe, as_yaml, tmp_path, 
     assert result.all.pq > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
 def test_two_machines_that_are_stopped_go_on_as_one(recipe, as_yaml, tmp_path, capsys):
     """Two agents of torchrun find each other; SIGTERM to both leaves a whole checkpoint, and `--resume` takes it."""
