@@ -11,6 +11,7 @@ import torch
 
 from yoso.benchmark.contestant import synchronise
 from yoso.errors import ImageError, YosoError
+from yoso.inference.memory import is_short_memory
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ def contestant_errors() -> Iterator[None]:
         raise ContestantError(str(error)) from error
     except (RuntimeError, NotImplementedError) as error:
         text = " ".join(str(error).split())
-        short = "allocate memory" in text or "out of memory" in text
+        short = is_short_memory(error)
         raise ContestantError(OUT_OF_MEMORY if short else text[:200] or type(error).__name__) from error
 
 

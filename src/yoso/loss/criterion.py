@@ -65,15 +65,16 @@ class LossConfig:
             ConfigError: a negative weight, no points, or a ratio out of its range.
         """
         weights = ("class_weight", "mask_weight", "dice_weight", "no_object_weight")
-        for name in (*weights, "forced_weight", "semantic_weight", "forced_noise", "extra_weight"):
+        for name in (*weights, "forced_weight", "semantic_weight", "extra_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}; it must not be negative")
         if self.num_points < 1:
             raise ConfigError(f"loss.num_points is {self.num_points}; it must be at least 1")
         if self.oversample_ratio < 1:
             raise ConfigError(f"loss.oversample_ratio is {self.oversample_ratio}; it must be at least 1")
-        if not 0 <= self.importance_ratio <= 1:
-            raise ConfigError(f"loss.importance_ratio is {self.importance_ratio}; it must be from 0 to 1")
+        for name in ("importance_ratio", "forced_noise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"loss.{name} is {getattr(self, name)}; it must be from 0 to 1")
 
 
 class Criterion(nn.Module):
