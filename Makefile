@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINS := pyproject.toml constraints.txt
 DEMO_OUTPUT := demo-output
-# Tests are dealt out to the cores, file by file; each process then has a core to itself.
-SHARED_OUT := -n auto --maxprocesses 4 --dist loadfile
+# Tests are dealt out to the cores, file by file, the longest first; each process then has a core to itself.
+SHARED_OUT := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+COMPILED := tests/export tests/compile
 ONE_THREAD := OMP_NUM_THREADS=1
 
 CHECK_PYTHON := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -37,9 +38,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	@echo "== tests, with the shape checker"
 	$(ONE_THREAD) $(BIN)/python -m pytest $(SHARED_OUT) -m "not slow and not gpu and not compiled" \
-	  --jaxtyping-packages=yoso,beartype.beartype
+	  --jaxtyping-packages=yoso,beartype.beartype tests/training tests
 	@echo "== tests of compiled and exported networks, without it"
-	$(ONE_THREAD) $(BIN)/python -m pytest $(SHARED_OUT) -m "compiled and not slow and not gpu"
+	$(ONE_THREAD) $(BIN)/python -m pytest $(SHARED_OUT) -m "compiled and not slow and not gpu" $(COMPILED)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,14 +1,14 @@
 """Scores over several processes: sums and gathered lines equal what one process counts."""
 
 import pickle
-import subprocess
-import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from panoptic_pairs import CATEGORIES, random_pair
 
+from warm_start import begin, ended
 from yoso.evaluation.breakdown import Breakdown, Confusion, break_down
 from yoso.evaluation.instances import Found, ImageInstances, mask_ap, run_lengths, true_instances
 from yoso.evaluation.matching import match_segments
@@ -85,46 +85,32 @@ def test_lines_of_other_processes_are_gathered():
     assert repr(here.compute()) == repr(mask_ap([instances(number) for number in range(5)], CATEGORIES))
 
 
-RANK = """
-import sys
-import torch
-rank, store = int(sys.argv[1]), sys.argv[2]
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[3])
-from panoptic_pairs import CATEGORIES
-from test_sums import K, PAIRS, instances, semantic_counts
-from yoso.evaluation.panoptic_quality import PanopticQuality
-from yoso.evaluation.semantic import SemanticCounts
-from yoso.evaluation.sums import MaskAveragePrecision, SummedCounts
-torch.distributed.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
-quality, precision = PanopticQuality(CATEGORIES), MaskAveragePrecision(CATEGORIES)
-semantics = SummedCounts(SemanticCounts.zeros(K))
-for images in (5, 1):
-    for metric in (quality, precision, semantics):
-        metric.reset()
-    for number in range(rank, images, 2):
-        gt_map, gt_segments, pred_map, pred_segments = PAIRS[number]
-        quality.update(pred_map, pred_segments, gt_map, gt_segments)
-        precision.update(instances(number))
-        semantics.update(semantic_counts(PAIRS[number]))
-    print(repr(quality.compute().all.pq), sum(row.true_positive for row in quality.compute().per_class), sep=" | ")
-    print(repr(precision.compute()), semantics.total().confusion.tolist(), sep=" | ")
-torch.distributed.destroy_process_group()
-"""
+def score_as_rank(rank, store):
+    """Score every second pair over two processes: of five images, and of one, of which the second process has none."""
+    warnings.simplefilter("ignore")  # torchmetrics wonders about the process without an image
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    quality, precision = PanopticQuality(CATEGORIES), MaskAveragePrecision(CATEGORIES)
+    semantics = SummedCounts(SemanticCounts.zeros(K))
+    for images in (5, 1):
+        for metric in (quality, precision, semantics):
+            metric.reset()
+        for number in range(rank, images, 2):
+            gt_map, gt_segments, pred_map, pred_segments = PAIRS[number]
+            quality.update(pred_map, pred_segments, gt_map, gt_segments)
+            precision.update(instances(number))
+            semantics.update(semantic_counts(PAIRS[number]))
+        scores = quality.compute()
+        print(repr(scores.all.pq), sum(row.true_positive for row in scores.per_class), sep=" | ")
+        print(repr(precision.compute()), semantics.total().confusion.tolist(), sep=" | ")
+    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
-def test_two_processes_equal_one(tmp_path, request):
-    """Over five images, and over one, of which the second process has none."""
-    here = str(request.path.parent)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store"), here], stdout=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=300)[0].splitlines() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+def test_two_processes_equal_one(tmp_path):
+    files = [tmp_path / "first", tmp_path / "second"]
+    processes = [begin(file, score_as_rank, rank, tmp_path / "store") for rank, file in enumerate(files)]
+    assert [ended(process) for process in processes] == [0, 0], [file.read_text() for file in files]
+    outputs = [file.read_text().splitlines() for file in files]
     for place, images in ((0, 5), (2, 1)):
         quality = PanopticQuality(CATEGORIES)
         for gt_map, gt_segments, pred_map, pred_segments in PAIRS[:images]:

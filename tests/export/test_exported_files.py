@@ -4,22 +4,18 @@ import contextlib
 import copy
 import io
 import json
-import shutil
-import sys
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from fake_tensorrt import fake_tensorrt
+from onnx_kinds import kinds_by_stage
 
 import yoso
 from yoso.apps.cli import main
-from yoso.apps.export import _sentences as sentences
-from yoso.errors import CheckpointError, ConfigError, ExportError
-from yoso.export.capture import Logits, capture
+from yoso.errors import ConfigError
+from yoso.export.capture import Logits
 from yoso.export.check import check_parity, drawn_photographs
-from yoso.export.formats import Target, export
 from yoso.inference.onnx_engine import OnnxEngine
 
 pytestmark = [pytest.mark.compiled, pytest.mark.filterwarnings("ignore")]  # exporters warn of their own insides
@@ -139,19 +135,6 @@ def test_every_format_is_compared_on_the_same_pictures(files):
     assert report_of(files, "fixed.pt2")["parity"]["logits"] < 1e-4
 
 
-def kinds_by_stage(model):
-    """Return the types of the values that each stage computes, by the stage's name."""
-    whole = onnx.shape_inference.infer_shapes(model)
-    kinds = {value.name: value.type.tensor_type.elem_type for value in [*whole.graph.value_info, *whole.graph.output]}
-    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
-    found = {}
-    for node in whole.graph.node:
-        found.setdefault(node.name.split("/")[0], set()).update(
-            kinds[name] for name in node.output if kinds.get(name) in floats
-        )
-    return found
-
-
 def test_half_precision_ends_before_the_decoder(files, small_model):
     """It sums features over all pixels of a mask; here these sums are beyond what float16 holds."""
     kinds = kinds_by_stage(onnx.load(files / "half.onnx"))
@@ -178,19 +161,6 @@ def test_sums_that_float16_does_not_hold(small_model):
         found = Logits(network, normalises=True, half=True).eval()(image[None].float())
         for ours, theirs in zip(found, network([image]), strict=True):
             assert (ours - theirs).abs().max() <= 0.05 * theirs.abs().max()
-
-
-def test_tensorrt_gets_what_was_compared(small_folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("11.0.1"))
-    engine = tmp_path / "half.engine"
-    words = ["export", "--model", small_folder, "--format", "tensorrt", "--size", 64, 96, "--precision", "fp16"]
-    assert main([str(word) for word in [*words, "--output", engine]]) == 0
-    said = capsys.readouterr().out
-    assert "the ONNX file that it was built from compared with PyTorch on 2 drawn pictures" in said
-    assert "the engine itself was not run" in said
-    kinds = kinds_by_stage(onnx.load_from_string(engine.read_bytes().removeprefix(b"engine")))
-    assert kinds["backbone"] == {onnx.TensorProto.FLOAT16}
-    assert kinds["decoder"] == {onnx.TensorProto.FLOAT}
 
 
 def test_standard_operators_alone(files):
@@ -229,146 +199,3 @@ def test_weights_that_are_half_are_stored_so(files, small_model):
     arrays = [onnx.numpy_helper.to_array(stored[name]).astype(np.float32) for name in halves]
     assert any(array.size == expected.size and np.isin(expected, array).all() for array in arrays)
     assert len(halves) > 5
-
-
-def test_the_default_place_is_where_predict_looks(small_folder, tmp_path, capsys):
-    folder = tmp_path / "model"
-    shutil.copytree(small_folder, folder)
-    assert main(["export", "--model", str(folder), "--format", "onnx"]) == 0
-    assert "compared with PyTorch on 2 drawn pictures" in capsys.readouterr().out
-    assert yoso.load(folder, "cpu").runtime == "onnxruntime"
-    assert yoso.load(folder, "cpu", runtime="torch").runtime == "torch"
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes() + b" ")
-    with pytest.raises(CheckpointError, match="other weights"):
-        yoso.load(folder, "cpu", runtime="onnxruntime")
-
-
-def test_a_file_that_differs_is_not_kept(small_model, tmp_path, monkeypatch):
-    from yoso.export import onnx_file
-
-    real = onnx_file.write_normalising
-    monkeypatch.setattr(
-        onnx_file, "write_normalising", lambda write, images, mean, std: real(write, images, mean, (20, 90, 40))
-    )
-    path = tmp_path / "wrong.onnx"
-    with pytest.raises(ExportError, match="not the original"):
-        export(small_model, Target("onnx", path, "raw"), PHOTOGRAPHS)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("words", "module"),
-    [
-        (["--format", "onnx"], "onnx_file"),
-        (["--format", "torch"], "torch_file"),
-    ],
-)
-def test_a_command_whose_file_differs_fails_and_leaves_nothing(
-    small_folder, tmp_path, monkeypatch, capsys, words, module
-):
-    """Another network gets into the file: its first masks are the opposite."""
-
-    def tampered(network, *arguments, **options):
-        other = copy.deepcopy(network)
-        with torch.no_grad():
-            other.decoder.proposals.weight *= -1
-        return capture(other, *arguments, **options)
-
-    monkeypatch.setattr(f"yoso.export.{module}.capture", tampered)
-    path = tmp_path / {"onnx": "x.onnx", "torch": "x.pt2"}[words[1]]
-    assert main(["export", "--model", str(small_folder), "--output", str(path), *words]) == 2
-    captured = capsys.readouterr()
-    assert "the exported network is not the original" in captured.err
-    assert captured.err.count("\n") == 1
-    assert captured.out == ""
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("key", ["license", "licence"])
-def test_a_model_without_licence_is_warned_of(small_folder, tmp_path, monkeypatch, capsys, key):
-    folder = tmp_path / "model"
-    shutil.copytree(small_folder, folder)
-    monkeypatch.setattr("yoso.export.formats.export", lambda model, target, _: target.path.write_bytes(b"x") and None)
-    config = json.loads((folder / "config.json").read_text())
-    for about, warned in (({}, True), ({"data": "mine"}, True), ({key: ""}, True), ({key: "MIT"}, False)):
-        (folder / "config.json").write_text(json.dumps(config | {"about": about}))
-        assert main(["export", "--model", str(folder), "--format", "onnx", "--json"]) == 0
-        error = capsys.readouterr().err
-        assert error.count("\n") == warned, about
-        if warned:
-            assert error.startswith(f"warning: model {folder} names no licence")
-            assert f"set about.license in {folder / 'config.json'}" in error
-
-
-@pytest.fixture(scope="module")
-def eight_bits(small_folder, tiny_dataset, tmp_path_factory):
-    """A file in 8 bits, and what the command printed."""
-    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    words = ["export", "--model", small_folder, "--format", "onnx", "--precision", "int8", "--data", tiny_dataset]
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        assert main([str(word) for word in [*words, "--output", path, "--limit", 3, "--json"]]) == 0
-    return path, json.loads(printed.getvalue())
-
-
-def test_8_bits_say_what_they_cost(eight_bits, small_folder, tiny_dataset, tmp_path, capsys):
-    path, report = eight_bits
-    assert report["experimental"]
-    assert report["pq"]["images"] == 3
-    for model, key in ((small_folder, "before"), (path, "after")):
-        words = ["eval", "--model", model, "--runtime", "auto", "--data", tiny_dataset, "--limit", 3, "--json"]
-        assert main([str(word) for word in [*words, "--device", "cpu", "--output", tmp_path / key]]) == 0
-        assert json.loads(capsys.readouterr().out)["all"]["pq"] == pytest.approx(report["pq"][key], abs=1e-9)
-
-
-EVAL = "to measure that on: yoso eval --model FILE --data DATASET"
-
-
-@pytest.mark.parametrize(
-    ("pq", "said"),
-    [
-        (None, f"the data set has no val {EVAL}"),
-        ({"images": 9, "before": None, "after": None}, f"the data set has no segment in val {EVAL}"),
-        ({"images": 9, "before": 0.276, "after": 0.267}, "PQ on 9 images of val 27.6 before, 26.7 after"),
-        (
-            {"images": 9, "before": 0.276, "after": 0.238},
-            "PQ on 9 images of val 27.6 before, 23.8 after; more than 1 is lost, so prefer fp32 where accuracy counts",
-        ),
-    ],
-)
-def test_the_last_line_on_8_bits(pq, said):
-    report = {"file": "x.onnx", "megabytes": 1.0, "format": "onnx", "precision": "int8", "parity": None, "pq": pq}
-    assert sentences(report).splitlines()[-1] == f"experimental: 8 bits change the result; {said}"
-
-
-def test_the_help_says_that_8_bits_are_experimental(capsys):
-    assert main(["export", "--help"]) == 0
-    assert "int8, which is experimental" in " ".join(capsys.readouterr().out.split())
-
-
-def test_8_bits_of_other_classes(small_folder, tiny_dataset, tmp_path, capsys):
-    folder = tmp_path / "model"
-    shutil.copytree(small_folder, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config["categories"][0]["name"] = "circle"
-    (folder / "config.json").write_text(json.dumps(config))
-    words = ["export", "--model", folder, "--format", "onnx", "--precision", "int8", "--data", tiny_dataset]
-    assert main([str(word) for word in [*words, "--output", tmp_path / "int8.onnx"]]) == 2
-    assert "different classes" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
-def test_8_bits(eight_bits, small_folder):
-    path, _ = eight_bits
-    model = onnx.load(path)
-    kinds = [node.op_type for node in model.graph.node]
-    assert kinds.count("QuantizeLinear") > 10
-    steering = [node for node in model.graph.node if node.op_type == "DeformConv"]
-    assert len(steering) == 3
-    predictor = yoso.load(path)
-    whole = yoso.load(small_folder, "cpu", runtime="torch")
-    photograph = PHOTOGRAPHS[0]
-    ours, expected = predictor(photograph), whole(photograph)
-    # Not equal, but a network whose convolutions were wrong would agree on nothing.
-    assert np.mean(ours["segmentation"] == expected["segmentation"]) > 0.5

@@ -16,8 +16,9 @@ from golden_figures import FORWARDS, GOLDEN, Figures, official_tensors
 import yoso
 from file_server import FileServer
 from official_file import SMALL, small_tensors, write_official
+from warm_start import begin, ended, wait_for
 from yoso.errors import CheckpointError, OutputError
-from yoso.model import published
+from yoso.model import conversion, download, published
 from yoso.model.checkpoint import find_model, load_model, save_model
 from yoso.model.conversion import convertible, read_recipe
 from yoso.model.official import our_name
@@ -307,57 +308,50 @@ def test_mapillary_is_fetched_too(release, model_cache, monkeypatch):
     assert model.network.config.num_queries == 150
 
 
-# As users' processes, but for the small checkpoint and a patience that does not end when the machine is busy.
-PROCESS = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from official_file import SMALL
-from yoso.model import conversion, download
-from yoso.model.published import published_folder
-conversion.read_recipe = lambda _: SMALL
-patience = download.Patience(300.0, 1, 0.0)
-download.Patience = lambda: patience
-print(published_folder("coco-r50"))
-"""
+def fetch_small():
+    """Fetch as a user's process does, but for the small checkpoint, and patience when the machine is busy."""
+    patience = download.Patience(300.0, 1, 0.0)
+    conversion.read_recipe, download.Patience = lambda _: SMALL, lambda: patience
+    print(published_folder("coco-r50"))
 
 
 @pytest.fixture
-def fetching():
-    """Return a function that begins to fetch in a process of its own; none outlives the test."""
+def fetching(tmp_path):
+    """Return a function that begins to fetch in a process of its own, with its output; none outlives the test."""
     begun = []
 
-    def begin():
-        command = [sys.executable, "-c", PROCESS, str(GOLDEN.parent)]
-        begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        return begun[-1]
+    def start():
+        output = tmp_path / f"output{len(begun)}"
+        begun.append(begin(output, fetch_small))
+        return begun[-1], output
 
-    yield begin
+    yield start
     for process in begun:
         process.kill()
-        process.communicate()
+        process.join()
 
 
 def test_two_processes_at_the_same_time(mirror, model_cache, fetching):
     mirror.faults = ["held"]
-    first = fetching()
-    assert "fetching coco-r50" in first.stderr.readline()
-    second = fetching()
-    assert "another process fetches coco-r50; waiting for it" in second.stderr.readline()
+    first, first_output = fetching()
+    wait_for(lambda: first_output.is_file() and "fetching coco-r50" in first_output.read_text(), first)
+    second, second_output = fetching()
+    waits = "another process fetches coco-r50; waiting for it"
+    wait_for(lambda: second_output.is_file() and waits in second_output.read_text(), second)
     mirror.released.set()
-    outputs = [process.communicate(timeout=300) for process in (first, second)]
-    assert [process.returncode for process in (first, second)] == [0, 0]
-    assert [out.strip() for out, _ in outputs] == [str(model_cache / "coco-r50")] * 2
+    assert [ended(process) for process in (first, second)] == [0, 0]
+    for output in (first_output, second_output):
+        assert output.read_text().splitlines()[-1] == str(model_cache / "coco-r50")
     assert len(mirror.requests) == 1
 
 
 def test_a_process_that_is_killed_leaves_nothing_that_disturbs(mirror, model_cache, small_checkpoint, fetching):
     mirror.faults = ["held"]
-    process = fetching()
+    process, _ = fetching()
     part, half = model_cache / f"{FILE}.part", (small_checkpoint.stat().st_size + 1) // 2
-    while process.poll() is None and not (part.exists() and part.stat().st_size >= half):
-        threading.Event().wait(0.05)
+    wait_for(lambda: part.exists() and part.stat().st_size >= half, process)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    assert ended(process) == -signal.SIGKILL
     mirror.released.set()
     assert not is_cached("coco-r50")
     assert load_model("coco-r50").categories == SMALL.categories

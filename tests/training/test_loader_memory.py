@@ -1,23 +1,29 @@
 """Training on as many photographs as COCO has: what its workers hold."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from warm_start import begin, ended
 from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import Split
 
 SCRIPT = Path(__file__).parents[2] / "reproduce" / "loader_memory.py"
 
 
-@pytest.fixture(scope="module")
-def script():
+def load_script():
     spec = importlib.util.spec_from_file_location("loader_memory", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script():
+    return load_script()
 
 
 def test_the_synthetic_data_set_is_like_coco(script, tmp_path):
@@ -33,9 +39,16 @@ def test_the_synthetic_data_set_is_like_coco(script, tmp_path):
 LINUX = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="measures as Linux does, from /proc")
 
 
+def measured(folder, figures):
+    figures.write_text(json.dumps(load_script().measure(folder, 1)))
+
+
 @LINUX
 def test_every_process_is_counted(script, tmp_path):
-    found = script.run(100, 1, tmp_path)
+    script.write_data_set(tmp_path, 100)
+    figures, output = tmp_path / "figures.json", tmp_path / "output"
+    assert ended(begin(output, measured, tmp_path, figures)) == 0, output.read_text()
+    found = json.loads(figures.read_text())
     assert found["images"] == 100
     assert found["largest_worker_mb"] == found["workers_mb"] > 20
     assert found["all_mb"] == pytest.approx(found["workers_mb"] + found["main_mb"])

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from warm_start import WARM
 from yoso.apps.cli import main
 from yoso.data.coco_panoptic import read_annotations
 from yoso.data.spec import load_spec
@@ -24,6 +27,7 @@ from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.training import processes
 from yoso.training.checkpoints import newest_checkpoint, saved_checkpoints
+from yoso.training.cli import parse
 from yoso.training.config import RunConfig
 from yoso.training.loaders import Loaders
 from yoso.training.module import TrainingModule
@@ -41,32 +45,29 @@ SECONDS = 300
 LOSS_TOLERANCE = 5e-6
 WEIGHT_TOLERANCE = 1e-4  # of the way that the weights went
 
-WORKER = """
-import sys
-import torch
-from lightning.pytorch import Trainer
-from yoso.apps.cli import main
-from yoso.data.spec import load_spec
-from yoso.model.checkpoint import load_model
-from yoso.training.cli import parse
-from yoso.training.loaders import Loaders
-from yoso.training.module import TrainingModule
 
-torch.set_num_threads(1)
-recipe, model, figures = sys.argv[1:]
-status = main(["train", recipe, "--batch", "2"])
-if status:
-    sys.exit(status)
-config, _ = parse([recipe])
-found = load_model(model)
-module = TrainingModule(found.network, config, found.categories)
-trainer = Trainer(accelerator="cpu", devices=2, logger=False, use_distributed_sampler=False, enable_progress_bar=False)
-trainer.validate(module, datamodule=Loaders(config, load_spec(config.data)), verbose=False)
-result, count = module.quality()
-if trainer.is_global_zero:
-    with open(figures, "w") as stream:
-        print(repr(result.all.pq), count, file=stream)
-"""
+def train_and_score(recipe, model, threads):
+    """Train, and evaluate a model; return its panoptic quality and the number of images, as one of two processes."""
+    torch.set_num_threads(threads)
+    assert main(["train", recipe, "--batch", "2"]) == 0
+    config, _ = parse([recipe])
+    found = load_model(model)
+    module = TrainingModule(found.network, config, found.categories)
+    trainer = Trainer(
+        accelerator="cpu", devices=2, logger=False, use_distributed_sampler=False, enable_progress_bar=False
+    )
+    trainer.validate(module, datamodule=Loaders(config, load_spec(config.data)), verbose=False)
+    result, count = module.quality()
+    return result.all.pq, count
+
+
+def in_two_processes(target, *arguments):
+    """Call a function in two processes of torchrun's launcher, which begin with the packages loaded."""
+    settings = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0
+    )
+    settings.start_method = WARM.get_start_method()
+    return elastic_launch(settings, target)(*arguments)
 
 
 def torchrun(*arguments):
@@ -88,13 +89,6 @@ def ended(process):
             process.wait()
 
 
-def in_two_processes(*arguments):
-    """Run a script under torchrun, which finds a free port itself."""
-    process = torchrun("2", "--standalone", *arguments)
-    output = ended(process)
-    assert process.returncode == 0, output
-
-
 def logged(folder, name):
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     return [event.value for event in events.Scalars(name)]
@@ -111,9 +105,7 @@ def test_two_processes_are_one_with_the_double_batch(recipe, as_yaml, tmp_path, 
     run = replace(recipe.run, iterations=3, batch_size=4, accumulate=1, ema_decay=0.0, precision="64-true")
     alone = replace(recipe, model=model, loss=replace(recipe.loss, mask_sampling="dense"), run=run)
     both = replace(alone, output=str(tmp_path / "both"), inference=load_model(tiny_model).inference)
-    script, figures = tmp_path / "worker.py", tmp_path / "figures"
-    script.write_text(WORKER)
-    in_two_processes(str(script), as_yaml(both), str(tiny_model), str(figures))
+    scored = in_two_processes(train_and_score, as_yaml(both), str(tiny_model), torch.get_num_threads())
     start = fresh_parameters(alone)
     train(alone)
 
@@ -134,8 +126,7 @@ def test_two_processes_are_one_with_the_double_batch(recipe, as_yaml, tmp_path, 
         for index in range(len(loaders.validation)):
             module.validation_step([loaders.validation.example(index)], index)
     result, count = module.quality()
-    pq, evaluated = figures.read_text().split()
-    assert (float(pq), int(evaluated)) == (result.all.pq, count)
+    assert scored == {0: (result.all.pq, count), 1: (result.all.pq, count)}
     assert count == 8
     assert result.all.pq > 0
 
