@@ -163,14 +163,18 @@ def test_crop_reaches_every_place_and_its_axes_are_independent():
     assert firsts == {8 * top + left for top in range(3) for left in range(5)}
 
 
-def test_resizing_is_pillows():
+@pytest.mark.parametrize("value", [255, 2**24 - 1])
+@pytest.mark.parametrize("part", [(0, 0, 81, 20), (30, 3, 80, 17)])
+def test_resizing_is_pillows(part, value):
+    left, top, right, bottom = part
     random = np.random.default_rng(1)
     image = random.integers(0, 255, (37, 53, 3), dtype=np.uint8)
     mask = random.random((37, 53)) < 0.4
-    moved, ids = resized(image, mask.astype(np.int32) * (2**24 - 1), (20, 81))
-    assert np.array_equal(moved, np.asarray(Image.fromarray(image).resize((81, 20), Image.Resampling.BILINEAR)))
-    expected = np.asarray(Image.fromarray(mask.astype(np.uint8)).resize((81, 20), Image.Resampling.NEAREST))
-    assert np.array_equal(ids, expected.astype(np.int32) * (2**24 - 1))
+    moved, ids = resized(image, mask.astype(np.int32) * value, (20, 81), part)
+    whole = np.asarray(Image.fromarray(image).resize((81, 20), Image.Resampling.BILINEAR))
+    assert np.array_equal(moved, whole[top:bottom, left:right])
+    whole = np.asarray(Image.fromarray(mask.astype(np.uint8)).resize((81, 20), Image.Resampling.NEAREST))
+    assert np.array_equal(ids, whole[top:bottom, left:right].astype(np.int32) * value)
 
 
 def test_padding_values():

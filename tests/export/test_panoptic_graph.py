@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -111,6 +111,7 @@ def test_any_logits(merge, seed, num_queries, sizes, thresholds):
     st.integers(1, 40),
     st.sampled_from([Sizes((256, 320), (250, 300), (250, 300)), Sizes((128, 160), (120, 160), (301, 420))]),
 )
+@example(1, 5, Sizes((128, 160), (120, 160), (301, 420)))
 def test_masks_that_matter_in_few_tiles(merge, seed, num_queries, sizes):
     random = np.random.default_rng(seed)
     class_logits = random.normal(0, 3, (num_queries, len(IS_THING) + 1)).astype(np.float32)

@@ -1,5 +1,6 @@
 """A run that is killed, stopped or starved of disk goes on exactly where its newest whole checkpoint was."""
 
+import atexit
 import json
 import multiprocessing
 import os
@@ -9,15 +10,18 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from warm_start import begin, ended, wait_for
 from yoso.apps.cli import main
+from yoso.data.spec import load_spec
 from yoso.errors import CheckpointError
 from yoso.training import callbacks
 from yoso.training.checkpoints import Preempted, WholeCheckpoints, newest_checkpoint, saved_checkpoints
+from yoso.training.loaders import Loaders
 from yoso.training.run import train
 
 
@@ -153,6 +157,26 @@ def test_sigterm_to_every_process_saves_as_well(uninterrupted, tmp_path, monkeyp
     monkeypatch.undo()
     train(replace(recipe, run=replace(recipe.run, workers=0)), resume=True)
     assert_equal(state(tmp_path / "stopped"), expected)
+
+
+HELD = []
+
+
+def hold_loading_processes(recipe):
+    """End as an interpreter does, while somebody still holds the iterator and so the processes behind it."""
+    loaders = Loaders(recipe, load_spec(recipe.data))
+    loaders.trainer = SimpleNamespace(global_step=0, global_rank=0, world_size=1)
+    HELD.append(iter(loaders.train_dataloader()))
+    next(HELD[0])
+    assert len(multiprocessing.active_children()) == 2
+    atexit._run_exitfuncs()
+
+
+def test_processes_that_do_not_hear_sigterm_hold_nobody_up(changed, tmp_path):
+    begun = time.monotonic()
+    process = begin(tmp_path / "output", hold_loading_processes, changed(workers=2))
+    assert ended(process) == 0, (tmp_path / "output").read_text()
+    assert time.monotonic() - begun < 60
 
 
 def test_the_newest_checkpoints_are_kept(changed, tmp_path):

@@ -106,6 +106,8 @@ def build_transform(augmentation: Augmentation) -> Transform:
 
 def without_small(sample: Sample, min_pixels: int) -> Sample:
     """Drop the targets with fewer pixels: theirs become void, the others are numbered anew in their order."""
+    if min_pixels == 0:
+        return sample
     count = len(sample.labels)
     pixels = torch.bincount(sample.segment_map.clamp(min=0).flatten().long(), minlength=count + 1)[1:]
     keep = pixels >= min_pixels
@@ -150,10 +152,10 @@ def large_scale_jitter(
     factor = draw.uniform(*augmentation.scale)
     factor = min(height * factor / segments.shape[0], width * factor / segments.shape[1])
     size = (max(1, round(segments.shape[0] * factor)), max(1, round(segments.shape[1] * factor)))
-    image, segments = resized(image, segments, size)
     shift = draw.uniform()
     top, left = (round(max(side - limit, 0) * shift) for side, limit in zip(size, augmentation.size, strict=True))
-    image, segments = image[top : top + height, left : left + width], segments[top : top + height, left : left + width]
+    part = (left, top, min(left + width, size[1]), min(top + height, size[0]))
+    image, segments = resized(image, segments, size, part)
     if augmentation.color_jitter:
         image = color_jitter(image, draw)
     return padded(image, segments, augmentation.size)
@@ -165,10 +167,9 @@ def resize_crop(
     """Resize to a random shorter side, crop, vary the colours, flip."""
     shorter = augmentation.shorter_sides[draw.integer(len(augmentation.shorter_sides))]
     size = resized_size(segments.shape, (shorter, augmentation.longest))
-    image, segments = resized(image, segments, size)
     height, width = (min(side, limit) for side, limit in zip(size, augmentation.size, strict=True))
     top, left = draw.integer(size[0] - height + 1), draw.integer(size[1] - width + 1)
-    image, segments = image[top : top + height, left : left + width], segments[top : top + height, left : left + width]
+    image, segments = resized(image, segments, size, (left, top, left + width, top + height))
     if augmentation.color_jitter:
         image = color_jitter(image, draw)
     if augmentation.flip and draw.coin():
@@ -181,12 +182,18 @@ def mirrored(image: np.ndarray, segments: np.ndarray) -> tuple[np.ndarray, np.nd
     return image[:, ::-1], segments[:, ::-1]
 
 
-def resized(image: np.ndarray, segments: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Resize both to (height, width)."""
+def resized(
+    image: np.ndarray, segments: np.ndarray, size: tuple[int, int], part: tuple[int, int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Resize both to (height, width) and cut out (left, top, right, bottom); what is cut off is never copied.
+
+    A map of fewer than 256 segments is moved as bytes, a quarter of the memory.
+    """
     shape = (size[1], size[0])
-    photograph = Image.fromarray(np.ascontiguousarray(image)).resize(shape, Image.Resampling.BILINEAR)
-    ids = Image.fromarray(np.ascontiguousarray(segments)).resize(shape, Image.Resampling.NEAREST)
-    return np.asarray(photograph), np.asarray(ids)
+    photograph = Image.fromarray(np.ascontiguousarray(image)).resize(shape, Image.Resampling.BILINEAR).crop(part)
+    narrow = np.uint8 if segments.min() >= 0 and segments.max() < 256 else segments.dtype
+    ids = Image.fromarray(segments.astype(narrow, "C")).resize(shape, Image.Resampling.NEAREST).crop(part)
+    return np.asarray(photograph), np.asarray(ids).astype(segments.dtype)
 
 
 def padded(image: np.ndarray, segments: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -44,15 +44,17 @@ def write_competition(write: GraphWriter, masks: Value, scores: Value, sizes: Gr
         chosen = inner("NonZero", matters)
         which = inner("Squeeze", chosen, np.array([0]))
         few = inner("Gather", inner.part(masks, start, stop, [1, 2]), which, axis=0)
-        strength = inner("Sigmoid", inner("MatMul", of_rows, inner("MatMul", few, of_columns)))
-        value = inner("Mul", strength, inner("Gather", weights, which, axis=0))
+        # Not Sigmoid, which ONNX Runtime takes to be constant below -18: far from all masks the nearest wins.
+        negative = inner("MatMul", of_rows, inner("MatMul", few, of_columns))
+        inverse = inner("Add", inner("Exp", negative), 1.0)
+        value = inner("Div", inner("Gather", weights, which, axis=0), inverse)
         winner = inner("ArgMax", value, axis=0, keepdims=1)
-        own = inner("GreaterOrEqual", inner("GatherElements", strength, winner, axis=0), 0.5)
+        own = inner("LessOrEqual", inner("GatherElements", inverse, winner, axis=0), 2.0)
         # GatherElements, not Gather: one element a pixel is what it is made for, ten times faster in ONNX Runtime.
         even = inner("GatherElements", inner("Gather", doubled, which), inner("Reshape", winner, np.array([-1])))
         code = inner("Add", even, inner("Reshape", inner.cast(own, np.int64), np.array([-1])))
         # Pixels are counted as a product of bytes with ones, or zeros where the tile is beyond the output.
-        inside = inner.cast(inner("GreaterOrEqual", strength, 0.5), np.uint8)
+        inside = inner.cast(inner("LessOrEqual", inverse, 2.0), np.uint8)
         areas = inner("MatMulInteger", inner("Reshape", inside, np.array([0, -1])), there)
         places = inner("Transpose", chosen, perm=[1, 0])
         return [inner("ScatterElements", carried[0], places, areas, axis=0, reduction="add")], [code]
@@ -126,6 +128,8 @@ def _write_contenders(write: GraphWriter, masks: Value, weights: Value, rows: _A
 def _write_grid(write: GraphWriter, rows: _Axis, columns: _Axis) -> list[Value]:
     """Return for the T tiles, row by row of tiles: where they read, their weights, and which pixels are in the output.
 
+    The weights of the rows are negative, because the sigmoid takes the logits with the other sign.
+
     Returns:
         int64 (T, 2) and (T, 2), float32 (T, step, reach) and (T, reach, step), uint8 (T, step x step, 1).
     """
@@ -138,7 +142,7 @@ def _write_grid(write: GraphWriter, rows: _Axis, columns: _Axis) -> list[Value]:
     )
     stop = write("Add", start, write.joined(rows.reach, columns.reach))
     across = write("Transpose", columns.weights, perm=[0, 2, 1])
-    of_rows = _write_repeated(write, write("Unsqueeze", rows.weights, np.array([1])), grid)
+    of_rows = _write_repeated(write, write("Unsqueeze", write("Neg", rows.weights), np.array([1])), grid)
     of_columns = _write_repeated(write, write("Unsqueeze", across, np.array([0])), grid)
     there = write(
         "And", write("Unsqueeze", rows.there, np.array([1, 3])), write("Unsqueeze", columns.there, np.array([0, 2]))

@@ -1,7 +1,11 @@
 """The run's data: training samples that start where the run stands, and validation images as they are."""
 
+import atexit
+import ctypes
+import multiprocessing
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -20,6 +24,9 @@ from yoso.data.transforms import Draw, build_transform, collate
 from yoso.structures import Sample
 from yoso.training.config import TrainingConfig
 from yoso.training.sampling import EndlessSampler
+
+M_MMAP_THRESHOLD = -3
+"""glibc's number of the setting: from so many bytes on, memory is taken from the system and given back."""
 
 
 class Drawn(Dataset[Sample]):
@@ -90,6 +97,7 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         """Yield parts; see `told` for errors."""
         steps = iter(self.loader)
+        _kill_loading_at_exit()
         while True:
             start = time.perf_counter()
             try:
@@ -118,9 +126,30 @@ def told(error: Exception) -> Exception:
     return error
 
 
-def deaf_to_sigterm(worker: int) -> None:
-    """Let a loading process go on when SIGTERM is sent to all: the training ends its step, then the process."""
+def settle(worker: int) -> None:
+    """Make ready a loading process.
+
+    It goes on when SIGTERM is sent to all: the training ends its step, then the process. And what a large photograph
+    took goes back to the system, of which glibc would keep a part in every process.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**22)
+
+
+def _kill_loading_at_exit() -> None:
+    """Kill the loading processes, if any are left, when the interpreter ends, which waits for them.
+
+    It asks them by SIGTERM, which they do not hear. What is registered last runs first: this, then PyTorch's own wait.
+    """
+    atexit.unregister(_kill_loading)
+    atexit.register(_kill_loading)
+
+
+def _kill_loading() -> None:
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 class Loaders(LightningDataModule):
@@ -187,7 +216,7 @@ class Loaders(LightningDataModule):
             sampler=sampler,
             num_workers=run.workers,
             collate_fn=collate,
-            worker_init_fn=deaf_to_sigterm,
+            worker_init_fn=settle,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=run.workers > 0,
         )
