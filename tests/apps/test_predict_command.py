@@ -192,6 +192,14 @@ def test_one_bad_file_is_one_line(predict, photos, tmp_path, kind):
     assert (status, out) == (2, "")
     assert len(err) == 1
     assert err[0].startswith(f"error: {path}: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_folder_of_the_users_stays(predict, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "x.png").write_bytes(b"")
+    assert predict(tmp_path / "x.png")[0] == 2
+    assert (tmp_path / "out").is_dir()
 
 
 def test_an_error_about_memory_names_the_file(predict, photos, monkeypatch):

@@ -114,7 +114,9 @@ def test_unreadable_yaml(folder):
     (folder / "x.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="is not a YAML file"):
         load_spec("x.yaml")
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
+    with pytest.raises(
+        ConfigError, match=r"nowhere\.yaml: no such file; give the YAML file of a data set, or the folder"
+    ):
         load_spec("nowhere.yaml")
 
 

@@ -4,6 +4,7 @@ import argparse
 import errno
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,7 @@ def _run(args: argparse.Namespace, paths: list[Path]) -> tuple[list[Done], list[
 
     # The model first, so that a name that is none leaves no empty folder behind.
     predictor = open_model(args)
+    was_there = Path(args.output).exists()
     output = make_folder(args.output)
     writer = PanopticWriter(output / "panoptic.json", output / "panoptic", predictor.categories)
     done: list[Done] = []
@@ -132,6 +134,10 @@ def _run(args: argparse.Namespace, paths: list[Path]) -> tuple[list[Done], list[
                 break
     if done:
         writer.close()
+    elif not was_there:
+        for folder in (writer.masks, output):
+            with suppress(OSError):  # what holds something stays
+                folder.rmdir()
     return done, failed
 
 

@@ -109,6 +109,10 @@ def _from_folder(folder: Path) -> DatasetSpec:
 def _from_yaml(path: Path) -> DatasetSpec:
     try:
         content = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: no such file; give the YAML file of a data set, or the folder that holds its annotations/"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, yaml.YAMLError) as error:

@@ -47,6 +47,16 @@ class ScheduleConfig:
     warmup_iterations: int = 0
     frozen_backbone: int = 0
 
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: a number of iterations below 0.
+        """
+        for name in ("warmup_iterations", "frozen_backbone"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"schedule.{name} is {getattr(self, name)}; it must not be negative")
+
 
 @dataclass(frozen=True)
 class RunConfig:
