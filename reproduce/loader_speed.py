@@ -29,7 +29,7 @@ from yoso.data.transforms import collate
 from yoso.files import write_json
 from yoso.training.cli import parse
 from yoso.training.config import TrainingConfig
-from yoso.training.loaders import Batches, Drawn, Loaders
+from yoso.training.loaders import Batches, Drawn, Loaders, settle
 from yoso.training.memory import Trial, training_device
 from yoso.training.run import build_network
 from yoso.training.sampling import EndlessSampler
@@ -69,6 +69,7 @@ def loader_speed(loaders: Loaders, config: TrainingConfig, workers: int, images:
         sampler=EndlessSampler(len(loaders.training), config.run.seed),
         num_workers=workers,
         collate_fn=collate,
+        worker_init_fn=settle,
     )
     batches = iter(Batches(loader, batch_size))
     next(batches)
