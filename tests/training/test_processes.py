@@ -1,11 +1,8 @@
 """Several processes train as one: the same losses, weights and panoptic quality."""
 
-import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +14,7 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from warm_start import WARM
+from warm_start import WARM, begin, ended, wait_for
 from yoso.apps.cli import main
 from yoso.data.coco_panoptic import read_annotations
 from yoso.data.spec import load_spec
@@ -33,9 +30,6 @@ from yoso.training.loaders import Loaders
 from yoso.training.module import TrainingModule
 from yoso.training.processes import SynchronisedBatchNorm, as_launched, synchronise
 from yoso.training.run import build_network, train
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 300
 
 # Rounding is all that may differ: the sums run in another order. In float32 that is not little here, since BatchNorm
 # over few positions enlarges it: one process that sees the same images in another order differs from itself by 1e-3 in
@@ -61,32 +55,23 @@ def train_and_score(recipe, model, threads):
     return result.all.pq, count
 
 
+def launched(target, start_method, **settings):
+    """Return the launcher of torchrun, as an object: `launched(...)(*arguments)` returns what each process returned."""
+    config = LaunchConfig(rdzv_backend="c10d", max_restarts=0, **settings)
+    config.start_method = start_method
+    return elastic_launch(config, target)
+
+
 def in_two_processes(target, *arguments):
     """Call a function in two processes of torchrun's launcher, which begin with the packages loaded."""
-    settings = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0
-    )
-    settings.start_method = WARM.get_start_method()
-    return elastic_launch(settings, target)(*arguments)
+    here = {"min_nodes": 1, "max_nodes": 1, "nproc_per_node": 2, "rdzv_endpoint": "localhost:0"}
+    return launched(target, WARM.get_start_method(), **here)(*arguments)
 
 
-def torchrun(*arguments):
-    """Start torchrun, whose output is read only when it ends."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-
-
-def ended(process):
-    """Return what torchrun and its processes printed, once they end; every one of them does, whatever happens."""
-    try:
-        return process.communicate(timeout=SECONDS)[0]
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def train_on_one_of_two_machines(meeting, recipe):
+    """Be the agent of a machine with one process, which is forked from this one, that has the packages loaded."""
+    machines = {"min_nodes": 2, "max_nodes": 2, "nproc_per_node": 1, "rdzv_endpoint": meeting, "run_id": "test"}
+    launched(main, "fork", **machines)(["train", recipe])
 
 
 def logged(folder, name):
@@ -131,7 +116,6 @@ def test_two_processes_are_one_with_the_double_batch(recipe, as_yaml, tmp_path, 
     assert result.all.pq > 0
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
 def test_two_machines_that_are_stopped_go_on_as_one(recipe, as_yaml, tmp_path, capsys):
     """Two agents of torchrun find each other; SIGTERM to both leaves a whole checkpoint, and `--resume` takes it."""
@@ -140,21 +124,18 @@ def test_two_machines_that_are_stopped_go_on_as_one(recipe, as_yaml, tmp_path, c
     with socket.socket() as free:
         free.bind(("localhost", 0))
         meeting = f"localhost:{free.getsockname()[1]}"
-    rendezvous = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", meeting, "--rdzv-id", "test")
-    agents = [torchrun("1", *rendezvous, "-m", "yoso", "train", path) for _ in range(2)]
-    deadline = time.monotonic() + SECONDS
-    while not (log.is_file() and "iteration 2/" in log.read_text()) and time.monotonic() < deadline:
-        if any(agent.poll() is not None for agent in agents):
-            break
-        time.sleep(0.05)
+    outputs = [tmp_path / f"output{number}" for number in range(2)]
+    agents = [begin(output, train_on_one_of_two_machines, meeting, path) for output in outputs]
+    wait_for(lambda: log.is_file() and "iteration 2/" in log.read_text(), agents[0])
     for agent in agents:
-        agent.send_signal(signal.SIGTERM)
-    outputs = [ended(agent) for agent in agents]
-    assert log.is_file(), outputs
+        agent.terminate()
+    # Of torchrun itself; its processes have ended well.
+    assert 0 not in [ended(agent) for agent in agents]
+    said = "".join(output.read_text() for output in outputs)
     (checkpoint,) = saved_checkpoints(tmp_path / "run/checkpoints")
     step = int(checkpoint.stem)
     assert 2 <= step < 1000
-    assert f"stopped by SIGTERM after iteration {step}" in outputs[0] + outputs[1]
+    assert f"stopped by SIGTERM after iteration {step}" in said
 
     # One machine that takes both parts of a step goes on; two parts with one would be another step.
     capsys.readouterr()
@@ -165,6 +146,17 @@ def test_two_machines_that_are_stopped_go_on_as_one(recipe, as_yaml, tmp_path, c
     assert newest_checkpoint(tmp_path / "run").stem == f"{step + 2:08d}"
     lines = [line for line in log.read_text().splitlines() if f"/{step + 2} " in line]
     assert len(lines) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
+def test_the_command_of_the_documentation(changed, as_yaml, tmp_path):
+    """What the tests above call is what torchrun calls; here is torchrun, whose processes load their packages."""
+    path = as_yaml(changed(iterations=2, accumulate=1, validate_every=0))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*command, "-m", "yoso", "train", path], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert newest_checkpoint(tmp_path / "run").stem == "00000002"
 
 
 def fresh_parameters(config):
