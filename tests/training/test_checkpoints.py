@@ -176,6 +176,7 @@ def test_processes_that_do_not_hear_sigterm_hold_nobody_up(changed, tmp_path):
     begun = time.monotonic()
     process = begin(tmp_path / "output", hold_loading_processes, changed(workers=2))
     assert ended(process) == 0, (tmp_path / "output").read_text()
+    assert "killed by signal" not in (tmp_path / "output").read_text()
     assert time.monotonic() - begun < 60
 
 

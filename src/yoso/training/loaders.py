@@ -147,6 +147,8 @@ def _kill_loading_at_exit() -> None:
 
 
 def _kill_loading() -> None:
+    if sys.platform != "win32":
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise an error for each that is killed
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
