@@ -98,18 +98,22 @@ class Batches:
         """Yield parts; see `told` for errors."""
         steps = iter(self.loader)
         _kill_loading_at_exit()
-        while True:
-            start = time.perf_counter()
-            try:
-                step = next(steps)
-            except StopIteration:
-                return
-            except Exception as error:
-                raise told(error) from error
-            self.waited_seconds += time.perf_counter() - start
-            counts = [len(sample.labels) for sample in step]
-            for first in range(0, len(step), self.batch_size):
-                yield Batch(step[first : first + self.batch_size], counts)
+        try:
+            while True:
+                start = time.perf_counter()
+                try:
+                    step = next(steps)
+                except StopIteration:
+                    return
+                except Exception as error:
+                    raise told(error) from error
+                self.waited_seconds += time.perf_counter() - start
+                counts = [len(sample.labels) for sample in step]
+                for first in range(0, len(step), self.batch_size):
+                    yield Batch(step[first : first + self.batch_size], counts)
+        finally:
+            # Its processes end here and now, not where a traceback lets go of this frame, or garbage is collected.
+            del steps
 
 
 def told(error: Exception) -> Exception:
@@ -220,7 +224,6 @@ class Loaders(LightningDataModule):
             collate_fn=collate,
             worker_init_fn=settle,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=run.workers > 0,
         )
         self.batches = Batches(loader, run.batch_size)
         return self.batches
