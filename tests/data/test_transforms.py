@@ -240,7 +240,6 @@ def test_recoloured_is_hsv(pixel, saturation, degrees):
         {"scale": (0.0, 1.0)},
         {"scale": (2.0, 1.0)},
         {"min_pixels": -1},
-        {"copy_paste": 1.5},
         {"start_share": 0.0},
     ],
 )

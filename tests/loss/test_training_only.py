@@ -41,17 +41,6 @@ def test_matched_queries_are_given_their_target_and_the_others_keep_their_mask()
     assert given[0, 0].sigmoid().sub(0.5).abs().min() > 0.49
 
 
-def test_noise_takes_a_share_of_a_mask_and_gives_as_much_elsewhere():
-    torch.manual_seed(0)
-    truth = [target((0, 100, 0, 200), labels=[0], size=400)]
-    logits = torch.zeros(1, 1, 100, 100)
-    clean = masks_given(logits, truth, [match([0], [0])])[0, 0] > 0
-    noisy = masks_given(logits, truth, [match([0], [0])], noise=0.3)[0, 0] > 0
-    assert clean.sum() == 25 * 50
-    assert (clean & ~noisy).sum().item() == pytest.approx(0.3 * 1250, rel=0.15)
-    assert (~clean & noisy).sum().item() == pytest.approx(0.3 * 1250, rel=0.15)
-
-
 def test_terms_of_the_second_run_are_those_of_a_stage_with_the_given_matches():
     torch.manual_seed(0)
     truth = [target((0, 8, 0, 8), (8, 16, 8, 16), labels=[0, 1])]

@@ -25,7 +25,7 @@ def gradients_and_update(module, terms):
     sum(terms.values()).backward()
     gradients = {key: value.grad.clone() for key, value in module.named_parameters() if value.grad is not None}
     before = {key: value.detach().clone() for key, value in module.named_parameters()}
-    build_optimizer(module.network, OptimizerConfig(lr=1e-3), module.heads).step()
+    build_optimizer(module.network, OptimizerConfig(lr=1e-3), module.head).step()
     update = {key: value.detach() - before[key] for key, value in module.named_parameters()}
     with torch.no_grad():
         for key, value in module.named_parameters():
@@ -37,7 +37,7 @@ def norm(tensors):
     return sum(float(value.square().sum()) for value in tensors.values()) ** 0.5
 
 
-TRAINING_ONLY = {"forced_weight": 0.5, "semantic_weight": 1.0, "extra_weight": 1.0}
+TRAINING_ONLY = {"forced_weight": 0.5, "semantic_weight": 1.0}
 
 
 def in_parts(module, samples, run):

@@ -61,7 +61,7 @@ def test_learning_rates_are_the_official_ones(name, golden):
 
 
 def test_a_frozen_backbone_thaws(recipe):
-    loss, run = replace(recipe.loss, extra_weight=1.0), replace(recipe.run, iterations=10)
+    loss, run = replace(recipe.loss, semantic_weight=1.0), replace(recipe.run, iterations=10)
     recipe = replace(recipe, schedule=ScheduleConfig(frozen_backbone=3), loss=loss, run=run)
     categories = Categories(Category(i + 1, str(i), i < 2, (0, 0, 0)) for i in range(5))
     module = TrainingModule(YOSO(recipe.model, 5), recipe, categories)

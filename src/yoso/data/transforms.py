@@ -39,7 +39,6 @@ class Augmentation:
         pad: fill up to `size` after "resize_crop" (ADE20K).
         min_pixels: a target of which fewer are left is dropped, its pixels become void. With 0, as officially,
             one that a crop left nothing of stays a target, and a query must say its class and an empty mask.
-        copy_paste: share of the images that get things of another laid over them, see `pasted`.
         start_share: `size` at the first iteration as a share of it; grows evenly to 1, in steps of 32 pixels.
     """
 
@@ -52,7 +51,6 @@ class Augmentation:
     flip: bool = True
     pad: bool = False
     min_pixels: int = 0
-    copy_paste: float = 0.0
     start_share: float = 1.0
 
     def __post_init__(self) -> None:
@@ -69,8 +67,6 @@ class Augmentation:
             raise ConfigError(f"augmentation.scale is {self.scale}; two factors above 0 are needed, smaller one first")
         if self.min_pixels < 0:
             raise ConfigError(f"augmentation.min_pixels is {self.min_pixels}; it must be at least 0")
-        if not 0 <= self.copy_paste <= 1:
-            raise ConfigError(f"augmentation.copy_paste is {self.copy_paste}; it must be from 0 to 1")
         if not 0 < self.start_share <= 1:
             raise ConfigError(f"augmentation.start_share is {self.start_share}; it must be above 0 and at most 1")
 

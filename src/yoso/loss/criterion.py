@@ -39,9 +39,6 @@ class LossConfig:
             target's own mask: what a stage makes of a good mask is learnt before there are any. 0 for none, as in
             the paper. Nothing of it is left at test, nor of the next.
         semantic_weight: on the classes of single positions, by a linear layer on the features S; see `semantic_loss`.
-        forced_noise: the given masks lose this share of their area, and get as much from elsewhere, at random.
-        extra_weight: on the terms of a second set of proposal kernels, which only training has, matched on its own: so
-            every target is answered for twice.
     """
 
     class_weight: float = 2.0
@@ -55,8 +52,6 @@ class LossConfig:
     ignore_void: bool = False
     forced_weight: float = 0.0
     semantic_weight: float = 0.0
-    forced_noise: float = 0.0
-    extra_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -65,16 +60,15 @@ class LossConfig:
             ConfigError: a negative weight, no points, or a ratio out of its range.
         """
         weights = ("class_weight", "mask_weight", "dice_weight", "no_object_weight")
-        for name in (*weights, "forced_weight", "semantic_weight", "extra_weight"):
+        for name in (*weights, "forced_weight", "semantic_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}; it must not be negative")
         if self.num_points < 1:
             raise ConfigError(f"loss.num_points is {self.num_points}; it must be at least 1")
         if self.oversample_ratio < 1:
             raise ConfigError(f"loss.oversample_ratio is {self.oversample_ratio}; it must be at least 1")
-        for name in ("importance_ratio", "forced_noise"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"loss.{name} is {getattr(self, name)}; it must be from 0 to 1")
+        if not 0 <= self.importance_ratio <= 1:
+            raise ConfigError(f"loss.importance_ratio is {self.importance_ratio}; it must be from 0 to 1")
 
 
 class Criterion(nn.Module):

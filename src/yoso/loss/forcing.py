@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,7 +27,7 @@ class Forced(NamedTuple):
 
 
 def masks_given(
-    mask_logits: Float[Tensor, "B N h w"], targets: Sequence[Target], matches: Sequence[Match], noise: float = 0.0
+    mask_logits: Float[Tensor, "B N h w"], targets: Sequence[Target], matches: Sequence[Match]
 ) -> Float[Tensor, "B N h w"]:
     """Return mask logits in which every matched query has its target's mask; the others keep their own.
 
@@ -36,15 +35,10 @@ def masks_given(
         mask_logits: of the proposal stage.
         targets: one per image, masks of one padded size.
         matches: of the same stage.
-        noise: share of a mask's area that is taken away at random positions, and given at others.
     """
     given = mask_logits.detach().float().clone()
     size = (given.shape[2], given.shape[3])
     for logits, target, match in zip(given, targets, matches, strict=True):
         covered = covered_share(target.masks[match.targets], size) >= 0.5
-        if noise:
-            area = covered.float().mean((1, 2), keepdim=True)
-            flipped = torch.where(covered, noise, noise * area / (1 - area).clamp(min=0.01))
-            covered = covered ^ (torch.rand(covered.shape, device=covered.device) < flipped)
         logits[match.queries] = SURE * (2.0 * covered - 1)
     return given

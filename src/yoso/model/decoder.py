@@ -129,15 +129,6 @@ class DecoderStage(nn.Module):
         return StageOutputs(classes, masks), objects
 
 
-def proposed(proposals: nn.Conv2d, features: Features) -> Masks:
-    """Return the masks of the proposal stage."""
-    if not isinstance(features, Factored):
-        return proposals(features)
-    assert proposals.bias is not None
-    kernels = proposals.weight.flatten(1).expand(features.located.shape[0], -1, -1)
-    return masks_from_kernels(kernels, features) + proposals.bias.view(-1, 1, 1)
-
-
 class Decoder(nn.Module):
     """T stages after the proposal stage, whose masks are a plain 1x1 convolution of the features."""
 
@@ -148,11 +139,7 @@ class Decoder(nn.Module):
         self.stages = nn.ModuleList(DecoderStage(config, num_classes) for _ in range(config.num_stages))
 
     def forward(
-        self,
-        features: Features,
-        all_stages: bool = False,
-        pool_under: Masks | None = None,
-        proposals: nn.Conv2d | None = None,
+        self, features: Features, all_stages: bool = False, pool_under: Masks | None = None
     ) -> list[StageOutputs]:
         """Decode the features.
 
@@ -161,15 +148,13 @@ class Decoder(nn.Module):
             all_stages: return the stages 0..T with their classes, as the loss needs them, not the last one alone.
             pool_under: mask logits that every stage pools the features under, instead of those of the stage before;
                 for training.
-            proposals: other proposal kernels than the network's own; for training.
 
         Returns:
             The outputs of stages 0..T, or of stage T alone.
         """
         # The kernels of stage 0 are the convolution's weight; its bias acts on the masks alone.
-        proposals = proposals or self.proposals
-        outputs = [StageOutputs(None, proposed(proposals, features))]
-        kernels = proposals.weight.flatten(1)
+        kernels = self.proposals.weight.flatten(1)
+        outputs = [StageOutputs(None, self._proposed(kernels, features))]
         kernels = kernels.expand(len(outputs[0].mask_logits), -1, -1)
         last = len(self.stages) - 1
         for index, stage in enumerate(self.stages):
@@ -177,3 +162,10 @@ class Decoder(nn.Module):
             output, kernels = stage(features, kernels, pooled, all_stages or index == last)
             outputs.append(output)
         return outputs if all_stages else outputs[-1:]
+
+    def _proposed(self, kernels: Float[Tensor, "N C"], features: Features) -> Masks:
+        if not isinstance(features, Factored):
+            return self.proposals(features)
+        assert self.proposals.bias is not None
+        batch = features.located.shape[0]
+        return masks_from_kernels(kernels.expand(batch, -1, -1), features) + self.proposals.bias.view(-1, 1, 1)

@@ -17,10 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from yoso import errors
 from yoso.data.coco_panoptic import PanopticExample
-from yoso.data.copy_paste import pasted
 from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import DatasetSpec
-from yoso.data.transforms import Draw, build_transform, collate
+from yoso.data.transforms import build_transform, collate
 from yoso.structures import Sample
 from yoso.training.config import TrainingConfig
 from yoso.training.sampling import EndlessSampler
@@ -36,7 +35,6 @@ class Drawn(Dataset[Sample]):
         """Keep the data set and build the augmentation."""
         self.dataset = dataset
         self.augmentation, self.run = config.augmentation, config.run
-        self.is_thing = torch.tensor(dataset.categories.is_thing)
 
     def __getitem__(self, index: tuple[int, int, int]) -> Sample:
         """Return the image at an index, augmented with random numbers of a seed."""
@@ -44,12 +42,7 @@ class Drawn(Dataset[Sample]):
         iteration = position // self.run.images_per_step
         augmentation = self.augmentation.at(min(1.0, iteration / self.run.iterations))
         transform, generator = build_transform(augmentation), torch.Generator().manual_seed(seed)
-        sample = transform(self.dataset[number], generator)
-        draw = Draw(generator)
-        if augmentation.copy_paste and draw.uniform() < augmentation.copy_paste:
-            donor = transform(self.dataset[draw.integer(len(self.dataset))], generator)
-            sample = pasted(sample, donor, self.is_thing, draw)
-        return sample
+        return transform(self.dataset[number], generator)
 
 
 class Examples(Dataset[PanopticExample]):

@@ -148,7 +148,7 @@ class Trial:
         self.device, self.precision = device, config.run.precision
         self.samples = loaders.heaviest(config.run.batch_size)
         self.module = TrainingModule(copy.deepcopy(network), config, loaders.categories).to(device)
-        self.optimizer = build_optimizer(self.module.network, config.optimizer, self.module.heads)
+        self.optimizer = build_optimizer(self.module.network, config.optimizer, self.module.head)
         self.average = copy.deepcopy(self.module.network) if config.run.ema_decay else None
 
     def peak(self, count: int) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from yoso.categories import VOID, Categories
 from yoso.data.coco_panoptic import PanopticExample
@@ -79,10 +79,6 @@ class TrainingModule(LightningModule):
         self.criterion = Criterion(config.loss, len(categories))
         wanted = config.loss.semantic_weight > 0
         self.head = SemanticHead(config.model.hidden_channels, len(categories)) if wanted else None
-        self.extra = (
-            nn.Conv2d(config.model.hidden_channels, config.model.num_queries, 1) if config.loss.extra_weight else None
-        )
-        self.heads = [head for head in (self.head, self.extra) if head is not None]
         self.categories = categories
         self.samples: list[Sample] = []
         self.segmented: list[Segmented] = []
@@ -99,18 +95,12 @@ class TrainingModule(LightningModule):
         terms = self.criterion(stages, targets, step_counts, forced)
         if self.head is not None:
             terms["semantic"] = self.config.loss.semantic_weight * semantic_loss(self.head(features), targets)
-        if self.extra is not None:
-            others = self.network.decoder(features, all_stages=True, proposals=self.extra)
-            for name, value in self.criterion(others, targets, step_counts).items():
-                terms[f"extra_{name}"] = self.config.loss.extra_weight * value
         return terms
 
     def _forced(self, features: Factored, proposals: StageOutputs, targets: list[Target]) -> Forced:
         """Run the stages again, as if the masks of the proposal stage had been right."""
         matches = self.criterion.first_matches(proposals, targets)
-        given = masks_given(proposals.mask_logits, targets, matches, self.config.loss.forced_noise).to(
-            proposals.mask_logits
-        )
+        given = masks_given(proposals.mask_logits, targets, matches).to(proposals.mask_logits)
         return Forced(self.network.decoder(features, all_stages=True, pool_under=given)[1:], matches)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -200,7 +190,7 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule, stepped every iteration."""
-        optimizer = build_optimizer(self.network, self.config.optimizer, self.heads)
+        optimizer = build_optimizer(self.network, self.config.optimizer, self.head)
         factor = lr_factor(self.config.schedule, self.config.run.iterations)
         thawed = self.config.schedule.frozen_backbone
         factors = [

@@ -1,6 +1,6 @@
 """AdamW's parameter groups and the learning rate by iteration, as the official code has them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,13 +27,13 @@ def parameter_rules(network: nn.Module, config: OptimizerConfig) -> dict[str, tu
     return rules
 
 
-def build_optimizer(network: nn.Module, config: OptimizerConfig, heads: Sequence[nn.Module] = ()) -> torch.optim.AdamW:
+def build_optimizer(network: nn.Module, config: OptimizerConfig, head: nn.Module | None = None) -> torch.optim.AdamW:
     """Return AdamW over the network's trainable parameters, grouped by rule.
 
     Args:
         network: what is trained.
         config: rates, decay.
-        heads: layers that only training has; they learn beside it.
+        head: layers that only training has; they learn beside it.
     """
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     parameters = dict(network.named_parameters())
@@ -43,7 +43,7 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig, heads: Sequence
         {"params": members, "lr": config.lr * multiplier, "weight_decay": decay, "backbone": backbone}
         for (multiplier, decay, backbone), members in groups.items()
     ]
-    for head in heads:
+    if head is not None:
         own = {"params": list(head.parameters()), "lr": config.lr, "weight_decay": config.weight_decay}
         settings.append({**own, "backbone": False})
     return torch.optim.AdamW(settings, lr=config.lr)
