@@ -118,6 +118,8 @@ def main() -> int:
     parser.add_argument("--done", action="store_true", help="train nothing; the figures of the runs that are there")
     parser.add_argument("--json", type=Path, default=default)
     options, more = parser.parse_known_args()
+    about = f"recipe small on {Path(options.data).name}, {options.iterations} iterations"
+    facts = circumstances(torch.device("cpu"))  # before the file that is written row by row changes the checkout
     rows = []
     for name in options.only:
         for seed in range(options.seeds):
@@ -132,8 +134,7 @@ def main() -> int:
                 print(f"error: {error}", file=sys.stderr)
                 return 2
             rows.append({"variant": name, "options": VARIANTS[name], "seed": seed, **figures(folder)})
-            about = f"recipe small on {Path(options.data).name}, {options.iterations} iterations"
-            write_json(options.json, {"what": about, "rows": rows, **circumstances(torch.device("cpu"))}, indent=1)
+            write_json(options.json, {"what": about, "rows": rows, **facts}, indent=1)
     print("| variant | seed | PQ | things | stuff | class | mask | dice |\n|---|---:|---:|---:|---:|---:|---:|---:|")
     for row in rows:
         shares = " | ".join(f"{100 * row[group]:.1f}" for group in ("all", "things", "stuff"))
