@@ -48,6 +48,7 @@ VARIANTS: dict[str, list[str]] = {
     "whole photographs at 320": ["--augmentation.scale=[1.0,1.0]"],
     "emptied targets dropped": ["--augmentation.min_pixels=16"],
     "kernels that point at places": ["--point_at_places=true"],
+    "places and 1e-3": ["--point_at_places=true", "--optimizer.lr=0.001"],
     "small to large, half as many steps again": ["--augmentation.start_share=0.5", "--run.iterations={half_again}"],
     "backbone frozen for a third": ["--schedule.frozen_backbone={third}"],
     "temperature 0.05": ["--model.temperature=0.05"],
