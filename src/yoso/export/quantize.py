@@ -104,6 +104,7 @@ class _Reader:
         self.count = 0
 
     def get_next(self) -> dict[str, np.ndarray] | None:
+        """Return the next photograph as the session takes it, None after the last; what ONNX Runtime calls."""
         photograph = next(self.photographs, None)
         if photograph is None:
             return None

@@ -46,6 +46,7 @@ class _Plate:
     font_size: int
 
     def touches(self, other: "_Plate") -> bool:
+        """Tell whether the two overlap."""
         return (
             self.left < other.left + other.width
             and other.left < self.left + self.width

@@ -136,6 +136,7 @@ class _Slots:
 
     @classmethod
     def of(cls, ids: Sequence[int]) -> "_Slots":
+        """Number the ids 1, 2, ... as they stand; 0 is for all others."""
         values = np.array(ids, np.int64)
         order = np.argsort(values, kind="stable")
         slots = (order + 1).astype(np.int32)

@@ -195,6 +195,7 @@ class _StopWatch:
         self.start = time.perf_counter()
 
     def lap(self) -> float:
+        """Return the seconds since the last lap, or the start; waits for the GPU if asked to."""
         if self.waits:
             torch.cuda.synchronize(self.device)
         now = time.perf_counter()

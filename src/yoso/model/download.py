@@ -64,10 +64,12 @@ class _Part:
 
     @property
     def note(self) -> Path:
+        """The file beside it that says where it is from."""
         return self.path.with_name(f"{self.path.name}.json")
 
     @property
     def size(self) -> int:
+        """Bytes that are there already."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def standing(self) -> tuple[int, str, int | None]:
@@ -81,6 +83,7 @@ class _Part:
         return 0, "", None
 
     def discard(self) -> None:
+        """Remove it and its note."""
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
@@ -170,6 +173,7 @@ class _SafeRedirects(HTTPRedirectHandler):
     def redirect_request(
         self, req: Request, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
+        """Follow a redirection, but never from https to http."""
         if req.type == "https" and not newurl.startswith("https:"):
             raise URLError(f"the server redirects from https to {newurl}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -62,6 +62,7 @@ class _Tracer(fx.Tracer):
     """Does not look into convolutions and norms, timm's own kinds included."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Keep convolutions and norms whole, which are what is folded."""
         return isinstance(m, nn.Conv2d | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
 
 
