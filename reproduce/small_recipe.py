@@ -49,6 +49,7 @@ VARIANTS: dict[str, list[str]] = {
     "emptied targets dropped": ["--augmentation.min_pixels=16"],
     "kernels that point at places": ["--point_at_places=true"],
     "places and 1e-3": ["--point_at_places=true", "--optimizer.lr=0.001"],
+    "places and 2e-3": ["--point_at_places=true", "--optimizer.lr=0.002"],
     "small to large, half as many steps again": ["--augmentation.start_share=0.5", "--run.iterations={half_again}"],
     "backbone frozen for a third": ["--schedule.frozen_backbone={third}"],
     "temperature 0.05": ["--model.temperature=0.05"],
