@@ -13,10 +13,11 @@ from onnx_kinds import kinds_by_stage
 
 import yoso
 from yoso.apps.cli import main
+from yoso.benchmark.onnx_profile import stage_shares, unresized
 from yoso.errors import ConfigError
 from yoso.export.capture import Logits
 from yoso.export.check import check_parity, drawn_photographs
-from yoso.inference.onnx_engine import OnnxEngine
+from yoso.inference.onnx_engine import OnnxEngine, import_onnxruntime
 
 pytestmark = [pytest.mark.compiled, pytest.mark.filterwarnings("ignore")]  # exporters warn of their own insides
 
@@ -199,3 +200,18 @@ def test_weights_that_are_half_are_stored_so(files, small_model):
     arrays = [onnx.numpy_helper.to_array(stored[name]).astype(np.float32) for name in halves]
     assert any(array.size == expected.size and np.isin(expected, array).all() for array in arrays)
     assert len(halves) > 5
+
+
+def test_the_profile_of_a_file_is_of_the_photograph_s_own_size(files, original):
+    pixels = drawn_photographs((200, 260))[0]
+    session = import_onnxruntime().InferenceSession(str(files / "panoptic.onnx"))
+    expected = original(pixels, input_size="native")["segmentation"]
+    unlike, resized = (
+        np.mean(session.run(None, feeds)[0] != expected) for feeds in (unresized(session, pixels), {"image": pixels})
+    )
+    assert unlike < 0.001 < 0.01 < resized
+    fixed = import_onnxruntime().InferenceSession(str(files / "fixed.onnx"))
+    assert set(unresized(fixed, pixels)) == {"image"}
+    shares = stage_shares(files / "panoptic.onnx", pixels)
+    assert set(shares) == {"prepare", "backbone", "aggregator", "decoder", "merge"}
+    assert sum(shares.values()) == pytest.approx(1)

@@ -32,13 +32,20 @@ def stage_shares(path: Path, pixels: np.ndarray) -> Stages:
     """
     with tempfile.TemporaryDirectory() as folder:
         plain, profiled = (_session(path, prefix) for prefix in (None, Path(folder, "profile")))
-        feeds = {"image": pixels}
-        if "input_size" in {item.name for item in plain.get_inputs()}:
-            feeds["input_size"] = np.zeros(2, np.int64)
+        feeds = unresized(plain, pixels)
         plain.run(None, feeds)
         usual, recorded = (_microseconds(session, feeds) for session in (plain, profiled))
         events = json.loads(Path(profiled.end_profiling()).read_text())
     return shares([event for event in events if event.get("cat") == "Node"], max(0.0, recorded - usual))
+
+
+def unresized(session: Any, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a panoptic file takes to segment a photograph at its own size, as `input_size="native"` does."""
+    feeds = {"image": pixels}
+    # An input with a value of its own, which is the size that the model was trained at.
+    if "input_size" in {item.name for item in session.get_overridable_initializers()}:
+        feeds["input_size"] = np.zeros(2, np.int64)
+    return feeds
 
 
 def _session(path: Path, profile: Path | None) -> Any:
