@@ -85,12 +85,25 @@ def read_json(path: PathLike) -> Any:
     Raises:
         DatasetError: the file is missing or is not JSON.
     """
-    try:
+    with json_errors(path):
         return json.loads(Path(path).read_bytes())
+
+
+@contextmanager
+def json_errors(path: PathLike) -> Generator[None, None, None]:
+    """Turn what reading a JSON file raises into one line of `DatasetError` that says what to do."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file; check the name") from error
+    except IsADirectoryError as error:
+        raise DatasetError(f"{path}: is a folder, not a JSON file; give the file in it") from error
+    except PermissionError as error:
+        raise DatasetError(f"{path}: permission denied; make the file readable") from error
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise DatasetError(f"{path}: is not a JSON file ({error})") from error
+        raise DatasetError(f"{path}: is not a JSON file ({error}); is it whole?") from error
 
 
 def write_json(path: PathLike, content: Any, indent: int | None = None) -> None:

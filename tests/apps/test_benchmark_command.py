@@ -81,7 +81,7 @@ def test_a_failed_contestant_gives_status_2(benchmark, monkeypatch):
         (("--baseline", "tiny"), "no contestant 'tiny' to be the baseline."),
         (("--image", "none.jpg"), "none.jpg: no such file; check the name"),
         (("--models",), "nothing to time; name --models with --runtimes, or --against"),
-        (("--render", "none.json"), "none.json: cannot be read"),
+        (("--render", "none.json"), "none.json: no such file; check the name"),
         (("--render", "a.json", "b.json", "--chart", "c.svg"), "--chart draws one result"),
         (("--speed",), "unknown option --speed."),
     ],

@@ -232,7 +232,7 @@ FAULTS = {
     ],
     "cityscapes": [
         (remove("gtFine/val"), ["no labels"]),
-        (remove("classes.json"), ["classes.json", "cannot be read"]),
+        (remove("classes.json"), ["classes.json", "no such file"]),
         (text("classes.json", '{"categories": [{"id": 1}]}'), ["classes.json", "'name'"]),
         (lambda root: photograph(root / "gtFine/val/farm/farm_0_gtFine_instanceIds.png"), ["farm_0", "16-bit"]),
     ],

@@ -79,7 +79,7 @@ def test_other_files(tmp_path):
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(ConfigError, match="is not the result of a benchmark"):
         read_result(tmp_path / "list.json")
-    with pytest.raises(DatasetError, match="cannot be read"):
+    with pytest.raises(DatasetError, match="no such file; check the name"):
         read_result(tmp_path / "none.json")
 
 

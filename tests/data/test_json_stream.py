@@ -61,7 +61,7 @@ def test_bytes_that_are_no_text_and_files_that_are_missing(tmp_path):
     (tmp_path / "a.json").write_bytes(b'{"a": "\xff\xff"}')
     with pytest.raises(DatasetError, match="is not a JSON file"):
         walk_json(tmp_path / "a.json", lambda key, entry: None)
-    with pytest.raises(DatasetError, match="cannot be read"):
+    with pytest.raises(DatasetError, match=r"b\.json: no such file; check the name"):
         walk_json(tmp_path / "b.json", lambda key, entry: None)
 
 

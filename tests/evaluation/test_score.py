@@ -165,7 +165,7 @@ def test_faults_in_the_files_are_named(saved, which, change, message):
 
 def test_faults_on_the_disk_are_named(saved):
     gt_json, gt_folder, pred_json, pred_folder = saved
-    with pytest.raises(DatasetError, match=r"absent\.json: cannot be read"):
+    with pytest.raises(DatasetError, match=r"absent\.json: no such file; check the name"):
         score_folders(gt_folder / "absent.json", gt_folder, pred_json, pred_folder)
     with pytest.raises(DatasetError, match=r"absent: no such folder; it should hold the PNGs of .*pred.json"):
         score_folders(gt_json, gt_folder, pred_json, pred_folder / "absent")

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from yoso.errors import DatasetError
-from yoso.files import PathLike
+from yoso.files import PathLike, json_errors
 
 CHUNK_CHARACTERS = 2**20
 
@@ -30,15 +29,11 @@ def walk_json(path: PathLike, on_entry: Callable[[str, Any], None]) -> Any:
     Raises:
         DatasetError: the file is missing or is not JSON.
     """
-    try:
+    with json_errors(path):
         with Path(path).open("rb") as raw:
             encoding = json.detect_encoding(raw.read(4))
         with Path(path).open(encoding=encoding) as stream:
             return _Walker(stream).walk(on_entry)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DatasetError(f"{path}: is not a JSON file ({error})") from error
 
 
 class _Walker:
