@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from yoso.export.graph import GraphWriter, Value, column
-from yoso.export.tile_graph import write_competition
+from yoso.export.tile_graph import Tally, write_competition
 
 NOBODY = -1e4
 """Logit of a mask that is nowhere."""
@@ -134,18 +134,15 @@ def write_merge(write: GraphWriter, inputs: MergeInputs, is_thing: Sequence[bool
     """
     labels, scores, masks = _write_survivors(write, inputs, num_classes=len(is_thing))
     sizes = (inputs.padded_size, inputs.image_size, inputs.output_size)
-    code, covered = write_competition(write, masks, scores, sizes)
-    num_codes = write("Mul", write.sizes(scores, 0, 1), np.array([2]))
-    by_row = _write_histogram(write, code, num_codes, axis=0)
-    by_column = _write_histogram(write, code, num_codes, axis=1)
-    kept = _write_verdict(write, by_row, covered, inputs.overlap_threshold)
+    code, tally = write_competition(write, masks, scores, sizes)
+    kept = _write_verdict(write, tally, inputs.overlap_threshold)
     ids, first = _write_ids(write, labels, kept, is_thing)
-    # Even codes are pixels whose winner's own mask is below 0.5: they stay void.
+    # Even codes are pixels that their winner does not cover: they stay void.
     void = write("Mul", ids, np.array(0))
     table = write("Reshape", write.joined(column(write, void), column(write, ids), axis=1), np.array([-1]))
     flat = write("GatherElements", write.cast(table, np.int32), write("Reshape", code, np.array([-1])), axis=0)
     segmentation = write("Reshape", flat, write("Shape", code))
-    return _write_facts(write, segmentation, _Winners(labels, scores, ids, first, by_row, by_column))
+    return _write_facts(write, segmentation, _Winners(labels, scores, ids, first, tally))
 
 
 def _write_survivors(write: GraphWriter, inputs: MergeInputs, num_classes: int) -> tuple[Value, Value, Value]:
@@ -168,26 +165,11 @@ def _write_survivors(write: GraphWriter, inputs: MergeInputs, num_classes: int) 
     )
 
 
-def _write_histogram(write: GraphWriter, code: Value, num_codes: Value, axis: int) -> Value:
-    """Count codes (H, W) per row or column: int64 (Q, 2, n), n the size of the axis; odd codes are second."""
-    size = write.sizes(code, axis, axis + 1)
-    position = write("Range", np.array(0), write("Squeeze", size, np.array([0])), np.array(1))
-    if axis == 0:
-        position = column(write, position)
-    flat = write("Reshape", write("Add", write("Mul", code, size), position), np.array([-1]))
-    ones = write("Expand", np.array(1), write("Shape", flat))
-    empty = write("Expand", np.array(0), write("Mul", num_codes, size))
-    counts = write("ScatterElements", empty, flat, ones, axis=0, reduction="add")
-    return write("Reshape", counts, write.joined(np.array([-1, 2]), size))
-
-
-def _write_verdict(write: GraphWriter, by_row: Value, covered: Value, threshold: Value) -> Value:
+def _write_verdict(write: GraphWriter, tally: Tally, threshold: Value) -> Value:
     """Return which queries become part of a segment, bool (Q,); see `postprocess.segments.merge_segments`."""
-    won = write("ReduceSum", by_row, np.array([1, 2]), keepdims=0)
-    owned = write("ReduceSum", _odd(write, by_row), np.array([1]), keepdims=0)
-    there = write("Greater", write("Min", won, covered, owned), np.array(0))
-    share = write("Div", write.cast(won, np.float64), write.cast(covered, np.float64))
-    return write("And", there, write("GreaterOrEqual", share, threshold))
+    owns = write("Greater", write("ReduceMax", tally.by_row, np.array([1]), keepdims=0), 0.0)
+    share = write("Div", write.cast(tally.won, np.float64), write.cast(tally.covered, np.float64))
+    return write("And", owns, write("GreaterOrEqual", share, threshold))
 
 
 def _write_ids(write: GraphWriter, labels: Value, kept: Value, is_thing: Sequence[bool]) -> tuple[Value, Value]:
@@ -207,14 +189,13 @@ def _write_ids(write: GraphWriter, labels: Value, kept: Value, is_thing: Sequenc
 
 @dataclass(frozen=True)
 class _Winners:
-    """Labels, scores, ids and the first of each segment, (Q,) each; and the histograms (Q, 2, n) of the codes."""
+    """Labels, scores, ids and the first of each segment, (Q,) each; and what the queries got."""
 
     labels: Value
     scores: Value
     ids: Value
     first: Value
-    by_row: Value
-    by_column: Value
+    tally: Tally
 
 
 def _write_facts(write: GraphWriter, segmentation: Value, winners: _Winners) -> MergeOutputs:
@@ -223,8 +204,8 @@ def _write_facts(write: GraphWriter, segmentation: Value, winners: _Winners) -> 
     belongs = write("Equal", column(write, write("Gather", winners.ids, chosen)), winners.ids)
     belongs = write.cast(belongs, np.float64)
     extents = []
-    for histogram in (winners.by_row, winners.by_column):
-        pixels = write("MatMul", belongs, write.cast(_odd(write, histogram), np.float64))
+    for counts in (winners.tally.by_row, winners.tally.by_column):
+        pixels = write("MatMul", belongs, write.cast(counts, np.float64))
         seen = write.cast(write("Greater", pixels, np.array(0.0)), np.int32)
         extents += [write("ArgMax", seen, axis=1, select_last_index=last) for last in (0, 1)]
     areas = write.cast(write("ReduceSum", pixels, np.array([1]), keepdims=0), np.int64)
@@ -235,7 +216,3 @@ def _write_facts(write: GraphWriter, segmentation: Value, winners: _Winners) -> 
         areas,
         write.joined(*extents, axis=1),
     )
-
-
-def _odd(write: GraphWriter, histogram: Value) -> Value:
-    return write("Gather", histogram, np.array(1), axis=1)

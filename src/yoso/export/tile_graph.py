@@ -20,7 +20,24 @@ GraphSizes = tuple[Value, Value, Value]
 """What `yoso.postprocess.Sizes` holds, as tensors: padded, image, output."""
 
 
-def write_competition(write: GraphWriter, masks: Value, scores: Value, sizes: GraphSizes) -> tuple[Value, Value]:
+@dataclass(frozen=True)
+class Tally:
+    """What each of Q queries got of an output (H, W). It covers a pixel where its mask is at least 0.5.
+
+    Attributes:
+        won: int64 (Q,), how many pixels it won.
+        covered: int64 (Q,), how many it covers.
+        by_row: float32 (Q, H), how many of each row it owns: it won and covers them.
+        by_column: float32 (Q, W), how many of each column.
+    """
+
+    won: Value
+    covered: Value
+    by_row: Value
+    by_column: Value
+
+
+def write_competition(write: GraphWriter, masks: Value, scores: Value, sizes: GraphSizes) -> tuple[Value, Tally]:
     """Let the queries compete for the pixels, tile by tile, as `yoso.postprocess.torch_merge.compete` does.
 
     Args:
@@ -30,17 +47,18 @@ def write_competition(write: GraphWriter, masks: Value, scores: Value, sizes: Gr
         sizes: of the network's input, of the part of it that is photograph, and of the output; each int64 (2,).
 
     Returns:
-        Per pixel 2 x (the winning query) + (its own mask is at least 0.5), int64 (H, W); and how many pixels each mask
-        covers, int64 (Q,).
+        Per pixel 2 x (the winning query) + (it covers the pixel), int32 (H, W); and what each query got.
     """
     masks = write("Squeeze", masks, np.array([0]))
     weights = write("Reshape", scores, np.array([-1, 1, 1]))
     rows, columns = (_write_axis(write, masks, sizes, axis) for axis in (0, 1))
     count = write.sizes(scores, 0, 1)
     doubled = write("Range", np.array(0), write("Squeeze", write("Mul", count, np.array(2))), np.array(2))
+    doubled = write("Reshape", write.cast(doubled, np.int32), np.array([-1, 1, 1]))
+    nothing = write("Expand", 0.0, write.joined(count, _write_tally_ends(write, rows, columns)[-1]))
 
-    def body(inner: GraphWriter, carried: list[Value], tile: list[Value]) -> tuple[list[Value], list[Value]]:
-        matters, start, stop, of_rows, of_columns, there = tile
+    def body(inner: GraphWriter, _: list[Value], tile: list[Value]) -> tuple[list[Value], list[Value]]:
+        matters, start, stop, of_rows, of_columns, *there = tile
         chosen = inner("NonZero", matters)
         which = inner("Squeeze", chosen, np.array([0]))
         few = inner("Gather", inner.part(masks, start, stop, [1, 2]), which, axis=0)
@@ -49,24 +67,64 @@ def write_competition(write: GraphWriter, masks: Value, scores: Value, sizes: Gr
         inverse = inner("Add", inner("Exp", negative), 1.0)
         value = inner("Div", inner("Gather", weights, which, axis=0), inverse)
         winner = inner("ArgMax", value, axis=0, keepdims=1)
-        own = inner("LessOrEqual", inner("GatherElements", inverse, winner, axis=0), 2.0)
+        owned = inner("LessOrEqual", inner("GatherElements", inverse, winner, axis=0), 2.0)
+        names = inner("Gather", doubled, which, axis=0)
         # GatherElements, not Gather: one element a pixel is what it is made for, ten times faster in ONNX Runtime.
-        even = inner("GatherElements", inner("Gather", doubled, which), inner("Reshape", winner, np.array([-1])))
-        code = inner("Add", even, inner("Reshape", inner.cast(own, np.int64), np.array([-1])))
-        # Pixels are counted as a product of bytes with ones, or zeros where the tile is beyond the output.
-        inside = inner.cast(inner("LessOrEqual", inverse, 2.0), np.uint8)
-        areas = inner("MatMulInteger", inner("Reshape", inside, np.array([0, -1])), there)
-        places = inner("Transpose", chosen, perm=[1, 0])
-        return [inner("ScatterElements", carried[0], places, areas, axis=0, reduction="add")], [code]
+        flat = (inner("Reshape", value, np.array([-1])) for value in (names, winner))
+        name = inner("Reshape", inner("GatherElements", *flat, axis=0), inner("Shape", winner))
+        counts = _write_counts(inner, inner("Equal", name, names), inner("LessOrEqual", inverse, 2.0), *there)
+        tally = inner("ScatterND", nothing, inner("Transpose", chosen, perm=[1, 0]), counts)
+        return [], [inner("Add", name, inner.cast(owned, np.int32)), tally]
 
-    none = write("Expand", np.array(0, np.int32), write.joined(count, np.array([1])))
     tiles = [_write_contenders(write, masks, weights, rows, columns), *_write_grid(write, rows, columns)]
-    (covered,), (codes,) = write.scan([none], tiles, body)
+    _, (codes, tallies) = write.scan([], tiles, body)
     codes = write("Reshape", codes, write.joined(rows.tiles, columns.tiles, rows.step, columns.step))
     whole = write.joined(*(write("Mul", axis.tiles, axis.step) for axis in (rows, columns)))
     codes = write("Reshape", write("Transpose", codes, perm=[0, 2, 1, 3]), whole)
-    covered = write.cast(write("Squeeze", covered, np.array([1])), np.int64)
-    return write.part(codes, [0, 0], sizes[2], [0, 1]), covered
+    return write.part(codes, [0, 0], sizes[2], [0, 1]), _write_tally(write, tallies, rows, columns, sizes[2])
+
+
+def _write_counts(write: GraphWriter, won: Value, covered: Value, row_there: Value, column_there: Value) -> Value:
+    """Count the pixels of a tile that k queries own by row and by column, and those that they won and cover.
+
+    Pixels are counted as products of floats, exact up to 2^24: bytes take ten times as long in ONNX Runtime.
+
+    Args:
+        write: takes the nodes.
+        won: bool (k, step, step).
+        covered: bool (k, step, step).
+        row_there: float32 (1, step), 0 for rows that are beyond the output.
+        column_there: float32 (step, 1), the same of columns.
+
+    Returns:
+        float32 (k, step + step + 2).
+    """
+    owned = write("And", won, covered)
+    won, covered, owned = (write.cast(mask, np.float32) for mask in (won, covered, owned))
+    counts = [write("MatMul", owned, column_there), write("MatMul", row_there, owned)]
+    counts += [write("MatMul", row_there, write("MatMul", mask, column_there)) for mask in (won, covered)]
+    return write.joined(*(write("Reshape", part, np.array([0, -1])) for part in counts), axis=1)
+
+
+def _write_tally_ends(write: GraphWriter, rows: "_Axis", columns: "_Axis") -> list[Value]:
+    """Return where the parts of a tile's counts end: by row, by column, won, covered; int64 (1,) each."""
+    by_column = write("Add", rows.step, columns.step)
+    return [rows.step, by_column, *(write("Add", by_column, np.array([more])) for more in (1, 2))]
+
+
+def _write_tally(write: GraphWriter, counts: Value, rows: "_Axis", columns: "_Axis", output: Value) -> Tally:
+    """Add up the counts of T tiles, float32 (T, Q, step + step + 2), for an output of a size."""
+    queries = write.sizes(counts, 1, 2)
+    ends = _write_tally_ends(write, rows, columns)
+    parts = [write.part(counts, *ends_of, [2]) for ends_of in zip([[0], *ends[:3]], ends, strict=True)]
+    totals = (write("ReduceSum", write.cast(part, np.int64), np.array([0, 2]), keepdims=0) for part in parts[2:])
+    extents = []
+    for axis, (part, of_axis) in enumerate(zip(parts, (rows, columns), strict=False)):
+        part = write("Reshape", part, write.joined(rows.tiles, columns.tiles, queries, of_axis.step))
+        part = write("Transpose", write("ReduceSum", part, np.array([1 - axis]), keepdims=0), perm=[1, 0, 2])
+        part = write("Reshape", part, write.joined(queries, np.array([-1])))
+        extents.append(write.part(part, [0], write.part(output, [axis], [axis + 1], [0]), [1]))
+    return Tally(*totals, *extents)
 
 
 @dataclass(frozen=True)
@@ -131,7 +189,7 @@ def _write_grid(write: GraphWriter, rows: _Axis, columns: _Axis) -> list[Value]:
     The weights of the rows are negative, because the sigmoid takes the logits with the other sign.
 
     Returns:
-        int64 (T, 2) and (T, 2), float32 (T, step, reach) and (T, reach, step), uint8 (T, step x step, 1).
+        int64 (T, 2) and (T, 2), float32 (T, step, reach), (T, reach, step), (T, 1, step) and (T, step, 1).
     """
     grid = write.joined(rows.tiles, columns.tiles)
     starts = [write("Expand", value, grid) for value in (column(write, rows.starts), columns.starts)]
@@ -144,11 +202,10 @@ def _write_grid(write: GraphWriter, rows: _Axis, columns: _Axis) -> list[Value]:
     across = write("Transpose", columns.weights, perm=[0, 2, 1])
     of_rows = _write_repeated(write, write("Unsqueeze", write("Neg", rows.weights), np.array([1])), grid)
     of_columns = _write_repeated(write, write("Unsqueeze", across, np.array([0])), grid)
-    there = write(
-        "And", write("Unsqueeze", rows.there, np.array([1, 3])), write("Unsqueeze", columns.there, np.array([0, 2]))
-    )
-    shape = write.joined(write("Mul", rows.tiles, columns.tiles), write("Mul", rows.step, columns.step), np.array([1]))
-    return [start, stop, of_rows, of_columns, write("Reshape", write.cast(there, np.uint8), shape)]
+    row_there = write("Unsqueeze", write.cast(rows.there, np.float32), np.array([1, 2]))
+    column_there = write("Unsqueeze", write.cast(columns.there, np.float32), np.array([0, 3]))
+    there = [_write_repeated(write, value, grid) for value in (row_there, column_there)]
+    return [start, stop, of_rows, of_columns, *there]
 
 
 def _write_repeated(write: GraphWriter, values: Value, grid: Value) -> Value:
