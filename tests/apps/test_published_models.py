@@ -107,7 +107,7 @@ def test_the_table_of_models(model_cache, capsys, monkeypatch):
     assert (status, err) == (0, [])
     for part in (
         "facades-mnv2",
-        "27.6 (18.6, 33.6)",
+        "31.8 (23.5, 37.3)",
         *PUBLISHED,
         "48.4 (53.5, 40.8)* at 800/1333",
         "fetched on use",
