@@ -1,5 +1,7 @@
 """The deployment form is the network: every fold is exact algebra, and rounding is all that may differ."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -266,10 +268,10 @@ def test_the_trained_network_in_double_precision(where, request):
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_same_segments_on_every_photograph_of_facades(shared):
-    """Id maps are equal except at pixels where two scores, or a mask and 0.5, tie.
+    """Id maps are equal except at pixels where two scores, or a mask and 0.5, tie within 1e-4; logits within 1e-5.
 
-    Within 1e-4 where the logits agree to 1e-5 of the largest; where a pixel of a hard mask fell on the other side
-    (below), within 1e-2, and at no more than one pixel in a thousand.
+    But for one photograph in ten at most: where the logit of a pixel is zero to rounding, the hard mask of a stage
+    takes it on one side or the other, and the summed features with it. In float64 those are equal too.
     """
     from yoso.files import read_image
     from yoso.model.checkpoint import load_model
@@ -277,8 +279,11 @@ def test_the_same_segments_on_every_photograph_of_facades(shared):
 
     model = load_model("facades-mnv2")
     fused = fuse(model.network)
+    exact = copy.deepcopy(model.network).double()
+    fused_exact = fuse(exact)
     paths = sorted((shared / "data" / "facades" / "val").glob("*.jpg"))
     assert len(paths) == 60
+    turned = []
     for path in paths:
         pixels = read_image(path)
         small = resize(pixels, resized_size(pixels.shape[:2], model.inference.input_size))
@@ -286,9 +291,11 @@ def test_the_same_segments_on_every_photograph_of_facades(shared):
         sizes = Sizes(tuple(-(-side // 32) * 32 for side in small.shape[:2]), small.shape[:2], pixels.shape[:2])
         with torch.inference_mode():
             ours, expected = fused([image]), model.network([image])
-        # Not 1e-4: where the logit of a pixel is zero to rounding, the hard mask of a stage takes it on one side or the
-        # other, and the summed features with it. One of the 60 photographs has such a pixel: 1.3e-4.
-        check(ours, expected, 5e-4)
+        if max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(ours, expected, strict=True)) > 1e-5:
+            turned.append(path.name)
+            with torch.inference_mode():
+                check(fused_exact([image]), exact([image]), 1e-9)
+            continue
         thresholds = model.inference.object_mask_threshold, model.inference.overlap_threshold
         results = [
             panoptic(out.class_logits[0], out.mask_logits[0], sizes, model.categories.is_thing, *thresholds)
@@ -296,12 +303,8 @@ def test_the_same_segments_on_every_photograph_of_facades(shared):
         ]
         assert [s.class_index for s in results[0].segments] == [s.class_index for s in results[1].segments], path
         differing = results[0].segmentation != results[1].segmentation
-        if differing.any():
-            close = (
-                max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(ours, expected, strict=True)) < 1e-5
-            )
-            assert tied(expected, sizes, thresholds[0], 1e-4 if close else 1e-2)[differing].all(), path
-            assert differing.float().mean() < 1e-3, path
+        assert tied(expected, sizes, thresholds[0], 1e-4)[differing].all(), path
+    assert len(turned) <= 6, turned
 
 
 def tied(outputs, sizes, threshold, margin):

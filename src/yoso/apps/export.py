@@ -294,6 +294,10 @@ def _sentences(report: dict[str, Any]) -> str:
         lines.append(
             f"{what}{on} {100 * parity['pixels']:.4f}% of the pixels and {parity['score']:.1e} of a score differ"
         )
+    if parity["turned"]:
+        lines.append(
+            f"left out: {parity['turned']}, where a pixel of a hard mask fell on the other side of zero by rounding"
+        )
     if parity["logits"] is not None:
         lines.append(f"logits differ by at most {parity['logits']:.1e} of the largest")
     if report["format"] == "tensorrt":

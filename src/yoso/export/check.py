@@ -25,9 +25,10 @@ LOGIT_TOLERANCE = 1e-3
 """Difference of logits on the same pixels, relative to the largest absolute value of each tensor; what was measured is
 below 1e-5, and a wrong operator is far above."""
 
-HALF_TOLERANCE = 0.05
-"""The same where backbone and aggregator are in float16. Rounding turns single pixels of the masks that features are
-summed under, so a trained network differed by up to 0.01."""
+LOOSE_LOGITS = 0.05
+"""The same where pixels of hard masks fall on the other side of zero: a stage sums features under such masks, so one
+pixel of a small mask changes what the query sees. Where backbone and aggregator are in float16 that is usual, and a
+trained network differed by up to 0.01; in float32 four photographs in 60 did by up to 0.02, the others by 3e-6."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Parity:
         score: largest difference of a segment's score, likewise.
         resized: largest share of a photograph's pixels of another class, each resizing for itself.
         logits: largest difference of logits, relative to the largest absolute value; None if the file gives none.
+        turned: how many photographs differ by more than rounding, as a pixel of a hard mask fell on the other side;
+            all figures but `resized` leave them out.
     """
 
     photographs: int
@@ -48,6 +51,26 @@ class Parity:
     score: float
     resized: float
     logits: float | None
+    turned: int
+
+
+@dataclass(frozen=True)
+class _Differences:
+    """Of one photograph, named as in `Parity`."""
+
+    pixels: float
+    score: float
+    resized: float
+    logits: float | None
+
+    def strict(self) -> bool:
+        """Return whether nothing but rounding differs."""
+        alike = self.pixels <= MOST_DIFFERING and self.score <= MOST_SCORE
+        return alike and (self.logits or 0.0) <= LOGIT_TOLERANCE
+
+    def loose(self) -> bool:
+        """Return whether pixels of hard masks may be all that differs."""
+        return self.resized <= MOST_RESIZED and (self.logits or 0.0) <= LOOSE_LOGITS
 
 
 def check_parity(
@@ -55,37 +78,49 @@ def check_parity(
 ) -> Parity:
     """Compare an exported file with the network.
 
+    An operator that does something else shows on every photograph, a pixel of a hard mask that turned on one of many:
+    a quarter of them, or one of two or three, may differ by more than rounding.
+
     Args:
         exported: reads the file.
         original: the same model in PyTorch.
-        photographs: uint8 (H, W, 3), RGB.
+        photographs: uint8 (H, W, 3), RGB; at least one.
         half: the file's backbone is in float16, so that segments at a threshold may come or go; logits and the classes
             of pixels are what must agree.
 
     Raises:
-        ExportError: they differ by more than rounding.
+        ExportError: they differ by more than that.
     """
-    count, pixels, score, resized, logits = 0, 0.0, 0.0, 0.0, None
-    for photograph in photographs:
-        count += 1
-        small = resize(photograph, resized_size(photograph.shape[:2], original.inference.input_size))
-        share, difference = _segments(exported, original, small)
-        pixels, score = max(pixels, share), max(score, difference)
-        resized = max(resized, float(np.mean(_classes(exported(photograph)) != _classes(original(photograph)))))
-        relative = _logits(exported, original, small)
-        if relative is not None:
-            logits = max(logits or 0.0, relative)
-    parity = Parity(count, pixels, score, resized, logits)
-    worst = [resized / MOST_RESIZED, (logits or 0.0) / (HALF_TOLERANCE if half else LOGIT_TOLERANCE)]
-    if not half:
-        worst += [pixels / MOST_DIFFERING, score / MOST_SCORE]
-    if max(worst) > 1:
+    found = [_differences(exported, original, photograph) for photograph in photographs]
+    counted = found if half else [each for each in found if each.strict()]
+    turned = len(found) - len(counted)
+    worst = _worst(counted or found)
+    if turned > max(len(found) // 4, min(1, len(found) - 1)) or not all(each.loose() for each in found):
+        worst = _worst(found)
         raise ExportError(
-            f"the exported network is not the original: {100 * pixels:.2f}% of a photograph's pixels, {score:.1e} of a "
-            f"score, {logits or 0.0:.1e} of the logits differ, and {100 * resized:.1f}% of the classes after resizing; "
-            "nothing was written. Please report it"
+            f"the exported network is not the original: {100 * worst.pixels:.2f}% of a photograph's pixels, "
+            f"{worst.score:.1e} of a score, {worst.logits or 0.0:.1e} of the logits differ, and "
+            f"{100 * worst.resized:.1f}% of the classes after resizing; nothing was written. "
+            "If it is so with more photographs, please report it"
         )
-    return parity
+    return Parity(len(found), worst.pixels, worst.score, _worst(found).resized, worst.logits, turned)
+
+
+def _differences(exported: Predictor, original: Predictor, photograph: np.ndarray) -> _Differences:
+    small = resize(photograph, resized_size(photograph.shape[:2], original.inference.input_size))
+    share, difference = _segments(exported, original, small)
+    resized = float(np.mean(_classes(exported(photograph)) != _classes(original(photograph))))
+    return _Differences(share, difference, resized, _logits(exported, original, small))
+
+
+def _worst(found: list[_Differences]) -> _Differences:
+    logits = [each.logits for each in found if each.logits is not None]
+    return _Differences(
+        max(each.pixels for each in found),
+        max(each.score for each in found),
+        max(each.resized for each in found),
+        max(logits) if logits else None,
+    )
 
 
 def _classes(result: Result) -> np.ndarray:
