@@ -1,23 +1,21 @@
 """When an exported file counts as the network: rounding everywhere, a pixel of a hard mask turned here and there."""
 
-import types
-
 import numpy as np
 import pytest
 import torch
 
 from yoso.errors import ConfigError, ExportError
 from yoso.export.check import check_parity
+from yoso.inference.predictor import Predictor
+from yoso.postprocess import Sizes
+from yoso.settings import InferenceConfig
 
-INFERENCE = types.SimpleNamespace(input_size=None)
 
-
-class StandIn:
+class StandIn(Predictor):
     """Finds one segment in every photograph, which says its number in its first value; some results are touched."""
 
-    inference = INFERENCE
-
     def __init__(self, pixels=None, scores=None, labels=None, logits=None):
+        self.inference = InferenceConfig(0.5, 0.5, None)
         self.pixels, self.scores, self.labels, self.logits = (item or {} for item in (pixels, scores, labels, logits))
         self.gives_logits = logits is not None
 
@@ -32,7 +30,7 @@ class StandIn:
         if not self.gives_logits:
             raise ConfigError("no logits")
         logits = torch.tensor([-2.0, 4.0])
-        return logits, logits * (1 + self.logits.get(int(photograph[0, 0, 0]), 0.0)), None
+        return logits, logits * (1 + self.logits.get(int(photograph[0, 0, 0]), 0.0)), Sizes(*[(100, 100)] * 3)
 
 
 def photographs(count):
