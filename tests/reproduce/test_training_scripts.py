@@ -55,13 +55,13 @@ def test_forms_of_the_step_differ_by_rounding(script, tiny_dataset, tmp_path, mo
 def test_the_search_trains_each_variant_once(script, tiny_dataset, tmp_path, monkeypatch, capsys):
     path = tmp_path / "search.json"
     words = ["--data", str(tiny_dataset), "--output", str(tmp_path / "runs"), "--json", str(path), "--iterations", "2"]
-    only = ["--only", "without any of the three", "two images a step, twice the steps"]
+    only = ["--only", "former, without any of the three", "two images a step, twice the steps"]
     monkeypatch.setattr(sys, "argv", ["small_recipe.py", *words, *TINY, "--run.log_every=1", *only])
     assert script.main() == 0
     rows = json.loads(path.read_text())["rows"]
     assert [row["variant"] for row in rows] == only[1:]
     assert all(0 <= row["all"] <= 1 and row["losses"]["dice"] > 0 for row in rows)
-    assert "| without any of the three | 0 |" in capsys.readouterr().out
+    assert "| former, without any of the three | 0 |" in capsys.readouterr().out
 
     monkeypatch.setattr(script, "run_training", lambda _: pytest.fail("trained again"))
     assert script.main() == 0
@@ -72,7 +72,7 @@ def test_the_search_trains_each_variant_once(script, tiny_dataset, tmp_path, mon
     assert script.main() == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("stopped at: without any of the three")
+    assert captured.err.startswith("stopped at: former, without any of the three")
 
     monkeypatch.setattr(script, "run_training", lambda _: pytest.fail("trained, though asked for what is done"))
     everything = [word for word in sys.argv if word not in only]
@@ -83,8 +83,8 @@ def test_the_search_trains_each_variant_once(script, tiny_dataset, tmp_path, mon
 
 @pytest.mark.parametrize("script", ["small_recipe"], indirect=True)
 def test_all_that_is_off_by_default_trains_together(script, tiny_dataset, tmp_path, monkeypatch):
-    names = ["kernels that point at places", "backbone frozen for a third"]
-    monkeypatch.setitem(script.VARIANTS, "all", [word for name in names for word in script.VARIANTS[name]])
+    thawed = script.VARIANTS["former, backbone frozen for a third"][-1]
+    monkeypatch.setitem(script.VARIANTS, "all", ["--point_at_places=true", thawed])
     grown = script.VARIANTS["small to large, half as many steps again"][0]
     words = ["--data", str(tiny_dataset), "--output", str(tmp_path / "runs"), "--json", str(tmp_path / "search.json")]
     tiny = [*TINY, "--model.position_frequencies=3", "--run.log_every=1", grown]
