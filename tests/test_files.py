@@ -369,7 +369,7 @@ def test_id_maps_come_back(tmp_path):
 def test_read_json_names_the_file(tmp_path):
     with pytest.raises(DatasetError, match=r"none\.json: no such file; check the name"):
         read_json(tmp_path / "none.json")
-    with pytest.raises(DatasetError, match=r"is a folder, not a JSON file; give the file in it"):
+    with pytest.raises(DatasetError, match=r"is a folder, not a JSON file; give the files in it"):
         read_json(tmp_path)
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(DatasetError, match=r"bad\.json: is not a JSON file"):

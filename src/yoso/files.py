@@ -22,6 +22,8 @@ PathLike = str | os.PathLike[str]
 MAX_PIXELS = 10**9
 """An image with more pixels is refused: as RGB it would take more than 3 GB."""
 
+_NOT_TO_BE_HAD = (FileNotFoundError, IsADirectoryError, PermissionError)
+
 _ORIENTATION = 0x0112
 _TAIL_BYTES = 4096
 _ADVICE = {
@@ -94,16 +96,21 @@ def json_errors(path: PathLike) -> Generator[None, None, None]:
     """Turn what reading a JSON file raises into one line of `DatasetError` that says what to do."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file; check the name") from error
-    except IsADirectoryError as error:
-        raise DatasetError(f"{path}: is a folder, not a JSON file; give the file in it") from error
-    except PermissionError as error:
-        raise DatasetError(f"{path}: permission denied; make the file readable") from error
+    except _NOT_TO_BE_HAD as error:
+        raise DatasetError(_not_to_be_had(path, error, "a JSON file")) from error
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise DatasetError(f"{path}: is not a JSON file ({error}); is it whole?") from error
+
+
+def _not_to_be_had(path: PathLike, error: OSError, kind: str) -> str:
+    """Say why a file could not be opened, and what to do; the error is one of `_NOT_TO_BE_HAD`."""
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: no such file; check the name"
+    if isinstance(error, IsADirectoryError):
+        return f"{path}: is a folder, not {kind}; give the files in it"
+    return f"{path}: permission denied; make the file readable"
 
 
 def write_json(path: PathLike, content: Any, indent: int | None = None) -> None:
@@ -167,12 +174,8 @@ def _opened(
             yield image
     except (ImageError, DatasetError):
         raise
-    except FileNotFoundError as error:
-        raise error_class(f"{path}: no such file; check the name") from error
-    except IsADirectoryError as error:
-        raise error_class(f"{path}: is a folder, not {kind}; give the files in it") from error
-    except PermissionError as error:
-        raise error_class(f"{path}: permission denied; make the file readable") from error
+    except _NOT_TO_BE_HAD as error:
+        raise error_class(_not_to_be_had(path, error, kind)) from error
     except UnidentifiedImageError as error:
         raise error_class(_unidentified(path, kind)) from error
     except Exception as error:  # decoders raise errors of any class, down to SyntaxError, on damaged files
