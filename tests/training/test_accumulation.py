@@ -1,5 +1,6 @@
 """Several small batches give the loss and the update of one large batch."""
 
+import multiprocessing
 import shutil
 from dataclasses import replace
 
@@ -127,8 +128,10 @@ def test_a_damaged_photograph_is_one_line_with_workers_too(recipe, tmp_path):
     loaders = Loaders(config, load_spec(config.data))
     drawn = Drawn(loaders.training, config)
     loader = DataLoader(drawn, sampler=[(0, 0, 0), (1, 1, 1)], batch_size=2, num_workers=1, collate_fn=collate)
+    before = set(multiprocessing.active_children())
     with pytest.raises(errors.ImageError) as error:
         list(Batches(loader, 2))
     assert "0.png" in str(error.value)
     assert "Traceback" not in str(error.value)
     assert "\n" not in str(error.value)
+    assert set(multiprocessing.active_children()) <= before  # although the error is held here

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -99,13 +100,14 @@ class Batches:
                 except StopIteration:
                     return
                 except Exception as error:
+                    traceback.clear_frames(error.__traceback__)
                     raise told(error) from error
                 self.waited_seconds += time.perf_counter() - start
                 counts = [len(sample.labels) for sample in step]
                 for first in range(0, len(step), self.batch_size):
                     yield Batch(step[first : first + self.batch_size], counts)
         finally:
-            # Its processes end here and now, not where a traceback lets go of this frame, or garbage is collected.
+            # Its processes end here and now, for no traceback holds it any longer, whoever keeps the error.
             del steps
 
 
