@@ -130,7 +130,12 @@ def test_few_masks_matter():
     largest, least = np.array([5.0, *[-4.0] * 6, 3.0, 4.0]), np.array([3.0, *[-6.0] * 8])
     scores = np.array([0.9, *[0.99] * 8])
     assert contenders(largest, least, scores).tolist() == [0, 7, 8]
-    assert contenders(np.full(3, -9.0), np.full(3, -9.0), np.array([0.5, 0.9, 0.6])).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("logit", "expected"), [(-9.0, [1]), (-60.0, [1]), (-84.0, [0, 1, 2]), (-1e4, [0, 1, 2])])
+def test_far_from_all_masks_the_nearest_wins_unless_float32_cannot_tell(logit, expected):
+    bound = np.full(3, logit, np.float32)
+    assert contenders(bound, bound, np.array([0.5, 0.9, 0.6], np.float32)).tolist() == expected
 
 
 class TestRules:

@@ -134,14 +134,12 @@ def write_merge(write: GraphWriter, inputs: MergeInputs, is_thing: Sequence[bool
     """
     labels, scores, masks = _write_survivors(write, inputs, num_classes=len(is_thing))
     sizes = (inputs.padded_size, inputs.image_size, inputs.output_size)
-    code, tally = write_competition(write, masks, scores, sizes)
+    owner, tally = write_competition(write, masks, scores, sizes)
     kept = _write_verdict(write, tally, inputs.overlap_threshold)
     ids, first = _write_ids(write, labels, kept, is_thing)
-    # Even codes are pixels that their winner does not cover: they stay void.
-    void = write("Mul", ids, np.array(0))
-    table = write("Reshape", write.joined(column(write, void), column(write, ids), axis=1), np.array([-1]))
-    flat = write("GatherElements", write.cast(table, np.int32), write("Reshape", code, np.array([-1])), axis=0)
-    segmentation = write("Reshape", flat, write("Shape", code))
+    table = write.joined(np.array([0]), ids)
+    flat = write("GatherElements", write.cast(table, np.int32), write("Reshape", owner, np.array([-1])), axis=0)
+    segmentation = write("Reshape", flat, write("Shape", owner))
     return _write_facts(write, segmentation, _Winners(labels, scores, ids, first, tally))
 
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from yoso.export.graph import GraphWriter, Value, column
-from yoso.postprocess.segments import LEEWAY
+from yoso.postprocess.segments import FAINT, LEEWAY
 
 TILE = (50, 136)
 """Rows and columns of the output at a time: smaller tiles have fewer contenders, larger ones cost fewer calls. Their
 product is no power of two: then the same pixel of all masks would fall on the same few lines of the cache."""
+
+STEEP = 2.0**22
+"""One over the step from 2 to the next float32: a slope by which 2 and below become 1, what is above becomes 0."""
 
 GraphSizes = tuple[Value, Value, Value]
 """What `yoso.postprocess.Sizes` holds, as tensors: padded, image, output."""
@@ -27,8 +30,8 @@ class Tally:
     Attributes:
         won: int64 (Q,), how many pixels it won.
         covered: int64 (Q,), how many it covers.
-        by_row: float32 (Q, H), how many of each row it owns: it won and covers them.
-        by_column: float32 (Q, W), how many of each column.
+        by_row: float32 (Q, H), above 0 for the rows of which it owns any: it won and covers them.
+        by_column: float32 (Q, W), how many of each column it owns.
     """
 
     won: Value
@@ -47,14 +50,13 @@ def write_competition(write: GraphWriter, masks: Value, scores: Value, sizes: Gr
         sizes: of the network's input, of the part of it that is photograph, and of the output; each int64 (2,).
 
     Returns:
-        Per pixel 2 x (the winning query) + (it covers the pixel), int32 (H, W); and what each query got.
+        Per pixel the number of the query that owns it, 1 to Q, or 0, int32 (H, W); and what each query got.
     """
     masks = write("Squeeze", masks, np.array([0]))
     weights = write("Reshape", scores, np.array([-1, 1, 1]))
     rows, columns = (_write_axis(write, masks, sizes, axis) for axis in (0, 1))
     count = write.sizes(scores, 0, 1)
-    doubled = write("Range", np.array(0), write("Squeeze", write("Mul", count, np.array(2))), np.array(2))
-    doubled = write("Reshape", write.cast(doubled, np.int32), np.array([-1, 1, 1]))
+    numbers = write.cast(write("Add", _write_range(write, count), 1), np.float32)
     nothing = write("Expand", 0.0, write.joined(count, _write_tally_ends(write, rows, columns)[-1]))
 
     def body(inner: GraphWriter, _: list[Value], tile: list[Value]) -> tuple[list[Value], list[Value]]:
@@ -67,14 +69,16 @@ def write_competition(write: GraphWriter, masks: Value, scores: Value, sizes: Gr
         inverse = inner("Add", inner("Exp", negative), 1.0)
         value = inner("Div", inner("Gather", weights, which, axis=0), inverse)
         winner = inner("ArgMax", value, axis=0, keepdims=1)
-        owned = inner("LessOrEqual", inner("GatherElements", inverse, winner, axis=0), 2.0)
-        names = inner("Gather", doubled, which, axis=0)
-        # GatherElements, not Gather: one element a pixel is what it is made for, ten times faster in ONNX Runtime.
-        flat = (inner("Reshape", value, np.array([-1])) for value in (names, winner))
-        name = inner("Reshape", inner("GatherElements", *flat, axis=0), inner("Shape", winner))
-        counts = _write_counts(inner, inner("Equal", name, names), inner("LessOrEqual", inverse, 2.0), *there)
+        won = inner("Equal", winner, inner("Reshape", _write_range(inner, inner("Shape", which)), np.array([-1, 1, 1])))
+        won = inner.cast(won, np.float32)
+        covered = inner("HardSigmoid", inverse, alpha=-STEEP, beta=2 * STEEP + 1)
+        owned = inner("Mul", won, covered)
+        # One query at most owns a pixel, so the sum of the owners' numbers is the owner's number.
+        flat = inner("Reshape", owned, inner.joined(inner("Shape", which), np.array([-1])))
+        code = inner.cast(inner("MatMul", inner("Gather", numbers, which, axis=0), flat), np.int32)
+        counts = _write_counts(inner, owned, (won, covered), *there)
         tally = inner("ScatterND", nothing, inner("Transpose", chosen, perm=[1, 0]), counts)
-        return [], [inner("Add", name, inner.cast(owned, np.int32)), tally]
+        return [], [code, tally]
 
     tiles = [_write_contenders(write, masks, weights, rows, columns), *_write_grid(write, rows, columns)]
     _, (codes, tallies) = write.scan([], tiles, body)
@@ -84,25 +88,26 @@ def write_competition(write: GraphWriter, masks: Value, scores: Value, sizes: Gr
     return write.part(codes, [0, 0], sizes[2], [0, 1]), _write_tally(write, tallies, rows, columns, sizes[2])
 
 
-def _write_counts(write: GraphWriter, won: Value, covered: Value, row_there: Value, column_there: Value) -> Value:
+def _write_counts(
+    write: GraphWriter, owned: Value, masks: tuple[Value, Value], row_there: Value, column_there: Value
+) -> Value:
     """Count the pixels of a tile that k queries own by row and by column, and those that they won and cover.
 
-    Pixels are counted as products of floats, exact up to 2^24: bytes take ten times as long in ONNX Runtime.
+    Pixels are counted as products of floats, exact up to 2^24: bytes take ten times as long in ONNX Runtime. What is
+    beyond the output repeats its last row or column; of each row no more is asked than whether there is any.
 
     Args:
         write: takes the nodes.
-        won: bool (k, step, step).
-        covered: bool (k, step, step).
+        owned: float32 (k, step, step), 0 or 1.
+        masks: what they won and what they cover, float32 (k, step, step) each, 0 or 1.
         row_there: float32 (1, step), 0 for rows that are beyond the output.
         column_there: float32 (step, 1), the same of columns.
 
     Returns:
         float32 (k, step + step + 2).
     """
-    owned = write("And", won, covered)
-    won, covered, owned = (write.cast(mask, np.float32) for mask in (won, covered, owned))
-    counts = [write("MatMul", owned, column_there), write("MatMul", row_there, owned)]
-    counts += [write("MatMul", row_there, write("MatMul", mask, column_there)) for mask in (won, covered)]
+    counts = [write("ReduceSum", owned, np.array([2])), write("MatMul", row_there, owned)]
+    counts += [write("MatMul", write("MatMul", row_there, mask), column_there) for mask in masks]
     return write.joined(*(write("Reshape", part, np.array([0, -1])) for part in counts), axis=1)
 
 
@@ -177,8 +182,10 @@ def _write_contenders(write: GraphWriter, masks: Value, weights: Value, rows: _A
     for kind in ("ReduceMax", "ReduceMin"):
         by_row = write(kind, write("Gather", masks, rows.window, axis=1), np.array([2]), keepdims=0)
         bounds.append(write(kind, write("Gather", by_row, columns.window, axis=2), np.array([3]), keepdims=0))
-    at_most, at_least = (write("Mul", write("Sigmoid", bound), weights) for bound in bounds)
-    may_win = write("GreaterOrEqual", write("Add", at_most, LEEWAY), write("ReduceMax", at_least, np.array([0])))
+    inverse = (write("Add", write("Exp", write("Neg", bound)), 1.0) for bound in bounds)
+    at_most, at_least = (write("Div", weights, value) for value in inverse)
+    at_most = write("Add", write("Mul", at_most, 1 + LEEWAY), FAINT)
+    may_win = write("GreaterOrEqual", at_most, write("ReduceMax", at_least, np.array([0])))
     matters = write("Or", may_win, write("GreaterOrEqual", bounds[0], -LEEWAY))
     return write("Transpose", write("Reshape", matters, np.array([0, -1])), perm=[1, 0])
 

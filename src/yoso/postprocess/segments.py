@@ -85,7 +85,10 @@ def survivors(scores: np.ndarray, class_indices: np.ndarray, num_classes: int, t
 
 
 LEEWAY = 1e-3
-"""By how much the bounds of `contenders` may err, far above what rounding does."""
+"""By what share the bounds of `contenders` may err, or by how much a logit; far above what rounding does."""
+
+FAINT = 1e-36
+"""What is below this may all be the same: float32 loses digits below 1e-38, and exp(-logit) overflows there."""
 
 CONTENDED_ROWS = 32
 """Output rows that queries compete for at a time: fewer rows have fewer contenders, but every strip has its calls."""
@@ -104,7 +107,8 @@ def contenders(largest: np.ndarray, least: np.ndarray, scores: np.ndarray) -> np
     """
     with np.errstate(over="ignore"):
         at_most, at_least = (scores / (1 + np.exp(-bound)) for bound in (largest, least))
-    return np.flatnonzero((at_most + LEEWAY >= at_least.max()) | (largest >= -LEEWAY))
+    may_win = at_most * (1 + LEEWAY) + FAINT >= at_least.max()
+    return np.flatnonzero(may_win | (largest >= -LEEWAY))
 
 
 def merge_segments(
