@@ -95,5 +95,13 @@ def test_what_the_documentation_shows_is_what_was_measured(path):
     assert f"\n\n{markdown(result)}\n" in (ROOT / "docs" / "benchmark.md").read_text()
 
 
+def test_the_readme_quotes_what_was_measured():
+    result = read_result(ROOT / "benchmarks" / "results" / "cpu_r50_512x800.json")
+    quoted = {each.name: milliseconds(each.end_to_end.median) for each in result.contestants}
+    ours = [f"coco_r50 {runtime}" for runtime in ("onnxruntime", "openvino", "torch")]
+    names = [*ours, "maskformer", "coco_r50 official", "mask2former", "coco_r50 onnxruntime-int8"]
+    assert f"\n| {' | '.join(quoted[name] for name in names)} |\n" in (ROOT / "README.md").read_text()
+
+
 def test_there_are_results_to_compare_with_the_documentation():
     assert len(COMMITTED) >= 3

@@ -53,6 +53,19 @@ def test_the_file_has_the_paper_s_figures_beside_the_measured(script, more, tmp_
     assert "paper" in capsys.readouterr().out
 
 
+def test_the_documentation_shows_what_was_measured():
+    results = FOLDER.parent / "benchmarks" / "results"
+    table5, table6 = (
+        json.loads((results / f"{name}.json").read_text())["measured"]
+        for name in ("table5_aggregation", "table6_attention")
+    )
+    quoted = [[row[kind]["seconds"]["median"] for kind in ("ifa", "cfa")] for row in table5]
+    quoted.append([row["seconds"]["median"] for row in table6.values()])
+    text = (FOLDER.parent / "docs" / "benchmark.md").read_text()
+    for medians in quoted:
+        assert f"| {' | '.join(f'{1e6 * median:,.0f}' for median in medians)} |" in text
+
+
 def test_a_wrong_device_is_one_line(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("sys.argv", ["script", "--device", "gpu", "--json", str(tmp_path / "out.json")])
     assert TABLE6.main() == 2
