@@ -64,10 +64,9 @@ def contended_strips(
     if mask_logits.device.type != "cpu":
         yield from uncontended_strips(mask_logits, queries, sizes)
         return
-    competing = mask_logits[queries].float()
     for start, stop in strips(len(queries), sizes, STRIP_BYTES["cpu"], CONTENDED_ROWS):
         plan = plan_rows(start, stop, mask_logits.shape[1], sizes)
-        needed = competing[:, torch.from_numpy(plan.rows)]
+        needed = mask_logits[queries[:, None], torch.from_numpy(plan.rows)].float()
         largest, least = (bound.numpy() for bound in (needed.amax((1, 2)), needed.amin((1, 2))))
         chosen = torch.from_numpy(contenders(largest, least, scores.numpy()))
         yield slice(start, stop), chosen, _strip(needed[chosen], plan, sizes)
