@@ -11,6 +11,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 model, photograph, picture = sys.argv[1:]
 image = np.array(ImageOps.exif_transpose(Image.open(photograph)).convert("RGB"))
 

@@ -124,6 +124,14 @@ def test_masks_that_matter_in_few_tiles(merge, seed, num_queries, sizes):
     check(merge, class_logits, mask_logits, sizes, (0.3, 0.1))
 
 
+@pytest.mark.parametrize("logit", [1e-6, 0.0, -1e-6, -1e-3, -30.0])
+def test_a_pixel_is_covered_from_one_half_on(merge, logit):
+    class_logits = np.array([[9.0, 0, 0, 0, 0, 0]], np.float32)
+    mask_logits = np.full((1, 16, 24), logit, np.float32)
+    expected = check(merge, class_logits, mask_logits, SIZES[0], (0.5, 0.5))
+    assert len(expected.segments) == (logit >= 0)
+
+
 def test_nothing_survives(merge):
     class_logits = np.zeros((4, len(IS_THING) + 1), np.float32)
     segmentation, class_indices, _, areas, boxes = run(

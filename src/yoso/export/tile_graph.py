@@ -60,6 +60,7 @@ def write_competition(write: GraphWriter, masks: Value, scores: Value, sizes: Gr
     nothing = write("Expand", 0.0, write.joined(count, _write_tally_ends(write, rows, columns)[-1]))
 
     def body(inner: GraphWriter, _: list[Value], tile: list[Value]) -> tuple[list[Value], list[Value]]:
+        """Let the masks that matter in one tile compete; stack who owns each pixel, and what each query got."""
         matters, start, stop, of_rows, of_columns, *there = tile
         chosen = inner("NonZero", matters)
         which = inner("Squeeze", chosen, np.array([0]))

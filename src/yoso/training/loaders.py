@@ -100,14 +100,14 @@ class Batches:
                 except StopIteration:
                     return
                 except Exception as error:
-                    traceback.clear_frames(error.__traceback__)
+                    traceback.clear_frames(error.__traceback__)  # of the iterator, which it would keep alive
                     raise told(error) from error
                 self.waited_seconds += time.perf_counter() - start
                 counts = [len(sample.labels) for sample in step]
                 for first in range(0, len(step), self.batch_size):
                     yield Batch(step[first : first + self.batch_size], counts)
         finally:
-            # Its processes end here and now, for no traceback holds it any longer, whoever keeps the error.
+            # The loading processes end with the iterator: here and now, whoever keeps the error.
             del steps
 
 
