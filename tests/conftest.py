@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,10 +90,10 @@ def tiny_model(tmp_path_factory, tiny_dataset) -> Path:
     import torch
 
     from yoso.data.coco_panoptic import read_annotations
-    from yoso.model.checkpoint import Model, save_model
     from yoso.model.config import ModelConfig
     from yoso.model.yoso import YOSO
     from yoso.settings import InferenceConfig
+    from yoso.weights.model_folder import Model, save_model
 
     config = ModelConfig(
         backbone="mobilenetv2_100",
@@ -112,6 +113,34 @@ def tiny_model(tmp_path_factory, tiny_dataset) -> Path:
     # Thresholds of 0, because random weights are sure of nothing, yet the tests need segments to look at.
     model = Model(network, categories, InferenceConfig(0.0, 0.0, (64, 128)), {"data": "none, random weights"})
     return save_model(tmp_path_factory.mktemp("model") / "tiny", model)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tensors too small to share among threads, which would mostly wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def official_network():
+    """The official networks by name, built once; not to be changed."""
+    from golden_figures import network_of
+
+    return cache(network_of)
+
+
+@pytest.fixture(params=["sample", pytest.param("full", marks=pytest.mark.data)], scope="session")
+def figures(request):
+    """Official figures by file name: the committed sample, and the full ones where the test data is."""
+    from golden_figures import Figures
+
+    folder = request.getfixturevalue("shared") / "golden" if request.param == "full" else GOLDEN
+    return cache(lambda name: Figures.read(folder / f"{name}.npz"))
 
 
 @pytest.fixture
@@ -137,10 +166,10 @@ def mirror(model_cache, small_checkpoint, monkeypatch) -> Iterator["FileServer"]
     """A server that models are fetched from; all it has is the small checkpoint, which recipes are made to fit."""
     from file_server import FileServer
     from official_file import SMALL
-    from yoso.model.download import Patience
+    from yoso.weights.download import Patience
 
-    monkeypatch.setattr("yoso.model.conversion.read_recipe", lambda _: SMALL)
-    monkeypatch.setattr("yoso.model.download.Patience", lambda: Patience(0.3, 2, 0.0))
+    monkeypatch.setattr("yoso.weights.conversion.read_recipe", lambda _: SMALL)
+    monkeypatch.setattr("yoso.weights.download.Patience", lambda: Patience(0.3, 2, 0.0))
     with FileServer({small_checkpoint.name: small_checkpoint.read_bytes()}) as server:
         monkeypatch.setenv("YOSO_MIRROR", f"{server.address}/")
         yield server

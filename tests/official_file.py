@@ -7,10 +7,10 @@ import torch
 
 from yoso.categories import Categories, Category
 from yoso.model.config import ModelConfig
-from yoso.model.conversion import Recipe
-from yoso.model.official import our_name
 from yoso.model.yoso import YOSO
 from yoso.settings import InferenceConfig
+from yoso.weights.conversion import Recipe
+from yoso.weights.official import our_name
 
 GOLDEN = Path(__file__).parent / "golden"
 

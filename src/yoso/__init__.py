@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from yoso.drawing.rendering import render
     from yoso.errors import YosoError
     from yoso.inference.loading import load
     from yoso.inference.predictor import Predictor
-    from yoso.inference.rendering import render
     from yoso.model.config import ModelConfig
     from yoso.model.yoso import YOSO
     from yoso.settings import InferenceConfig
@@ -44,7 +44,7 @@ _HOMES = {
     "YOSO": "yoso.model.yoso",
     "YosoError": "yoso.errors",
     "load": "yoso.inference.loading",
-    "render": "yoso.inference.rendering",
+    "render": "yoso.drawing.rendering",
 }
 
 

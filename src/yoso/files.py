@@ -1,6 +1,7 @@
 """Files, read with errors a person can act on and written whole or not at all."""
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -117,6 +118,12 @@ def write_json(path: PathLike, content: Any, indent: int | None = None) -> None:
     """Write a JSON file whole or not at all; see `written_whole` for errors."""
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(content, indent=indent))
+
+
+def file_sha256(path: PathLike) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _LargeImagesAllowed:

@@ -1,8 +1,13 @@
 """How a model is meant to be used: what is stored beside its weights, and needs no torch."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
+
+from yoso.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,14 @@ class InferenceConfig:
     input_size: tuple[int, int] | None = (800, 1333)
 
 
-def read_inference(values: Mapping[str, Any]) -> InferenceConfig:
-    """Return the configuration that a JSON object holds, whose lists are tuples here.
+def config_from_json(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Make a configuration dataclass from JSON values; lists become tuples.
 
     Raises:
-        TypeError: a key that there is not.
+        ConfigError: a key that the dataclass does not have.
     """
-    converted: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
-    return InferenceConfig(**converted)
+    known = {field.name for field in dataclasses.fields(cast(Any, kind))}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"unknown key {key!r}.{did_you_mean(key, known)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

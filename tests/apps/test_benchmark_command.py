@@ -45,7 +45,7 @@ def test_a_whole_run(benchmark, tmp_path):
 def test_random_weights_are_named(benchmark, monkeypatch):
     import dataclasses
 
-    from yoso.benchmark import lineup
+    from yoso.speed import lineup
 
     real = lineup.ours.build
     monkeypatch.setattr(lineup.ours, "build", lambda *given: dataclasses.replace(real(*given), random_weights=True))
@@ -55,7 +55,7 @@ def test_random_weights_are_named(benchmark, monkeypatch):
 
 
 def test_a_failed_contestant_gives_status_2(benchmark, monkeypatch):
-    from yoso.benchmark import lineup
+    from yoso.speed import lineup
 
     def fails(*_):
         raise MemoryError
@@ -104,7 +104,7 @@ def test_one_line_before_anything_is_timed(benchmark, arguments, message, monkey
     ],
 )
 def test_memory_and_compiling_are_chosen_apart(benchmark, monkeypatch, words, memory, compile_seconds):
-    from yoso.benchmark import session
+    from yoso.speed import session
 
     plans = []
 
@@ -119,7 +119,7 @@ def test_memory_and_compiling_are_chosen_apart(benchmark, monkeypatch, words, me
 
 @pytest.mark.parametrize("option", ["--json", "--chart"])
 def test_an_output_that_cannot_be_written_is_known_at_once(benchmark, option, tmp_path, monkeypatch):
-    from yoso.benchmark import session
+    from yoso.speed import session
 
     monkeypatch.setattr(session, "measure", lambda *_: pytest.fail("measured"))
     (tmp_path / "file").touch()

@@ -9,12 +9,13 @@ from safetensors import safe_open
 from yoso.apps.cli import main
 from yoso.apps.data_prepare import BENCHMARK_NAMES
 from yoso.class_tables import benchmark_categories
-from yoso.data.benchmarks import BENCHMARKS
-from yoso.model.checkpoint import find_model, load_model
-from yoso.model.conversion import recipes_folder
-from yoso.model.official import our_name
+from yoso.data.formats.benchmarks import BENCHMARKS
 from yoso.model.yoso import YOSO
 from yoso.training.cli import parse
+from yoso.weights.conversion import recipes_folder
+from yoso.weights.find import find_model
+from yoso.weights.load import load_model
+from yoso.weights.official import our_name
 
 NOT_OURS = {"yoso_head.criterion.empty_weight"}
 """A constant of the official loss, which it saves with the weights."""

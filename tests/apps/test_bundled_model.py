@@ -13,7 +13,7 @@ from PIL import Image
 
 import yoso
 from yoso.apps.cli import main
-from yoso.model.folder import bundled_models
+from yoso.weights.layout import bundled_models
 
 NAME = "facades-mnv2"
 

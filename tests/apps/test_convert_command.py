@@ -7,8 +7,8 @@ import torch
 from yoso.apps.cli import main
 from yoso.class_tables import benchmark_categories
 from yoso.inference.loading import load
-from yoso.model.conversion import convertible, read_recipe
 from yoso.model.yoso import YOSO
+from yoso.weights.conversion import convertible, read_recipe
 
 COUNTS = {"coco": (80, 53), "cityscapes": (8, 11), "ade20k": (100, 50), "mapillary": (37, 28)}
 

@@ -12,8 +12,8 @@ from PIL import Image
 from broken_disks import FULL, READ_ONLY, assert_nothing_half_written, broken, fills_up
 from yoso.apps.cli import main
 from yoso.apps.data_convert import FORMAT_NAMES
-from yoso.data.custom import FORMATS
 from yoso.data.dataset import PanopticDataset
+from yoso.data.formats.custom import FORMATS
 from yoso.data.spec import load_spec
 
 HEIGHT, WIDTH = 40, 60

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yoso.apps.charts import bar_chart
 from yoso.apps.cli import main
 from yoso.apps.data_view import chosen
+from yoso.drawing.charts import bar_chart
 from yoso.files import read_image, read_json
 
 

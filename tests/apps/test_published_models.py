@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from yoso.apps.cli import main
-from yoso.model.checkpoint import find_model
-from yoso.model.published import PUBLISHED, is_cached
+from yoso.weights.find import find_model
+from yoso.weights.published import PUBLISHED, is_cached
 
 FILE = "yoso_res50_coco.pth"
 

@@ -15,9 +15,10 @@ from PIL import Image
 from yoso.apps.arguments import input_size
 from yoso.apps.cli import main
 from yoso.categories import Categories
-from yoso.model.checkpoint import load_model, save_model
 from yoso.training.cli import parse
 from yoso.training.start import class_head
+from yoso.weights.load import load_model
+from yoso.weights.model_folder import save_model
 
 SMALL = {
     "model": {
@@ -171,7 +172,7 @@ def test_an_unknown_option_names_the_few_that_are_like_it(option, advice, capsys
 
 
 def test_loader_benchmark_writes_its_figures(recipe, tiny_dataset, tmp_path, monkeypatch):
-    script = Path(__file__).parents[2] / "reproduce" / "loader_speed.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "loader_speed.py"
     target = tmp_path / "speed.json"
     few = ["--workers", "0", "--images", "8", "--steps", "2"]
     arguments = ["--recipe", recipe, "--data", str(tiny_dataset), *few, "--json", str(target)]

@@ -13,11 +13,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "yoso"
 
 FLOORS = [
-    {"errors", "categories", "class_tables", "structures", "settings", "files", "preprocess"},
-    {"model", "loss", "postprocess", "data", "evaluation"},
-    {"training", "inference"},
+    {"errors", "categories", "class_tables", "structures", "settings", "files", "preprocess", "drawing"},
+    {"model", "loss", "postprocess", "data", "evaluation", "tracking"},
+    {"weights"},
+    {"inference"},
+    {"scoring"},
+    {"training", "video", "serve", "batch"},
     {"export"},
-    {"benchmark"},
+    {"speed"},
+    {"reproduction"},
     {"apps"},
     {"__main__", "__init__"},
 ]

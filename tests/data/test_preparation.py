@@ -9,11 +9,11 @@ import pytest
 import yaml
 from miniature_trees import COUNTS, WORDS
 
-from yoso.data.archive import open_tree
-from yoso.data.benchmarks import BENCHMARKS, plan_benchmark
 from yoso.data.dataset import PanopticDataset
 from yoso.data.doctor import check_split
-from yoso.data.preparation import STAMP, Target, prepare
+from yoso.data.formats.archive import open_tree
+from yoso.data.formats.benchmarks import BENCHMARKS, plan_benchmark
+from yoso.data.formats.preparation import STAMP, Target, prepare
 from yoso.data.spec import load_spec
 from yoso.errors import OutputError
 from yoso.files import read_json

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from yoso.categories import Categories, Category
-from yoso.data.shapes import Shape, corners, painted, polygon_mask, run_length_mask
+from yoso.data.formats.shapes import Shape, corners, painted, polygon_mask, run_length_mask
 from yoso.errors import DatasetError
 
 CATEGORIES = Categories(

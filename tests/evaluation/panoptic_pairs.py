@@ -27,8 +27,8 @@ FIELDS = ("iou_sum", "true_positive", "false_positive", "false_negative")
 
 
 def load_script() -> ModuleType:
-    """Return `reproduce/pq_speed.py`, which holds the rule written plainly."""
-    spec = importlib.util.spec_from_file_location("pq_speed", ROOT / "reproduce" / "pq_speed.py")
+    """Return `benchmarks/pq_speed.py`, which holds the rule written plainly."""
+    spec = importlib.util.spec_from_file_location("pq_speed", ROOT / "benchmarks" / "pq_speed.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from yoso.categories import Categories, Category
-from yoso.model.checkpoint import Model, load_model, save_model
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.settings import InferenceConfig
+from yoso.weights.load import load_model
+from yoso.weights.model_folder import Model, save_model
 
 
 @pytest.fixture(scope="session")

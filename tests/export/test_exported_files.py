@@ -13,11 +13,11 @@ from onnx_kinds import kinds_by_stage
 
 import yoso
 from yoso.apps.cli import main
-from yoso.benchmark.onnx_profile import stage_shares, unresized
 from yoso.errors import ConfigError
 from yoso.export.capture import Logits
 from yoso.export.check import check_parity, drawn_photographs
 from yoso.inference.onnx_engine import OnnxEngine, import_onnxruntime
+from yoso.speed.onnx_profile import stage_shares, unresized
 
 pytestmark = [pytest.mark.compiled, pytest.mark.filterwarnings("ignore")]  # exporters warn of their own insides
 

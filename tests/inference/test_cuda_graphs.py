@@ -13,8 +13,8 @@ import torch
 import yoso
 from yoso.inference import cuda_graphs
 from yoso.inference.cuda_graphs import GraphedNetwork
-from yoso.model.checkpoint import load_model
 from yoso.model.fuse import fuse
+from yoso.weights.load import load_model
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
 SIZES = [(160, 256), (224, 224), (160, 256), (96, 128), (128, 96), (192, 320), (160, 256)]

@@ -14,10 +14,10 @@ from yoso.inference.engine import Timings
 from yoso.inference.loading import load
 from yoso.inference.predictor import Predictor
 from yoso.inference.torch_engine import resolve_device
-from yoso.model.checkpoint import load_model
 from yoso.model.yoso import YOSO
 from yoso.postprocess import Sizes, panoptic
 from yoso.structures import Outputs
+from yoso.weights.load import load_model
 
 KEYS = {"id", "label_id", "label", "is_thing", "score", "area", "bbox"}
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import yoso
-from yoso.model.folder import bundled_models
+from yoso.weights.layout import bundled_models
 
 pytest.importorskip("onnxruntime", reason="the runtime of exported files is an extra")
 

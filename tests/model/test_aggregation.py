@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from small_networks import small_config, small_network
 
 from yoso.model.aggregator import Aggregator, ConvolutionFirst, DeformablePyramid, InterpolationFirst, positions
-from yoso.model.checkpoint import config_from_json
 from yoso.model.config import ModelConfig
+from yoso.settings import config_from_json
 
 TOLERANCE = 1e-6
 """Relative to the output's largest absolute value, in float32."""

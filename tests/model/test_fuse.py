@@ -10,7 +10,7 @@ from small_networks import small_network
 from torch import nn
 
 from yoso.model.aggregator import DeformableUpsample, positions
-from yoso.model.fold import fold_backbone, folded
+from yoso.model.batchnorm import fold_backbone, folded
 from yoso.model.fuse import FusedUpsample, ParityUpsample, fuse, located_at
 from yoso.model.yoso import YOSO
 from yoso.postprocess import Sizes, panoptic
@@ -235,8 +235,8 @@ def facade_photographs(shared):
 @pytest.mark.parametrize("where", ["drawn", pytest.param("facades", marks=pytest.mark.data)])
 def test_the_trained_network_in_double_precision(where, request):
     """Without float32's rounding no pixel is so close to the edge of a hard mask that it may fall on either side."""
-    from yoso.model.checkpoint import load_model
     from yoso.preprocess import resize, resized_size
+    from yoso.weights.load import load_model
 
     model = load_model("facades-mnv2")
     network = model.network.double()
@@ -274,8 +274,8 @@ def test_the_same_segments_on_every_photograph_of_facades(shared):
     takes it on one side or the other, and the summed features with it. In float64 those are equal too.
     """
     from yoso.files import read_image
-    from yoso.model.checkpoint import load_model
     from yoso.preprocess import resize, resized_size
+    from yoso.weights.load import load_model
 
     model = load_model("facades-mnv2")
     fused = fuse(model.network)

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from yoso.model.aggregator import Aggregator
 from yoso.model.decoder import Decoder
-from yoso.model.official import our_name
+from yoso.weights.official import our_name
 
 OFFICIAL = {
     key: values

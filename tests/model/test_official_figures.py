@@ -11,8 +11,8 @@ from golden_figures import FORWARDS, GOLDEN, TOLERANCE, Figures, fill, uniform
 
 from yoso.model.attention import ATTENTIONS
 from yoso.model.config import ModelConfig
-from yoso.model.official import our_name
 from yoso.postprocess import Sizes, panoptic
+from yoso.weights.official import our_name
 
 NOT_OF_THE_NETWORK = ("image_", "panoptic_", "masks_final_", "semantic_", "instance_")
 LANDMARKS = [

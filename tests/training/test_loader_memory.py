@@ -11,7 +11,7 @@ from warm_start import begin, ended
 from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import Split
 
-SCRIPT = Path(__file__).parents[2] / "reproduce" / "loader_memory.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "loader_memory.py"
 
 
 def load_script():

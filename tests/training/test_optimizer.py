@@ -8,11 +8,11 @@ import torch
 
 from yoso.categories import Categories, Category
 from yoso.model.config import ModelConfig
-from yoso.model.official import our_name
 from yoso.model.yoso import YOSO
 from yoso.training.config import OptimizerConfig, ScheduleConfig
 from yoso.training.module import TrainingModule
 from yoso.training.optimizer import build_optimizer, lr_factor, parameter_rules
+from yoso.weights.official import our_name
 
 NETWORKS = {
     "coco": (ModelConfig(), 133),

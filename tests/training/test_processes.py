@@ -19,7 +19,6 @@ from yoso.apps.cli import main
 from yoso.data.coco_panoptic import read_annotations
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError
-from yoso.model.checkpoint import load_model
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.training import processes
@@ -30,6 +29,7 @@ from yoso.training.loaders import Loaders
 from yoso.training.module import TrainingModule
 from yoso.training.processes import SynchronisedBatchNorm, as_launched, synchronise
 from yoso.training.run import build_network, train
+from yoso.weights.load import load_model
 
 # Rounding is all that may differ: the sums run in another order. In float32 that is not little here, since BatchNorm
 # over few positions enlarges it: one process that sees the same images in another order differs from itself by 1e-3 in

@@ -11,11 +11,13 @@ import yaml
 from yoso.categories import VOID, Categories
 from yoso.errors import CheckpointError, ConfigError, NonFiniteError
 from yoso.loss.criterion import LossConfig
-from yoso.model.checkpoint import load_model, read_safetensors, save_model
 from yoso.structures import PADDING, Sample
 from yoso.training import run
 from yoso.training.module import TrainingModule, make_target
 from yoso.training.start import take_over
+from yoso.weights.load import load_model
+from yoso.weights.model_folder import save_model
+from yoso.weights.tensors import read_safetensors
 
 
 def test_run_folder_holds_everything(recipe, tmp_path, capsys):

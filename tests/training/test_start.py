@@ -8,11 +8,11 @@ import torch
 from official_file import SMALL
 from yoso.categories import Categories, Category
 from yoso.errors import CheckpointError, ConfigError
-from yoso.model.checkpoint import load_model
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.settings import InferenceConfig
 from yoso.training.start import Settings, class_head, defaults_of, start_from
+from yoso.weights.load import load_model
 
 
 def categories(*names, things=1):

@@ -9,11 +9,11 @@ import torch
 
 from yoso.loss.criterion import Criterion, LossConfig
 from yoso.model.config import ModelConfig
-from yoso.model.official import load_official, our_name
 from yoso.model.yoso import YOSO, padded_size
 from yoso.structures import StageOutputs, Target
 from yoso.training.config import OptimizerConfig
 from yoso.training.optimizer import build_optimizer
+from yoso.weights.official import load_official, our_name
 
 # (losses, gradient norms) relative. The network runs in float64: in float32 a pixel of a hard mask falls on one side on
 # processors with AVX-512 and on the other on those without, which moves a loss by up to 9e-4. The float64 step differs

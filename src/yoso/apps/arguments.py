@@ -104,7 +104,7 @@ def open_model(args: argparse.Namespace, logits: bool = False) -> "Predictor":
 
     name = args.model
     if args.offline and not Path(name).is_file():
-        from yoso.model.checkpoint import find_model
+        from yoso.weights.find import find_model
 
         name = find_model(name, offline=True)
     runtime = "torch" if logits and args.runtime == "auto" and not Path(name).is_file() else args.runtime

@@ -10,15 +10,15 @@ from yoso.errors import ConfigError, OutputError
 from yoso.files import PathLike, written_whole
 
 if TYPE_CHECKING:
-    from yoso.benchmark.contestant import Settings
-    from yoso.benchmark.results import Result
-    from yoso.benchmark.session import Plan
+    from yoso.speed.entry import Settings
+    from yoso.speed.results import Result
+    from yoso.speed.session import Plan
 
 DEFAULT_MODEL = "facades-mnv2"
 NAMES = "official eager torch onnxruntime onnxruntime-int8 openvino"
 EPILOG = (
     "A model is a name that `yoso models` lists, a model folder, an exported file, or a recipe (coco_r50), which gets "
-    "random weights: speed only. Timed: from the decoded photograph to the segments. The protocol: docs/benchmark.md."
+    "random weights: speed only. Timed: from the decoded photograph to the segments. The protocol: docs/speed.md."
 )
 
 
@@ -64,10 +64,10 @@ def main(arguments: list[str]) -> int:
     args = build_parser().parse(arguments)
     if args.render:
         return _render(args)
-    from yoso.benchmark.lineup import line_up
-    from yoso.benchmark.photograph import parse_size
-    from yoso.benchmark.results import write_result
-    from yoso.benchmark.session import baseline_of, measure
+    from yoso.speed.images import parse_size
+    from yoso.speed.lineup import line_up
+    from yoso.speed.results import write_result
+    from yoso.speed.session import baseline_of, measure
 
     settings = _settings(args)
     models = [_found(name, args.offline) for name in args.models]
@@ -89,11 +89,11 @@ def main(arguments: list[str]) -> int:
 def _settings(args: argparse.Namespace) -> "Settings":
     import torch
 
-    from yoso.benchmark.contestant import Settings
-    from yoso.benchmark.lineup import PRECISIONS
     from yoso.errors import did_you_mean
     from yoso.files import read_image
     from yoso.inference.torch_engine import resolve_device
+    from yoso.speed.entry import Settings
+    from yoso.speed.lineup import PRECISIONS
 
     if args.precision not in PRECISIONS:
         raise ConfigError(f"unknown precision {args.precision!r}.{did_you_mean(args.precision, PRECISIONS)}")
@@ -109,14 +109,14 @@ def _settings(args: argparse.Namespace) -> "Settings":
 
 def _found(name: str, offline: bool) -> str:
     """Return the folder of a published model, which is fetched if it may be; any other name as it is."""
-    from yoso.model.checkpoint import find_model
-    from yoso.model.published import PUBLISHED
+    from yoso.weights.find import find_model
+    from yoso.weights.published import PUBLISHED
 
     return str(find_model(name, offline)) if name in PUBLISHED else name
 
 
 def _plan(args: argparse.Namespace) -> "Plan":
-    from yoso.benchmark.session import Plan
+    from yoso.speed.session import Plan
 
     compile_seconds = 0.0 if args.no_compile else args.compile_seconds
     return Plan(args.repeats, args.warmup, not args.no_memory, compile_seconds, args.floors, args.baseline)
@@ -135,8 +135,8 @@ def _check_writable(path: PathLike | None) -> None:
 
 
 def _render(args: argparse.Namespace) -> int:
-    from yoso.benchmark.results import read_result
-    from yoso.benchmark.table import markdown
+    from yoso.speed.results import read_result
+    from yoso.speed.table import markdown
 
     if args.chart and len(args.render) > 1:
         raise ConfigError("--chart draws one result; give one file to --render")
@@ -148,7 +148,7 @@ def _render(args: argparse.Namespace) -> int:
 
 
 def _draw(path: PathLike, result: "Result") -> None:
-    from yoso.benchmark.chart import svg
+    from yoso.speed.chart import svg
 
     with written_whole(path) as temporary:
         temporary.write_text(svg(result))
@@ -159,7 +159,7 @@ def _show(result: "Result") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.text import Text
 
-    from yoso.benchmark.table import circumstances, factor_words, tables
+    from yoso.speed.table import circumstances, factor_words, tables
 
     for table in tables(result):
         drawn = rich_table.Table(title=table.title, title_justify="left", box=SIMPLE_HEAD)

@@ -92,7 +92,12 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         raise ConfigError(f"unknown {'option' if name.startswith('-') else 'command'} {name!r}.{_advice(name)}")
     try:
-        return importlib.import_module(COMMANDS[name].module).main(rest)
+        command = importlib.import_module(COMMANDS[name].module)
+        from yoso.apps.console import TerminalListener
+        from yoso.weights.listener import listening
+
+        with listening(TerminalListener()):
+            return command.main(rest)
     except SystemExit as leave:  # argparse leaves so after --help, jsonargparse after --print_config
         return leave.code if isinstance(leave.code, int) else USER_ERROR if leave.code else 0
 

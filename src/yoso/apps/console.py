@@ -3,13 +3,14 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yoso.errors import OutputError
 from yoso.files import PathLike
+from yoso.weights.listener import Listener, Report
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -70,6 +71,28 @@ def progress_report(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class TerminalListener(Listener):
+    """Shows a download as a bar on standard error, if a person is watching."""
+
+    @contextmanager
+    def bar(self, file: str) -> Generator[Report, None, None]:
+        """Yield a function to call with (bytes done, bytes in all); see `Listener`."""
+        from rich import progress as bars
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        columns = (
+            bars.TextColumn(file),
+            bars.BarColumn(),
+            bars.DownloadColumn(),
+            bars.TransferSpeedColumn(),
+            bars.TimeRemainingColumn(),
+        )
+        with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task(file, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def make_folder(folder: PathLike) -> Path:

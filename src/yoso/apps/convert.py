@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
         "--recipe", required=True, metavar="NAME", help="coco_r50 | cityscapes_r50 | ade20k_r50 | mapillary_r50"
     )
     args = parser.parse(arguments)
-    from yoso.model.conversion import convert
+    from yoso.weights.conversion import convert
 
     folder = convert(args.checkpoint, args.folder, args.recipe)
     show(f"model folder: {folder}\nto use it:    yoso predict PHOTO --model {folder}")

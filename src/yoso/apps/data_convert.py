@@ -59,8 +59,8 @@ def main(arguments: list[str]) -> int:
     if args.stuff and args.format == "cityscapes":
         raise ConfigError(f"--stuff {args.stuff}: the categories of cityscapes say what is stuff; leave it out")
 
-    from yoso.data.custom import Request, plan_custom
-    from yoso.data.preparation import Target, check_target
+    from yoso.data.formats.custom import Request, plan_custom
+    from yoso.data.formats.preparation import Target, check_target
 
     target = Target(args.output / "dataset.yaml", args.output)
     check_target(target)

@@ -12,8 +12,8 @@ from yoso.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from yoso.data.plan import Plan
-    from yoso.data.preparation import Prepared, Target
+    from yoso.data.formats.plan import Plan
+    from yoso.data.formats.preparation import Prepared, Target
 
 
 BENCHMARK_NAMES = ("coco", "cityscapes", "ade20k", "mapillary", "mapillary_v2")
@@ -53,9 +53,9 @@ def main(arguments: list[str]) -> int:
     if args.benchmark not in BENCHMARK_NAMES:
         raise ConfigError(f"no benchmark {args.benchmark!r}.{did_you_mean(args.benchmark, BENCHMARK_NAMES)}")
 
-    from yoso.data.archive import open_tree
-    from yoso.data.benchmarks import plan_benchmark
-    from yoso.data.preparation import Target, check_target
+    from yoso.data.formats.archive import open_tree
+    from yoso.data.formats.benchmarks import plan_benchmark
+    from yoso.data.formats.preparation import Target, check_target
 
     output = Path(args.output or os.environ.get("YOSO_DATA") or "datasets")
     target = Target(output / f"{args.benchmark}.yaml", output / f"{args.benchmark}_prepared")
@@ -80,7 +80,7 @@ def carry_out(plan: "Plan", target: "Target", threads: int, as_json: bool) -> No
     Raises:
         YosoError: see `prepare`.
     """
-    from yoso.data.preparation import prepare
+    from yoso.data.formats.preparation import prepare
 
     if threads < 0:
         raise ConfigError(f"--threads {threads}: at least one is needed; 0 takes one per processor")

@@ -4,9 +4,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from yoso.apps.arguments import Parser
-from yoso.apps.charts import bar_chart
 from yoso.apps.console import progress_report, show, show_json
 from yoso.apps.pictures import write_picture
+from yoso.drawing.charts import bar_chart
 
 if TYPE_CHECKING:
     from rich.table import Table

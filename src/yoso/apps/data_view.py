@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
 
     from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
-    from yoso.inference.rendering import contact_sheet
+    from yoso.drawing.rendering import contact_sheet
 
     spec = load_spec(args.dataset)
     split = args.split or ("val" if "val" in spec.splits else "train")

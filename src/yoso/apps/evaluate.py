@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser, add_model_options, open_model
 from yoso.apps.console import make_folder, show, show_json, with_progress
-from yoso.apps.scores import TASKS, Prediction
 from yoso.categories import Categories
 from yoso.errors import ConfigError, did_you_mean
+from yoso.scoring.scores import TASKS, Prediction
 
 if TYPE_CHECKING:
     import numpy as np

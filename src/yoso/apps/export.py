@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from yoso.export.check import Parity
     from yoso.export.formats import Target
     from yoso.inference.predictor import Predictor
-    from yoso.model.checkpoint import Model
     from yoso.preprocess import Size
+    from yoso.weights.model_folder import Model
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".engine", "torch": ".pt2"}
 PRECISIONS = {
@@ -85,9 +85,10 @@ def main(arguments: list[str]) -> int:
     args = build_parser().parse(arguments)
     _check_arguments(args)
     from yoso.export.formats import export
-    from yoso.inference.onnx_engine import file_sha256
-    from yoso.model.checkpoint import find_model, load_model
-    from yoso.model.folder import WEIGHTS
+    from yoso.files import file_sha256
+    from yoso.weights.find import find_model
+    from yoso.weights.layout import WEIGHTS
+    from yoso.weights.load import load_model
 
     folder = find_model(args.model, args.offline)
     model = load_model(folder)
@@ -144,7 +145,7 @@ def _check_precision(args: argparse.Namespace) -> None:
 
 def _target(args: argparse.Namespace, folder: Path, sha256: str) -> "Target":
     from yoso.export.formats import Target
-    from yoso.model.folder import bundled_models
+    from yoso.weights.layout import bundled_models
 
     stem = "model" if args.precision == "fp32" and args.form == "panoptic" and not args.size else None
     if args.output:

@@ -32,8 +32,8 @@ def main(arguments: list[str]) -> int:
     parser = Parser("models", "List the models that come with the package, and the published ones that can be fetched.")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
     args = parser.parse(arguments)
-    from yoso.model.folder import bundled_models
-    from yoso.model.published import PUBLISHED, cache_folder
+    from yoso.weights.layout import bundled_models
+    from yoso.weights.published import PUBLISHED, cache_folder
 
     models = [describe(name, folder) for name, folder in bundled_models().items()]
     models += [describe_published(name) for name in PUBLISHED]
@@ -53,7 +53,7 @@ def describe(name: str, folder: Path) -> dict[str, Any]:
     """
     from yoso.categories import Categories
     from yoso.files import read_json
-    from yoso.model.folder import CONFIG, METRICS, WEIGHTS
+    from yoso.weights.layout import CONFIG, METRICS, WEIGHTS
 
     try:
         config = read_json(folder / CONFIG)
@@ -82,8 +82,8 @@ def describe(name: str, folder: Path) -> dict[str, Any]:
 
 def describe_published(name: str) -> dict[str, Any]:
     """Return the facts about a published model; its figures are the paper's, so `val`, which is measured, is empty."""
-    from yoso.model.conversion import read_recipe
-    from yoso.model.published import LICENSE, PUBLISHED, RELEASE, cache_folder, is_cached
+    from yoso.weights.conversion import read_recipe
+    from yoso.weights.published import LICENSE, PUBLISHED, RELEASE, cache_folder, is_cached
 
     published = PUBLISHED[name]
     recipe = read_recipe(published.recipe)

@@ -51,7 +51,7 @@ def drawn(pixels: "np.ndarray", result: Mapping[str, Any], categories: Categorie
     Returns:
         uint8 array (H, W, 3), RGB.
     """
-    from yoso.inference.rendering import render
+    from yoso.drawing.rendering import render
 
     infos = [{**info, "color": categories[info["label_id"]].color} for info in result["segments_info"]]
     return render(pixels, {**result, "segments_info": infos})

@@ -1,9 +1,9 @@
 """`yoso pq`: score predictions that lie on disk."""
 
 from yoso.apps.arguments import Parser
-from yoso.apps.confusion_picture import draw_confusion
 from yoso.apps.console import show, show_json
 from yoso.apps.pictures import write_picture
+from yoso.drawing.confusion import draw_confusion
 
 
 def main(arguments: list[str]) -> int:

@@ -45,7 +45,7 @@ def draw_samples(samples: "list[Segmented]", categories: Categories) -> "np.ndar
         uint8 array (H, W, 3), RGB.
     """
     from yoso.apps.pictures import drawable, drawn
-    from yoso.inference.rendering import contact_sheet
+    from yoso.drawing.rendering import contact_sheet
 
     tiles = []
     for example, id_map, segments in samples:

@@ -12,8 +12,8 @@ from yoso.errors import ConfigError, DatasetError, OutputError
 
 if TYPE_CHECKING:
     from yoso.data.dataset import PanopticDataset
-    from yoso.evaluation.tuning import Grid, ThresholdSearch
     from yoso.inference.predictor import Predictor
+    from yoso.scoring.tuning import Grid, ThresholdSearch
     from yoso.settings import InferenceConfig
 
 STEPS = tuple(number / 10 for number in range(10))
@@ -36,7 +36,7 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
     """
     from yoso.apps.arguments import open_model
     from yoso.files import write_json
-    from yoso.model.checkpoint import save_inference
+    from yoso.weights.edit import save_inference
 
     folder = writable_model(args.model) if args.write else None
     predictor = open_model(args, logits=True)
@@ -71,7 +71,7 @@ def _searched(
     args: argparse.Namespace, predictor: "Predictor", dataset: "PanopticDataset"
 ) -> "tuple[ThresholdSearch, int]":
     """Return the search after all images, and how many they are."""
-    from yoso.evaluation.tuning import ThresholdSearch, Truth
+    from yoso.scoring.tuning import ThresholdSearch, Truth
 
     search = ThresholdSearch(grid_of(args, predictor), predictor.categories, dataset.categories)
     num_images = 0
@@ -90,7 +90,8 @@ def writable_model(model: str) -> Path:
         ConfigError: it comes with the package.
         OutputError: its folder cannot be written.
     """
-    from yoso.model.checkpoint import CONFIG, bundled_models, find_model
+    from yoso.weights.find import find_model
+    from yoso.weights.layout import CONFIG, bundled_models
 
     folder = find_model(model)
     if folder.resolve() in {bundled.resolve() for bundled in bundled_models().values()}:
@@ -107,7 +108,7 @@ def writable_model(model: str) -> Path:
 
 def grid_of(args: argparse.Namespace, predictor: "Predictor") -> "Grid":
     """Return the pairs to try: steps of 0.1 and the model's own; a threshold that is given stays as it is."""
-    from yoso.evaluation.tuning import Grid
+    from yoso.scoring.tuning import Grid
 
     axes = []
     for name, current in thresholds_of(args, predictor).items():

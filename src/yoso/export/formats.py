@@ -21,8 +21,8 @@ from yoso.inference.onnx_engine import OnnxEngine, import_onnxruntime
 from yoso.inference.openvino_engine import OpenVinoEngine
 from yoso.inference.predictor import Predictor
 from yoso.inference.torch_engine import TorchEngine
-from yoso.model.checkpoint import Model
 from yoso.preprocess import Size
+from yoso.weights.model_folder import Model
 
 Format = Literal["onnx", "openvino", "tensorrt", "torch"]
 

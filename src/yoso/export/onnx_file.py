@@ -14,13 +14,13 @@ import torch
 
 from yoso.errors import ConfigError
 from yoso.export.capture import capture, quietly
-from yoso.export.facts import facts
 from yoso.export.graph import GraphWriter, Value
+from yoso.export.metadata import facts
 from yoso.export.panoptic_graph import MergeInputs, MergeOutputs, write_merge, write_normalising, write_resizing
 from yoso.inference.onnx_engine import METADATA
-from yoso.model.checkpoint import Model
 from yoso.model.yoso import padded_size
 from yoso.preprocess import Size
+from yoso.weights.model_folder import Model
 
 OPSET = 20
 """DeformConv came with 19, antialiased Resize with 18."""

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from yoso.export.capture import capture, quietly
-from yoso.export.facts import facts
+from yoso.export.metadata import facts
 from yoso.inference.onnx_engine import METADATA
 from yoso.inference.openvino_engine import import_openvino
-from yoso.model.checkpoint import Model
 from yoso.preprocess import Size
+from yoso.weights.model_folder import Model
 
 
 def openvino_model(model: Model, size: Size | None, source_sha256: str) -> Any:

@@ -9,13 +9,13 @@ import torch
 
 from yoso.categories import Categories
 from yoso.export.capture import capture
-from yoso.export.facts import facts
+from yoso.export.metadata import facts
 from yoso.inference.engine import Request, Timings
 from yoso.inference.onnx_engine import METADATA, check_size, config_of, merged
-from yoso.model.checkpoint import Model
 from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.postprocess.segments import Sizes
 from yoso.preprocess import Size, pad_with, resize, resized_size
+from yoso.weights.model_folder import Model
 
 
 def save_torch(path: Path, model: Model, size: Size | None, source_sha256: str) -> None:

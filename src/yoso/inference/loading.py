@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from yoso.errors import CheckpointError, ConfigError, did_you_mean
 from yoso.files import PathLike, read_json
 from yoso.inference.predictor import Predictor
-from yoso.model.folder import CONFIG, EXPORTED, WEIGHTS, bundled_models
-from yoso.settings import read_inference
+from yoso.settings import InferenceConfig, config_from_json
+from yoso.weights.layout import CONFIG, EXPORTED, WEIGHTS, bundled_models
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ FOREIGN = {
 """What `yoso export` writes and is not run here. To load an archive unpickles it, which could run anything."""
 
 FASTEST_FIRST = ("onnxruntime", "openvino")
-"""On a CPU, as measured at 512x800 and 640x640 (docs/benchmark.md); torch comes last and is always there."""
+"""On a CPU, as measured at 512x800 and 640x640 (docs/speed.md); torch comes last and is always there."""
 
 
 def load(
@@ -81,7 +81,7 @@ def refuse_foreign(path: Path) -> None:
 def _in_torch(name_or_folder: PathLike, device: "str | torch.device", precision: str) -> Predictor:
     from yoso.inference.memory import loading_errors
     from yoso.inference.torch_engine import TorchEngine, resolve_device
-    from yoso.model.checkpoint import load_model
+    from yoso.weights.load import load_model
 
     resolved = resolve_device(device)
     with loading_errors(name_or_folder, resolved):
@@ -92,7 +92,7 @@ def _in_torch(name_or_folder: PathLike, device: "str | torch.device", precision:
 
 def _from_folder(name_or_folder: PathLike, runtimes: tuple[str, ...], device: str, must: bool) -> Predictor | None:
     """Return the first of some runtimes for which a folder holds an exported file of its present weights."""
-    from yoso.inference.onnx_engine import file_sha256
+    from yoso.files import file_sha256
 
     folder = _local_folder(name_or_folder)
     for runtime in runtimes:
@@ -110,7 +110,7 @@ def _from_folder(name_or_folder: PathLike, runtimes: tuple[str, ...], device: st
         engine: Any = predictor.engine
         if engine.source_sha256 == file_sha256(folder / WEIGHTS):
             # The folder's own thresholds and size, which may have been tuned since.
-            own = read_inference(read_json(folder / CONFIG)["inference"])
+            own = config_from_json(InferenceConfig, read_json(folder / CONFIG)["inference"])
             return Predictor(engine, engine.categories, own, engine.about)
         stale = f"{file}: was made from other weights than {WEIGHTS} beside it; export again"
         if must:
@@ -124,7 +124,7 @@ def _local_folder(name_or_folder: PathLike) -> Path:
     folder = Path(name_or_folder)
     if (folder / CONFIG).is_file():
         return folder
-    from yoso.model.published import PUBLISHED, cache_folder
+    from yoso.weights.published import PUBLISHED, cache_folder
 
     name = str(name_or_folder)
     return cache_folder() / name if name in PUBLISHED else bundled_models().get(name, folder)

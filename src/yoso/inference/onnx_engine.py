@@ -1,6 +1,5 @@
 """ONNX Runtime runs an exported network; torch is never loaded."""
 
-import hashlib
 import json
 import os
 import time
@@ -19,7 +18,7 @@ from yoso.inference.memory import loading_errors, memory_errors
 from yoso.postprocess.numpy_merge import PanopticArrays, panoptic_numpy
 from yoso.postprocess.segments import Segment, Sizes
 from yoso.preprocess import Size, resize, resized_size
-from yoso.settings import InferenceConfig, read_inference
+from yoso.settings import InferenceConfig, config_from_json
 
 METADATA = "yoso"
 """Key of the file's metadata under which `yoso export` writes one JSON document."""
@@ -208,12 +207,6 @@ def check_size(size: Size, exported: Size | None) -> None:
         )
 
 
-def file_sha256(path: PathLike) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _box(extent: np.ndarray) -> tuple[int, int, int, int]:
     top, bottom, left, right = (int(value) for value in extent)
     return left, top, right - left + 1, bottom - top + 1
@@ -221,4 +214,4 @@ def _box(extent: np.ndarray) -> tuple[int, int, int, int]:
 
 def config_of(facts: dict[str, Any]) -> tuple[InferenceConfig, dict[str, Any], str]:
     """Return thresholds and size, free facts, and the hash of the weights, from an exported file's own document."""
-    return read_inference(facts["inference"]), facts["about"], facts["source_sha256"]
+    return config_from_json(InferenceConfig, facts["inference"]), facts["about"], facts["source_sha256"]

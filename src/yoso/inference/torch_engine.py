@@ -13,7 +13,6 @@ from yoso.errors import ConfigError, ImageError
 from yoso.inference.cuda_graphs import GraphedNetwork
 from yoso.inference.engine import Request, Timings
 from yoso.inference.memory import memory_errors
-from yoso.model.checkpoint import Model
 from yoso.model.fuse import fuse
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess.device_merge import panoptic_arrays
@@ -21,6 +20,7 @@ from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.postprocess.segments import Sizes
 from yoso.preprocess import SIZE_DIVISOR, resize, resized_size
 from yoso.structures import Outputs
+from yoso.weights.model_folder import Model
 
 T = TypeVar("T")
 PRECISIONS = ("fp32", "bf16")

@@ -1,1 +1,1 @@
-"""The network of section 3 of the paper, and reading and writing its weights."""
+"""The network of section 3 of the paper, and its deployment form."""

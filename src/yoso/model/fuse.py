@@ -34,9 +34,9 @@ from yoso.model.aggregator import (
     Maps,
     waves,
 )
+from yoso.model.batchnorm import fold_backbone, folded
 from yoso.model.decoder import Decoder, DecoderStage, Masks, Tokens, masks_from_kernels
 from yoso.model.deformable import DeformableConv
-from yoso.model.fold import fold_backbone, folded
 from yoso.model.yoso import YOSO
 from yoso.structures import StageOutputs
 

@@ -17,11 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from yoso.categories import Categories
 from yoso.evaluation.report import as_json
 from yoso.files import written_whole
-from yoso.model.checkpoint import Model, save_model
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Loaders
 from yoso.training.loggers import log_picture
 from yoso.training.module import Segmented, TrainingModule
+from yoso.weights.model_folder import Model, save_model
 
 DrawSamples = Callable[[list[Segmented], Categories], np.ndarray]
 """Makes one RGB picture (H, W, 3), uint8, of validation images with what the network made of them."""

@@ -200,9 +200,9 @@ def main(arguments: list[str], draw_samples: "DrawSamples | None" = None) -> int
     Returns:
         The exit status: 0 also if SIGTERM stopped the run, which can be resumed then.
     """
-    from yoso.model.checkpoint import find_model
     from yoso.training.checkpoints import Preempted
     from yoso.training.run import train
+    from yoso.weights.find import find_model
 
     config, parsed = parse(arguments)
     if config.start and parsed.offline and not parsed.resume:

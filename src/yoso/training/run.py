@@ -22,7 +22,6 @@ from yoso.categories import Categories
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError
 from yoso.files import written_whole
-from yoso.model.checkpoint import load_backbone, load_model
 from yoso.model.yoso import YOSO
 from yoso.training.calibration import calibrate
 from yoso.training.callbacks import DrawSamples, Keeper, MovingAverage, Narrator, RunFolder
@@ -42,6 +41,8 @@ from yoso.training.module import TrainingModule
 from yoso.training.places import point_at_places
 from yoso.training.processes import as_launched, synchronise
 from yoso.training.start import start_from
+from yoso.weights.load import load_model
+from yoso.weights.tensors import load_backbone
 
 
 def build_network(config: TrainingConfig, categories: Categories) -> YOSO:

@@ -11,11 +11,12 @@ import yaml
 from yoso.categories import Categories
 from yoso.errors import CheckpointError, ConfigError, DatasetError
 from yoso.files import read_json
-from yoso.model.checkpoint import config_from_json, find_model, load_model
 from yoso.model.config import ModelConfig
-from yoso.model.folder import CONFIG
 from yoso.model.yoso import YOSO
-from yoso.settings import InferenceConfig
+from yoso.settings import InferenceConfig, config_from_json
+from yoso.weights.find import find_model
+from yoso.weights.layout import CONFIG
+from yoso.weights.load import load_model
 
 MOST_NAMES = 8
 

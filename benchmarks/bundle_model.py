@@ -1,0 +1,135 @@
+"""Make the bundled model of a finished run: size and thresholds chosen on `val`, float16, ONNX file, the card's table.
+
+    python benchmarks/bundle_model.py RUN/model --data facades --folder src/yoso/assets/facades-mnv2
+
+The network sees every image once per size; all pairs of thresholds are then tried on the same logits. What is stored
+is what is scored: the figures come from the float16 weights, by `yoso eval`.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import yoso
+from yoso.apps.pictures import write_picture
+from yoso.data.dataset import PanopticDataset
+from yoso.data.spec import load_spec
+from yoso.drawing.rendering import contact_sheet
+from yoso.evaluation.panoptic_quality import PanopticQuality
+from yoso.files import read_json, write_json, written_whole
+from yoso.inference.predictor import Predictor
+from yoso.scoring.tuning import Grid, ThresholdSearch, Truth
+from yoso.settings import InferenceConfig
+from yoso.weights.layout import EXPORTED, METRICS
+from yoso.weights.load import load_model
+from yoso.weights.model_folder import save_model
+
+SIZES = (320,)
+"""Shorter sides to try: fast enough, and ONNX Runtime resizes 640x640 to them as Pillow does (512 likewise)."""
+
+STEPS = tuple(number / 10 for number in range(2, 8))
+GRID = Grid(STEPS, STEPS)
+
+
+def choose(predictor: Predictor, dataset: PanopticDataset, sizes: Sequence[int]) -> InferenceConfig:
+    """Return the size and the two thresholds of the highest PQ on a split."""
+    best = (-1.0, predictor.inference)
+    for side in sizes:
+        size = (side, 2 * side)
+        search = ThresholdSearch(GRID, predictor.categories, dataset.categories)
+        for index in range(len(dataset)):
+            example = dataset.example(index)
+            outputs = predictor.outputs(example.image, input_size=size)
+            search.add(*outputs, Truth(example.id_map, example.segments, example.record.file_name))
+        pair = search.best((STEPS[0], STEPS[0]))
+        assert pair is not None
+        pq = float(search.table().max())
+        print(f"size {side}: PQ {100 * pq:.2f} with thresholds {pair}", flush=True)
+        best = max(best, (pq, InferenceConfig(*pair, size)), key=lambda each: each[0])
+    return best[1]
+
+
+def draw_sheet(predictor: Predictor, dataset: PanopticDataset, path: Path) -> None:
+    """Draw what the model makes of two good, two typical and two failed photographs, by the PQ of each alone.
+
+    On grey: photographs of a data set are not the package's to carry.
+    """
+    drawn = []
+    for index in range(len(dataset)):
+        example = dataset.example(index)
+        result = predictor(example.image)
+        found = [
+            {"id": info["id"], "category_id": predictor.categories[info["label_id"]].id}
+            for info in result["segments_info"]
+        ]
+        metric = PanopticQuality(dataset.categories)
+        metric.update(result["segmentation"], found, example.id_map, example.segments)
+        grey = np.full_like(example.image, 110)
+        drawn.append((metric.compute().all.pq, example.record.file_name, yoso.render(grey, result)))
+    drawn.sort(key=lambda each: -each[0])
+    middle = len(drawn) // 2
+    chosen = [drawn[place] for place in (0, middle, -1, 1, middle + 1, -2)]
+    tiles = [(picture, f"{Path(name).stem}: PQ {100 * pq:.0f}") for pq, name, picture in chosen]
+    write_picture(path, contact_sheet(tiles, columns=3, tile_side=300))
+
+
+def write_table(card: Path, metrics: dict) -> None:
+    """Replace what stands between the card's two marks by the table of these metrics."""
+    rows = ["| class | kind | PQ | SQ | RQ | matched | mistaken | missed |", "|---|---|---:|---:|---:|---:|---:|---:|"]
+    for row in metrics["per_class"]:
+        figures = [f"{100 * row[key]:.1f}" if row[key] is not None else "-" for key in ("pq", "sq", "rq")]
+        counts = [str(row[key]) for key in ("true_positive", "false_positive", "false_negative")]
+        rows.append(" | ".join(["| " + row["name"], "thing" if row["is_thing"] else "stuff", *figures, *counts]) + " |")
+    for group in ("things", "stuff", "all"):
+        figures = [f"**{100 * metrics[group][key]:.1f}**" for key in ("pq", "sq", "rq")]
+        rows.append(" | ".join([f"| **{group}**", f"n = {metrics[group]['n']}", *figures, "", "", ""]) + " |")
+    text = re.sub(
+        r"(<!-- figures -->\n).*(<!-- end -->)",
+        lambda m: m[1] + "\n".join(rows) + "\n" + m[2],
+        card.read_text(),
+        flags=re.S,
+    )
+    with written_whole(card) as temporary:
+        temporary.write_text(text)
+
+
+def main() -> None:
+    """Run the script."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="the model folder of a run")
+    parser.add_argument("--data", default="facades")
+    parser.add_argument("--folder", type=Path, default=Path("src/yoso/assets/facades-mnv2"))
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="shorter sides to try")
+    parser.add_argument("--sheet", type=Path, help="where to draw good, typical and failed photographs")
+    arguments = parser.parse_args()
+    dataset = PanopticDataset(load_spec(arguments.data).split("val"))
+    inference = choose(yoso.load(str(arguments.model), runtime="torch"), dataset, arguments.sizes)
+    model = replace(load_model(arguments.model), inference=inference)
+    training = read_json(arguments.model / METRICS)
+    save_model(arguments.folder, model, half=True)
+    (arguments.folder / EXPORTED["onnxruntime"]).unlink(missing_ok=True)
+    export = ["export", "--model", str(arguments.folder), "--format", "onnx"]
+    subprocess.run([sys.executable, "-m", "yoso", *export], check=True)
+    with tempfile.TemporaryDirectory() as output:
+        command = ["-m", "yoso", "eval", "--model", str(arguments.folder), "--data", arguments.data, "--output", output]
+        printed = subprocess.run([sys.executable, *command, "--json"], check=True, capture_output=True, text=True)
+    metrics = json.loads(printed.stdout)
+    own = {"model": arguments.folder.name, "data": Path(arguments.data).name, "training": training}
+    write_json(arguments.folder / METRICS, {**metrics, **own}, indent=1)
+    if (arguments.folder / "README.md").is_file():
+        write_table(arguments.folder / "README.md", metrics)
+    if arguments.sheet is not None:
+        draw_sheet(yoso.load(str(arguments.folder)), dataset, arguments.sheet)
+    print(f"{inference}\nPQ {100 * metrics['all']['pq']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pictures of results: overlays, names, contact sheets, charts. NumPy and Pillow only."""

@@ -1,0 +1,97 @@
+"""A confusion matrix as a picture: a darker cell is a larger share of its row."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from yoso.evaluation.details_report import NOTHING, VOID_ROW
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    from yoso.evaluation.breakdown import Confusion
+
+CELL_PIXELS = (48, 11)
+"""Side of a cell where there are few classes, and the least where there are many."""
+
+PANEL_PIXELS = 1400
+"""What a panel's cells should not exceed, unless the least cells do."""
+
+PAPER, INK, DEEP = (250, 250, 250), (30, 32, 36), (16, 60, 120)
+
+
+def draw_confusion(confusion: "Confusion", names: Sequence[str]) -> "np.ndarray":
+    """Draw the two matrices side by side, segments left and pixels right.
+
+    Args:
+        confusion: the counts.
+        names: of the K classes.
+
+    Returns:
+        uint8 array (H, W, 3), RGB.
+    """
+    import numpy as np
+
+    panels = [
+        _panel(confusion.segments, names, "segments: row is the truth, column the prediction, % of the row"),
+        _panel(confusion.pixels, names, "pixels, likewise"),
+    ]
+    return np.concatenate(panels, axis=1)
+
+
+def _panel(matrix: "np.ndarray", names: Sequence[str], title: str) -> "np.ndarray":
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    from yoso.drawing.labels import font
+
+    num_rows, num_columns = matrix.shape
+    cell = int(np.clip(PANEL_PIXELS // num_rows, CELL_PIXELS[1], CELL_PIXELS[0]))
+    size = min(15, cell)
+    rows, columns = _shortened([*names, NOTHING, VOID_ROW]), _shortened([*names, NOTHING])
+    margin = round(max(font(size).getlength(name) for name in rows)) + 2 * size
+    top = margin + 3 * size
+    picture = Image.new("RGB", (margin + num_columns * cell + size, top + num_rows * cell + size), PAPER)
+    writer = ImageDraw.Draw(picture)
+    writer.text((size, size), title, INK, font(max(size, 12)))
+    for place, name in enumerate(rows):
+        writer.text((margin - size // 2, top + (place + 0.5) * cell), name, INK, font(size), anchor="rm")
+    for place, name in enumerate(columns):
+        _write_upwards(picture, name, margin + place * cell, top, (cell, size))
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    for row, column in np.ndindex(*matrix.shape):
+        corner = (margin + column * cell, top + row * cell)
+        _draw_cell(writer, corner, cell, float(share[row, column]))
+    return np.array(picture)
+
+
+def _shortened(names: Sequence[str]) -> list[str]:
+    from yoso.drawing.labels import shortened
+
+    return [shortened(name) for name in names]
+
+
+def _write_upwards(picture: "Image.Image", name: str, left: int, bottom: int, sizes: tuple[int, int]) -> None:
+    """Write a column's name from the bottom up; `sizes` are those of a cell and of the text, in pixels."""
+    from PIL import Image, ImageDraw
+
+    from yoso.drawing.labels import font
+
+    cell, size = sizes
+    length = round(font(size).getlength(name)) + 1
+    label = Image.new("RGB", (length, cell), PAPER)
+    ImageDraw.Draw(label).text((0, cell / 2), name, INK, font(size), anchor="lm")
+    picture.paste(label.transpose(Image.Transpose.ROTATE_90), (left, bottom - length - size // 2))
+
+
+def _draw_cell(writer: "ImageDraw.ImageDraw", corner: tuple[int, int], cell: int, share: float) -> None:
+    from yoso.drawing.labels import font
+
+    left, top = corner
+    # The root makes small shares visible, which is what one looks for off the diagonal.
+    depth = share**0.5
+    color = tuple(round(paper + depth * (deep - paper)) for paper, deep in zip((255, 255, 255), DEEP, strict=True))
+    writer.rectangle((left, top, left + cell - 2, top + cell - 2), color)
+    if share >= 0.005 and cell >= 24:
+        ink = PAPER if depth > 0.6 else INK
+        writer.text((left + cell / 2 - 1, top + cell / 2), f"{100 * share:.0f}", ink, font(cell // 3), anchor="mm")

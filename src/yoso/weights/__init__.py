@@ -1,0 +1,1 @@
+"""Model folders: found, fetched, read, written, converted from official checkpoints."""

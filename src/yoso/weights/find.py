@@ -1,0 +1,44 @@
+"""Finding a model's folder: by path, by name, or on the Hugging Face hub. Loads no torch."""
+
+from pathlib import Path
+
+from yoso.errors import CheckpointError, did_you_mean
+from yoso.files import PathLike
+from yoso.weights.hub_folder import hub_folder
+from yoso.weights.layout import CONFIG, WEIGHTS, bundled_models
+from yoso.weights.published import PUBLISHED, published_folder
+
+HUB = "hf:"
+"""Prefix of a repository's name on the Hugging Face hub, where a model is asked for."""
+
+
+def find_model(name_or_folder: PathLike, offline: bool = False) -> Path:
+    """Return the folder of a model given by name or as a folder.
+
+    A published model is fetched when it is asked for the first time. A model folder of the same name in the current
+    folder goes before it.
+
+    Args:
+        name_or_folder: a bundled or published model's name, `hf:OWNER/NAME` on the Hugging Face hub, or a folder.
+        offline: fetch nothing; `YOSO_OFFLINE` says the same.
+
+    Raises:
+        CheckpointError: there is no such model, or the folder is not a model folder; or see `published_folder`.
+        OutputError: the cache of fetched models cannot be written.
+    """
+    name, folder = str(name_or_folder), Path(name_or_folder)
+    bundled = bundled_models()
+    if name in bundled:
+        return bundled[name]
+    if name in PUBLISHED and not (folder / CONFIG).is_file():
+        return published_folder(name, offline)
+    if name.startswith(HUB):
+        folder = hub_folder(name.removeprefix(HUB), offline)
+    if not folder.exists():
+        raise CheckpointError(f"no model or folder {name!r}.{did_you_mean(name, {*bundled, *PUBLISHED})}")
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder}: is not a model folder, it has no {name}; `yoso train` and `yoso convert` make them"
+            )
+    return folder
