@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 from hotcoco import COCO, COCOeval, mask
-from panoptic_pairs import CATEGORIES, random_pair, segment
 
+from panoptic_pairs import CATEGORIES, random_pair, segment
 from yoso.errors import ConfigError, DatasetError
 from yoso.evaluation.instances import Found, ImageInstances, mask_ap, run_lengths, true_instances
 
