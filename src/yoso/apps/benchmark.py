@@ -108,11 +108,12 @@ def _settings(args: argparse.Namespace) -> "Settings":
 
 
 def _found(name: str, offline: bool) -> str:
-    """Return the folder of a published model, which is fetched if it may be; any other name as it is."""
-    from yoso.weights.find import find_model
+    """Return the folder of a published model, fetched if need be, or offline of one on the hub; else the name."""
+    from yoso.weights.find import HUB, find_model
     from yoso.weights.published import PUBLISHED
 
-    return str(find_model(name, offline)) if name in PUBLISHED else name
+    from_cache = offline and name.startswith(HUB)
+    return str(find_model(name, offline)) if name in PUBLISHED or from_cache else name
 
 
 def _plan(args: argparse.Namespace) -> "Plan":

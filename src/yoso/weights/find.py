@@ -5,7 +5,7 @@ from pathlib import Path
 from yoso.errors import CheckpointError, did_you_mean
 from yoso.files import PathLike
 from yoso.weights.hub_folder import hub_folder
-from yoso.weights.layout import CONFIG, WEIGHTS, bundled_models
+from yoso.weights.layout import CONFIG, WEIGHTS, bundled_models, refuse_empty
 from yoso.weights.published import PUBLISHED, published_folder
 
 HUB = "hf:"
@@ -27,6 +27,7 @@ def find_model(name_or_folder: PathLike, offline: bool = False) -> Path:
         OutputError: the cache of fetched models cannot be written.
     """
     name, folder = str(name_or_folder), Path(name_or_folder)
+    refuse_empty(name)
     bundled = bundled_models()
     if name in bundled:
         return bundled[name]
