@@ -188,3 +188,20 @@ def test_what_a_module_loads_at_once_is_a_declared_dependency():
         if not declared & {home.lower().replace("_", "-") for home in homes.get(top, [])}
     ]
     assert not wrong
+
+
+def part_of_the_page(mark):
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    return text.split(f"<!-- {mark} -->")[1].split("<!-- end -->")[0]
+
+
+def test_the_page_shows_the_floors():
+    lines = [line.replace("<-", "").split() for line in part_of_the_page("floors").splitlines() if line.strip()]
+    assert [set(line) for line in lines] == FLOORS[:-1]
+
+
+def test_the_page_lists_every_room():
+    listed = {name for row in part_of_the_page("rooms").splitlines() for name in re.findall(r"`(\w+)/?`", row[:120])}
+    planned = {"tracking", "video", "serve", "batch"}
+    assert set(ROOMS) - {"__main__", "__init__"} <= listed
+    assert set().union(*FLOORS[:-1]) - planned <= listed | set(ROOMS)
