@@ -15,7 +15,7 @@ from yoso.files.images import (
     write_id_map,
 )
 from yoso.files.paths import PathLike, cannot_write, file_sha256
-from yoso.files.text import json_errors, read_json, write_json
+from yoso.files.text import read_json, read_text, read_yaml, reading, write_json, write_text
 from yoso.files.writing import written_whole
 
 __all__ = [
@@ -24,15 +24,18 @@ __all__ = [
     "cannot_write",
     "file_sha256",
     "id_to_rgb",
-    "json_errors",
     "probe_image",
     "read_id_map",
     "read_image",
     "read_json",
     "read_labels",
+    "read_text",
+    "read_yaml",
+    "reading",
     "rgb_to_id",
     "to_rgb",
     "write_id_map",
     "write_json",
+    "write_text",
     "written_whole",
 ]
