@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 
 from yoso.categories import Categories, Category, default_color
 from yoso.class_tables import benchmark_categories
@@ -21,7 +20,7 @@ from yoso.data.formats.encodings import Truth, cityscapes_truth
 from yoso.data.formats.plan import Plan, Scene, Size, SplitPlan
 from yoso.data.formats.shapes import Shape, corners, painted, polygon_mask, run_length_mask, union
 from yoso.errors import ConfigError, DatasetError, did_you_mean
-from yoso.files import read_json, read_labels
+from yoso.files import read_json, read_labels, read_text, read_yaml
 
 PHOTOGRAPHS = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 IGNORED_LABELS = {"__ignore__", "_background_"}
@@ -130,10 +129,7 @@ def _yolo_yaml(source: Path) -> Path:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DatasetError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:160]})") from error
+    content = read_yaml(path, DatasetError)
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: is not the YAML of a YOLO data set; it needs 'names', 'train' and 'val'")
     return content
@@ -145,7 +141,7 @@ def _yolo_files(root: Path, place: Any) -> list[Path]:
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.suffix.lower() in PHOTOGRAPHS)
     if path.is_file():
-        return [(root / line.strip()).resolve() for line in path.read_text().splitlines() if line.strip()]
+        return [(root / line.strip()).resolve() for line in read_text(path).splitlines() if line.strip()]
     raise DatasetError(f"{path}: no such folder; the data set's YAML names it, correct it or its 'path'")
 
 
@@ -159,7 +155,7 @@ def _yolo_label(photograph: Path) -> Path:
 
 def _yolo_truth(label: Path, table: Categories, size: Size) -> Truth:
     shapes = []
-    lines = label.read_text().splitlines() if label.is_file() else []
+    lines = read_text(label).splitlines() if label.is_file() else []
     for number, line in enumerate(lines, 1):
         words, where = line.split(), f"{label}, line {number}"
         if not words:
