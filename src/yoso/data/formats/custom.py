@@ -20,9 +20,8 @@ from yoso.data.formats.encodings import Truth, cityscapes_truth
 from yoso.data.formats.plan import Plan, Scene, Size, SplitPlan
 from yoso.data.formats.shapes import Shape, corners, painted, polygon_mask, run_length_mask, union
 from yoso.errors import ConfigError, DatasetError, did_you_mean
-from yoso.files import read_json, read_labels, read_text, read_yaml
+from yoso.files import image_files, read_json, read_labels, read_text, read_yaml
 
-PHOTOGRAPHS = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 IGNORED_LABELS = {"__ignore__", "_background_"}
 """What labelme's own converters pass over."""
 
@@ -139,7 +138,7 @@ def _yolo_files(root: Path, place: Any) -> list[Path]:
     """Return the photographs of a folder or of a text file that lists them."""
     path = root / str(place)
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() in PHOTOGRAPHS)
+        return image_files(path, recursive=True)
     if path.is_file():
         return [(root / line.strip()).resolve() for line in read_text(path).splitlines() if line.strip()]
     raise DatasetError(f"{path}: no such folder; the data set's YAML names it, correct it or its 'path'")
