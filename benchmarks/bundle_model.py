@@ -23,7 +23,7 @@ from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import load_spec
 from yoso.drawing.pictures import write_picture
 from yoso.drawing.rendering import contact_sheet
-from yoso.files import read_json, write_json, written_whole
+from yoso.files import read_json, read_text, write_json, write_text
 from yoso.inference.predictor import Predictor
 from yoso.inference.results import coco_segments
 from yoso.scoring.loop import Prediction, score_split
@@ -91,11 +91,10 @@ def write_table(card: Path, metrics: dict) -> None:
     text = re.sub(
         r"(<!-- figures -->\n).*(<!-- end -->)",
         lambda m: m[1] + "\n".join(rows) + "\n" + m[2],
-        card.read_text(),
+        read_text(card),
         flags=re.S,
     )
-    with written_whole(card) as temporary:
-        temporary.write_text(text)
+    write_text(card, text)
 
 
 def main() -> None:
@@ -117,7 +116,9 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "yoso", *export], check=True)
     with tempfile.TemporaryDirectory() as output:
         command = ["-m", "yoso", "eval", "--model", str(arguments.folder), "--data", arguments.data, "--output", output]
-        printed = subprocess.run([sys.executable, *command, "--json"], check=True, capture_output=True, text=True)
+        printed = subprocess.run(
+            [sys.executable, *command, "--json"], check=True, capture_output=True, encoding="utf-8"
+        )
     metrics = json.loads(printed.stdout)
     own = {"model": arguments.folder.name, "data": Path(arguments.data).name, "training": training}
     write_json(arguments.folder / METRICS, {**metrics, **own}, indent=1)
