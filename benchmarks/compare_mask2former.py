@@ -43,7 +43,8 @@ from yoso.files import write_json
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes
 from yoso.preprocess import resize, resized_size
-from yoso.scoring.tuning import Grid, ThresholdSearch, Truth
+from yoso.scoring.loop import Prediction
+from yoso.scoring.tuning import Grid, ThresholdSearch
 from yoso.speed.machine import circumstances
 from yoso.speed.protocol import Spread, interleaved, seconds
 from yoso.structures import Sample
@@ -273,8 +274,7 @@ def score(outputs: Callable[[np.ndarray], MaskLogits], loaders: Loaders) -> dict
     assert dataset is not None
     search = ThresholdSearch(Grid(THRESHOLDS, OVERLAPS), categories, categories)
     for example in (dataset.example(index) for index in range(len(dataset))):
-        truth = Truth(example.id_map, example.segments, example.record.file_name)
-        search.add(*outputs(example.image), truth)
+        search.add(example, Prediction(0.0, logits=outputs(example.image)))
     best = search.best((THRESHOLDS[0], OVERLAPS[0]))
     assert best is not None
     counts = search.counts[THRESHOLDS.index(best[0])][OVERLAPS.index(best[1])]

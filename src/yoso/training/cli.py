@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -13,9 +13,6 @@ from yoso.errors import ConfigError
 from yoso.training.config import TrainingConfig
 from yoso.training.recipes import find_recipe, recipe_of
 from yoso.training.start import defaults_of, settings_of, settings_of_run
-
-if TYPE_CHECKING:
-    from yoso.training.callbacks import DrawSamples
 
 SHORT = {
     "batch": "run.batch_size",
@@ -190,12 +187,11 @@ def _dotted(content: dict[str, Any], known: set[str], prefix: str = "") -> list[
     return keys
 
 
-def main(arguments: list[str], draw_samples: "DrawSamples | None" = None) -> int:
+def main(arguments: list[str]) -> int:
     """Run `yoso train`.
 
     Args:
         arguments: what stands after `yoso train`.
-        draw_samples: makes the pictures of each evaluation; None for no pictures.
 
     Returns:
         The exit status: 0 also if SIGTERM stopped the run, which can be resumed then.
@@ -208,7 +204,7 @@ def main(arguments: list[str], draw_samples: "DrawSamples | None" = None) -> int
     if config.start and parsed.offline and not parsed.resume:
         config = replace(config, start=str(find_model(config.start, offline=True)))
     try:
-        folder = train(config, bool(parsed.resume), draw_samples)
+        folder = train(config, bool(parsed.resume))
     except Preempted as stop:
         print(stop)
         return 0

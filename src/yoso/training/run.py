@@ -24,7 +24,7 @@ from yoso.errors import ConfigError
 from yoso.files import written_whole
 from yoso.model.yoso import YOSO
 from yoso.training.calibration import calibrate
-from yoso.training.callbacks import DrawSamples, Keeper, MovingAverage, Narrator, RunFolder
+from yoso.training.callbacks import Keeper, MovingAverage, Narrator, RunFolder
 from yoso.training.checkpoints import (
     Checkpoints,
     Preempted,
@@ -128,13 +128,12 @@ def write_recipe(output: Path, config: TrainingConfig) -> None:
         temporary.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False))
 
 
-def train(config: TrainingConfig, resume: bool = False, draw_samples: DrawSamples | None = None) -> Path:
+def train(config: TrainingConfig, resume: bool = False) -> Path:
     """Train with a recipe.
 
     Args:
         config: the recipe.
         resume: go on from the newest checkpoint of `config.output`.
-        draw_samples: makes the pictures of each evaluation; None for no pictures.
 
     Returns:
         The model folder, `<output>/model`: the best by PQ on `val`, or the last weights where there is no `val`.
@@ -152,7 +151,7 @@ def train(config: TrainingConfig, resume: bool = False, draw_samples: DrawSample
             raise ConfigError(f"{output}: already holds a run; add --resume to go on with it, or give another --output")
         config, loaders, network = prepare(replace(config, run=as_launched(config.run)), resume)
         module = TrainingModule(network, config, loaders.categories)
-        folder = RunFolder(output, config, loaders.categories, facts(), draw_samples if config.run.samples else None)
+        folder = RunFolder(output, config, loaders.categories, facts())
         trainer = build_trainer(folder)
         if trainer.is_global_zero:
             write_recipe(output, config)
