@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from yoso.categories import Categories
 from yoso.class_tables import benchmark_categories, class_tables
-from yoso.errors import ConfigError, did_you_mean
+from yoso.errors import ConfigError, did_you_mean, known_name
 from yoso.files import PathLike, read_yaml
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
@@ -43,13 +43,14 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         ConfigError: there is no such recipe.
     """
-    if name not in convertible():
+    recipe = known_name(name, convertible())
+    if recipe is None:
         raise ConfigError(f"no official checkpoint belongs to recipe {name!r}.{did_you_mean(name, convertible())}")
-    content = read_yaml(recipes_folder() / f"{name}.yaml")
+    content = read_yaml(recipes_folder() / f"{recipe}.yaml")
     return Recipe(
         config_from_json(ModelConfig, content.get("model", {})),
         config_from_json(InferenceConfig, content.get("inference", {})),
-        benchmark_categories(name.removesuffix("_r50")),
+        benchmark_categories(recipe.removesuffix("_r50")),
         content.get("about", {}),
     )
 
