@@ -12,6 +12,7 @@ START := $(shell date +%s)
 DISTRIBUTED := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 COMPILED := tests/export tests/compile
 ONE_THREAD := OMP_NUM_THREADS=1
+UV := --quiet --no-compile -c constraints.txt uv
 
 CHECK_PYTHON := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
@@ -56,6 +57,7 @@ clean:
 	rm -rf $(VENV) $(DEMO_OUTPUT) dist .pytest_cache .ruff_cache .hypothesis
 
 # A name on the path need not be a Python that runs: pyenv leaves such names behind. So each one is tried.
+# Setting up pip takes longer than all the rest, so Python's own pip is used where there is one, and uv installs another.
 $(VENV)/.uv:
 	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
 	  if $$python -c '$(CHECK_PYTHON)' >/dev/null 2>&1; then found=$$python; break; fi; \
@@ -65,7 +67,10 @@ $(VENV)/.uv:
 	    "(on Debian: python3 and python3-venv), or name it: make PYTHON=/path/to/python3" >&2; exit 1; \
 	fi; \
 	echo "== making $(VENV) with $$($$found --version)"; \
-	$$found -m venv $(VENV) && $(BIN)/python -m pip install --quiet -c constraints.txt uv
+	$$found -m venv --without-pip $(VENV) && \
+	  { $$found -m pip --python $(BIN)/python install $(UV) 2>/dev/null || \
+	    { $(BIN)/python -m ensurepip && $(BIN)/python -m pip install $(UV); }; } && \
+	  $(BIN)/uv pip install --quiet --python $(BIN)/python pip
 	@touch $@
 
 $(VENV)/.light: $(VENV)/.uv $(PINS)
