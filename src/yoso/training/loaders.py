@@ -21,6 +21,7 @@ from yoso.categories import check_same_classes
 from yoso.data.augmentation import Augmentation
 from yoso.data.coco_panoptic import PanopticExample
 from yoso.data.dataset import PanopticDataset
+from yoso.data.samples import training_sample
 from yoso.data.spec import DatasetSpec
 from yoso.data.transforms import build_transform, collate
 from yoso.structures import Sample
@@ -41,7 +42,8 @@ class TrainingSamples(Dataset[Sample]):
     def __getitem__(self, index: tuple[int, int]) -> Sample:
         """Return the image at an index, augmented with random numbers from a seed."""
         number, seed = index
-        return build_transform(self.augmentation)(self.dataset[number], torch.Generator().manual_seed(seed))
+        transform, generator = build_transform(self.augmentation), torch.Generator().manual_seed(seed)
+        return transform(training_sample(self.dataset, number), generator)
 
 
 class ValidationExamples(Dataset[PanopticExample]):
