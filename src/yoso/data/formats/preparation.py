@@ -22,7 +22,7 @@ from yoso.data.formats.plan import Plan, Scene, Size, SplitPlan
 from yoso.data.spec import Split
 from yoso.data.statistics import class_indices
 from yoso.errors import DatasetError, OutputError
-from yoso.files import cannot_write, picture_facts, read_json, write_id_map, write_json, written_whole
+from yoso.files import cannot_write, probe_image, read_json, write_id_map, write_json, written_whole
 
 STAMP = "prepared.json"
 HEADLINE = "# Written by `yoso data`, and written anew when the command runs again."
@@ -247,7 +247,7 @@ class _Workshop:
             YosoError: a file is damaged, of another kind or another size, or cannot be written.
         """
         content = scene.photograph.content()
-        size, _ = picture_facts(str(scene.photograph), content)
+        size, _ = probe_image(str(scene.photograph), content)
         segments = self._copy_mask(scene, size) if scene.truth is None else self._make_mask(scene, size)
         if content is not None:
             with written_whole(self.images / scene.file_name) as temporary:
@@ -267,7 +267,7 @@ class _Workshop:
     def _copy_mask(self, scene: Scene, size: Size) -> str:
         (mask,) = scene.sources
         content = mask.content()
-        mask_size, mode = picture_facts(str(mask), content)
+        mask_size, mode = probe_image(str(mask), content)
         if mode not in {"RGB", "RGBA"}:
             raise DatasetError(f"{mask}: a panoptic PNG is RGB (id = R + 256 G + 65536 B); this one is {mode}")
         _same_size(scene, size, mask_size)

@@ -14,7 +14,17 @@ from PIL import Image
 
 from yoso import files
 from yoso.errors import DatasetError, ImageError, OutputError
-from yoso.files import id_to_rgb, read_id_map, read_image, read_json, to_rgb, write_id_map, write_json, written_whole
+from yoso.files import (
+    id_to_rgb,
+    images,
+    read_id_map,
+    read_image,
+    read_json,
+    to_rgb,
+    write_id_map,
+    write_json,
+    written_whole,
+)
 
 RGB = np.random.default_rng(5).integers(0, 256, (6, 9, 3), np.uint8)
 SMOOTH = np.stack(np.broadcast_arrays(np.arange(0, 240, 8)[:, None], np.arange(0, 200, 5), 90), -1).astype(np.uint8)
@@ -167,7 +177,7 @@ class TestLargeImages:
     def test_a_hundred_megapixels(self, tmp_path):
         path = tmp_path / "large.png"
         path.write_bytes(png(20_000, 5_000, 1, 0, [bytes(2500)] * 5_000))
-        with files._opened(path, ImageError, "an image") as image:
+        with images._opened(path, ImageError, "an image") as image:
             assert image.size == (20_000, 5_000)
 
     def test_more_than_the_limit(self, tmp_path):
@@ -181,12 +191,12 @@ class TestLargeImages:
         inside, leave = threading.Event(), threading.Event()
 
         def other():
-            with files._large_images_allowed:
+            with images._large_images_allowed:
                 inside.set()
                 leave.wait(10)
 
         thread = threading.Thread(target=other)
-        with files._large_images_allowed:
+        with images._large_images_allowed:
             thread.start()
             assert inside.wait(10)
         assert Image.MAX_IMAGE_PIXELS is None

@@ -1,0 +1,38 @@
+"""Files: read with errors that say how to fix them, written whole or not at all.
+
+The other rooms import these names from here, not from the modules of this room.
+"""
+
+from yoso.files.images import (
+    MAX_PIXELS,
+    id_to_rgb,
+    probe_image,
+    read_id_map,
+    read_image,
+    read_labels,
+    rgb_to_id,
+    to_rgb,
+    write_id_map,
+)
+from yoso.files.paths import PathLike, cannot_write, file_sha256
+from yoso.files.text import json_errors, read_json, write_json
+from yoso.files.writing import written_whole
+
+__all__ = [
+    "MAX_PIXELS",
+    "PathLike",
+    "cannot_write",
+    "file_sha256",
+    "id_to_rgb",
+    "json_errors",
+    "probe_image",
+    "read_id_map",
+    "read_image",
+    "read_json",
+    "read_labels",
+    "rgb_to_id",
+    "to_rgb",
+    "write_id_map",
+    "write_json",
+    "written_whole",
+]
