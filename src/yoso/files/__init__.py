@@ -10,11 +10,12 @@ from yoso.files.images import (
     read_id_map,
     read_image,
     read_labels,
+    read_mask,
     rgb_to_id,
     to_rgb,
     write_id_map,
 )
-from yoso.files.paths import PathLike, cannot_write, file_sha256
+from yoso.files.paths import PathLike, cannot_write, file_sha256, safe_child
 from yoso.files.text import json_errors, read_json, write_json
 from yoso.files.writing import written_whole
 
@@ -30,7 +31,9 @@ __all__ = [
     "read_image",
     "read_json",
     "read_labels",
+    "read_mask",
     "rgb_to_id",
+    "safe_child",
     "to_rgb",
     "write_id_map",
     "write_json",
