@@ -24,7 +24,7 @@ from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import load_spec
 from yoso.drawing.rendering import contact_sheet
 from yoso.evaluation.panoptic_quality import PanopticQuality
-from yoso.files import read_json, write_json, written_whole
+from yoso.files import read_json, read_text, write_json, write_text
 from yoso.inference.predictor import Predictor
 from yoso.scoring.tuning import Grid, ThresholdSearch, Truth
 from yoso.settings import InferenceConfig
@@ -94,11 +94,10 @@ def write_table(card: Path, metrics: dict) -> None:
     text = re.sub(
         r"(<!-- figures -->\n).*(<!-- end -->)",
         lambda m: m[1] + "\n".join(rows) + "\n" + m[2],
-        card.read_text(),
+        read_text(card),
         flags=re.S,
     )
-    with written_whole(card) as temporary:
-        temporary.write_text(text)
+    write_text(card, text)
 
 
 def main() -> None:
@@ -120,7 +119,9 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "yoso", *export], check=True)
     with tempfile.TemporaryDirectory() as output:
         command = ["-m", "yoso", "eval", "--model", str(arguments.folder), "--data", arguments.data, "--output", output]
-        printed = subprocess.run([sys.executable, *command, "--json"], check=True, capture_output=True, text=True)
+        printed = subprocess.run(
+            [sys.executable, *command, "--json"], check=True, capture_output=True, encoding="utf-8"
+        )
     metrics = json.loads(printed.stdout)
     own = {"model": arguments.folder.name, "data": Path(arguments.data).name, "training": training}
     write_json(arguments.folder / METRICS, {**metrics, **own}, indent=1)

@@ -19,7 +19,6 @@ than 12,544 a mask), and the averaged weights, which both have.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -39,7 +38,7 @@ from yoso.data.transforms import collate
 from yoso.errors import YosoError
 from yoso.evaluation.quality import panoptic_quality
 from yoso.evaluation.report import as_json
-from yoso.files import write_json
+from yoso.files import read_json, write_json
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes
 from yoso.preprocess import resize, resized_size
@@ -198,7 +197,7 @@ class Training:
 def step_seconds(config: TrainingConfig, loaders: Loaders, repeats: int, path: Path) -> dict[str, float]:
     """Return what a step of either takes, the median over batches in turns; from `path` if it was measured before."""
     if path.is_file():
-        return json.loads(path.read_text())["seconds"]
+        return read_json(path)["seconds"]
     module = TrainingModule(build_network(config, loaders.categories).train(), config, loaders.categories)
     optimizer = build_optimizer(module.network, config.optimizer)
     peer = Training(config, loaders, repeats + 2, path.parent / "timed")
@@ -316,7 +315,7 @@ def main() -> int:
     runs = {"yoso": lambda: ours(image), "mask2former": lambda: peer.merged(peer.outputs(image), image, 0.5, 0.5)}
     taken, _ = interleaved(runs, 10, 2, seconds(torch.device("cpu")))
     scored = training.path.with_suffix(".json")
-    peer_scores = json.loads(scored.read_text()) if scored.is_file() else score(peer.logits, loaders)
+    peer_scores = read_json(scored) if scored.is_file() else score(peer.logits, loaders)
     write_json(scored, peer_scores, indent=1)
     steps = {"yoso": config.run.iterations, "mask2former": training.step}
     rows = {

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from yoso.errors import YosoError
-from yoso.files import write_json
+from yoso.files import read_text, write_json
 from yoso.speed.machine import circumstances
 from yoso.training.cli import main as run_training
 
@@ -97,8 +97,8 @@ def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more:
 
 def figures(folder: Path) -> dict[str, Any]:
     """Return the last evaluation of a run, and the mean losses of its last fifth."""
-    scores = json.loads((folder / "validation.jsonl").read_text().splitlines()[-1])
-    lines = [line for line in (folder / "train.log").read_text().splitlines() if " loss " in line]
+    scores = json.loads(read_text(folder / "validation.jsonl").splitlines()[-1])
+    lines = [line for line in read_text(folder / "train.log").splitlines() if " loss " in line]
     last = lines[-max(1, len(lines) // 5) :]
     losses = {}
     for term in ("class", "mask", "dice"):

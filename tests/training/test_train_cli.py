@@ -191,3 +191,11 @@ def test_wrong_files_are_named(text, words, tmp_path):
         parse([str(path)])
     assert "mine.yaml" in str(error.value)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_recipe_is_read_in_any_unicode_encoding(tmp_path, encoding):
+    path = tmp_path / "mine.yaml"
+    path.write_text("---\n# Straße\ndata: Straße.yaml\noptimizer: {lr: 1e-3}\n", encoding=encoding)
+    config, _ = parse([str(path)])
+    assert (config.data, config.optimizer.lr) == ("Straße.yaml", 1e-3)

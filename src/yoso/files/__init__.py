@@ -16,7 +16,7 @@ from yoso.files.images import (
     write_id_map,
 )
 from yoso.files.paths import PathLike, cannot_write, file_sha256, safe_child
-from yoso.files.text import json_errors, read_json, write_json
+from yoso.files.text import read_json, read_text, read_yaml, reading, write_json, write_text
 from yoso.files.writing import written_whole
 
 __all__ = [
@@ -25,17 +25,20 @@ __all__ = [
     "cannot_write",
     "file_sha256",
     "id_to_rgb",
-    "json_errors",
     "probe_image",
     "read_id_map",
     "read_image",
     "read_json",
     "read_labels",
     "read_mask",
+    "read_text",
+    "read_yaml",
+    "reading",
     "rgb_to_id",
     "safe_child",
     "to_rgb",
     "write_id_map",
     "write_json",
+    "write_text",
     "written_whole",
 ]

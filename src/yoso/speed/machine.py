@@ -34,7 +34,7 @@ def hardware(device: torch.device) -> dict[str, str]:
 
 
 def _processor() -> str:
-    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
+    lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
@@ -51,7 +51,7 @@ def commit() -> str | None:
 
 def _git(*words: str) -> str:
     command, folder = ["git", *words], Path(__file__).parent
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, encoding="utf-8").stdout.strip()
 
 
 def circumstances(device: torch.device) -> dict[str, Any]:

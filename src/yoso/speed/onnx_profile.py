@@ -1,6 +1,5 @@
 """What share of an exported graph's time each stage takes, from ONNX Runtime's own profile."""
 
-import json
 import tempfile
 import time
 from collections import Counter
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from yoso.files import read_json
 from yoso.inference.onnx_engine import import_onnxruntime, num_threads
 from yoso.speed.entry import STAGES, Stages
 
@@ -35,7 +35,7 @@ def stage_shares(path: Path, pixels: np.ndarray) -> Stages:
         feeds = unresized(plain, pixels)
         plain.run(None, feeds)
         usual, recorded = _quickest((plain, profiled), feeds)
-        events = json.loads(Path(profiled.end_profiling()).read_text())
+        events = read_json(profiled.end_profiling())
     recording = RUNS * max(0.0, recorded - usual)
     return shares([event for event in events if event.get("cat") == "Node"], recording)
 

@@ -64,7 +64,15 @@ def _in_child(entry: Entry, timeout: float | None) -> Trial:
     command = [sys.executable, "-m", "yoso.speed.trial"]
     question = json.dumps(dataclasses.asdict(entry))
     try:
-        child = subprocess.run(command, input=question, capture_output=True, text=True, timeout=timeout, check=False)
+        child = subprocess.run(
+            command,
+            input=question,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return Trial(error=f"took longer than {timeout:.0f} s")
     if child.returncode < 0:

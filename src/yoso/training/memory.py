@@ -123,11 +123,11 @@ def memory_limit(device: torch.device) -> int:
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     free = Path("/proc/meminfo")
     if free.is_file():
-        lines = dict(line.split(":", 1) for line in free.read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in free.read_text(encoding="utf-8").splitlines())
         limits.append(int(lines["MemAvailable"].split()[0]) * 1024 + peak_memory())
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         group = Path("/sys/fs/cgroup", name)
-        text = group.read_text().strip() if group.is_file() else ""
+        text = group.read_text(encoding="utf-8").strip() if group.is_file() else ""
         if text.isdecimal():
             limits.append(int(text))
     return min(limits)

@@ -21,7 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from yoso.categories import Categories
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError
-from yoso.files import written_whole
+from yoso.files import read_yaml, write_text
 from yoso.model.yoso import YOSO
 from yoso.training.calibration import calibrate
 from yoso.training.callbacks import DrawSamples, Keeper, MovingAverage, Narrator, RunFolder
@@ -84,7 +84,7 @@ def facts() -> dict[str, Any]:
 def _commit() -> str | None:
     try:
         command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+        return subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -124,8 +124,7 @@ def build_trainer(folder: RunFolder) -> Trainer:
 
 def write_recipe(output: Path, config: TrainingConfig) -> None:
     """Write the resolved recipe into the run's folder; `yoso train <folder>/recipe.yaml` repeats the run."""
-    with written_whole(output / "recipe.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False))
+    write_text(output / "recipe.yaml", yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False))
 
 
 def train(config: TrainingConfig, resume: bool = False, draw_samples: DrawSamples | None = None) -> Path:
@@ -198,10 +197,10 @@ def with_recorded_batch(config: TrainingConfig) -> TrainingConfig:
     """
     path = Path(config.output) / "recipe.yaml"
     try:
-        recorded = yaml.safe_load(path.read_text())["run"]
+        recorded = read_yaml(path)["run"]
         batch_size, accumulate = int(recorded["batch_size"]), int(recorded["accumulate"])
         before = batch_size * accumulate * int(recorded["devices"]) * int(recorded["nodes"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (ConfigError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error!r}); it says how the run to resume was begun") from error
     run = config.run
     if run.auto_batch:

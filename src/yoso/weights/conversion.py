@@ -4,12 +4,10 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from yoso.categories import Categories
 from yoso.class_tables import benchmark_categories, class_tables
 from yoso.errors import ConfigError, did_you_mean
-from yoso.files import PathLike
+from yoso.files import PathLike, read_yaml
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.settings import InferenceConfig, config_from_json
@@ -47,7 +45,7 @@ def read_recipe(name: str) -> Recipe:
     """
     if name not in convertible():
         raise ConfigError(f"no official checkpoint belongs to recipe {name!r}.{did_you_mean(name, convertible())}")
-    content = yaml.safe_load((recipes_folder() / f"{name}.yaml").read_text())
+    content = read_yaml(recipes_folder() / f"{name}.yaml")
     return Recipe(
         config_from_json(ModelConfig, content.get("model", {})),
         config_from_json(InferenceConfig, content.get("inference", {})),

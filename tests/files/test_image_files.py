@@ -1,29 +1,23 @@
 import contextlib
 import errno
 import io
-import os
 import struct
-import sys
 import threading
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from yoso import files
-from yoso.errors import DatasetError, ImageError, OutputError
+from yoso.errors import DatasetError, ImageError
 from yoso.files import (
     id_to_rgb,
     images,
     read_id_map,
     read_image,
-    read_json,
     to_rgb,
     write_id_map,
-    write_json,
-    written_whole,
 )
 
 RGB = np.random.default_rng(5).integers(0, 256, (6, 9, 3), np.uint8)
@@ -287,103 +281,11 @@ class TestUnreadable:
         self.fails(path, "damaged|is not a panoptic PNG", read_id_map, DatasetError)
 
 
-class TestWrittenWhole:
-    def leftovers(self, folder):
-        return sorted(path.name for path in folder.iterdir())
-
-    def test_writes_and_makes_folders(self, tmp_path):
-        path = tmp_path / "a" / "b.json"
-        write_json(path, {"x": 1})
-        assert read_json(path) == {"x": 1}
-        assert self.leftovers(path.parent) == ["b.json"]
-
-    def test_obeys_the_umask(self, tmp_path):
-        before = os.umask(0o027)
-        try:
-            write_json(tmp_path / "a.json", 1)
-        finally:
-            os.umask(before)
-        assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
-
-    @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-    def test_a_full_disk_leaves_the_old_file(self, tmp_path, code):
-        path = tmp_path / "a.json"
-        path.write_text("old")
-
-        def write():
-            with written_whole(path) as temporary:
-                temporary.write_text("half of the n")
-                raise OSError(code, os.strerror(code))
-
-        with pytest.raises(OutputError, match=r"a\.json: cannot be written \("):
-            write()
-        assert path.read_text() == "old"
-        assert self.leftovers(tmp_path) == ["a.json"]
-
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-    def test_a_really_full_device(self, tmp_path):
-        def write():
-            with written_whole(tmp_path / "a.png") as temporary:
-                temporary.unlink()
-                temporary.symlink_to("/dev/full")
-                temporary.write_bytes(bytes(100_000))
-
-        with pytest.raises(OutputError, match="disk is full"):
-            write()
-        assert self.leftovers(tmp_path) == []
-
-    def test_an_error_of_the_block_passes_and_leaves_nothing(self, tmp_path):
-        with pytest.raises(KeyError), written_whole(tmp_path / "a.json"):
-            raise KeyError("x")
-        assert self.leftovers(tmp_path) == []
-
-    def test_a_folder_in_the_way(self, tmp_path):
-        with pytest.raises(OutputError, match="is a folder; give the name"):
-            write_json(tmp_path, 1)
-        with pytest.raises(OutputError, match="is a folder"):
-            write_json("", 1)
-
-    @pytest.mark.skipif(sys.platform == "win32", reason="devices are files on POSIX only")
-    def test_a_device_is_not_replaced(self):
-        with pytest.raises(OutputError, match="/dev/null: is not a regular file"):
-            write_json("/dev/null", 1)
-        assert Path("/dev/null").is_char_device()
-
-    def test_a_file_where_a_folder_should_be(self, tmp_path):
-        (tmp_path / "file").touch()
-        with pytest.raises(OutputError, match="is a file, not a folder"):
-            write_json(tmp_path / "file" / "a.json", 1)
-
-    def test_an_unwritable_folder(self, tmp_path, monkeypatch):
-        def refuse(*_, **__):
-            raise PermissionError(errno.EACCES, "Permission denied")
-
-        monkeypatch.setattr(Path, "open", refuse)
-        with pytest.raises(OutputError, match="permission denied; write to a folder of your own"):
-            write_json(tmp_path / "a.json", 1)
-
-    def test_a_name_that_is_too_long(self, tmp_path):
-        with pytest.raises(OutputError, match="name is too long"):
-            write_json(tmp_path / ("a" * 300), 1)
-        write_json(tmp_path / ("a" * 250), 1)
-        assert len(self.leftovers(tmp_path)) == 1
-
-
 def test_id_maps_come_back(tmp_path):
     ids = np.array([[0, 1, 255], [256, 65536, 2**24 - 1]], np.int32)
     write_id_map(tmp_path / "ids.png", ids)
     np.testing.assert_array_equal(read_id_map(tmp_path / "ids.png"), ids)
     np.testing.assert_array_equal(files.rgb_to_id(id_to_rgb(ids)), ids)
-
-
-def test_read_json_names_the_file(tmp_path):
-    with pytest.raises(DatasetError, match=r"none\.json: no such file; check the name"):
-        read_json(tmp_path / "none.json")
-    with pytest.raises(DatasetError, match=r"is a folder, not a JSON file; give the files in it"):
-        read_json(tmp_path)
-    (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(DatasetError, match=r"bad\.json: is not a JSON file"):
-        read_json(tmp_path / "bad.json")
 
 
 def test_an_image_in_memory_is_read_too():
