@@ -224,6 +224,13 @@ def test_many_faults_at_once(split):
     assert sorted(kinds) == ["bad-entry", "duplicate-image-id", "missing-mask"]
 
 
+@pytest.mark.parametrize("name", [".1.png", "._1.png", ".cache/1.png", "notes.txt"])
+def test_hidden_files_and_files_of_other_kinds_are_not_reported(split, name):
+    (split.images / name).parent.mkdir(exist_ok=True)
+    shutil.copy(split.images / "1.png", split.images / name)
+    assert check_split(split).findings == []
+
+
 def test_masks_in_the_folder_of_the_photographs_are_not_strangers(split, tmp_path):
     for path in split.images.iterdir():
         shutil.copy(path, split.masks)

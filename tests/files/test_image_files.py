@@ -137,12 +137,29 @@ class TestModes:
             (np.float32([[0, 100, 255]]), [0, 100, 255]),
             (np.float32([[-5, np.nan, 65535]]), [0, 0, 255]),
             (np.float32([[0, 600_000, 1_000_000]]), [0, 153, 255]),
+            (np.int32([[0, 1]]), [0, 255]),
+            (np.int32([[0, 100, 255]]), [0, 100, 255]),
+            (np.int32([[-5, 0, 200]]), [0, 0, 200]),
             (np.int32([[0, 25700, 65535]]), [0, 100, 255]),
             (np.int32([[0, 1_000_000_000, 2_000_000_000]]), [0, 128, 255]),
         ],
     )
     def test_deep_tiff(self, saved, values, expected):
         assert read_image(saved(Image.fromarray(values), "deep.tiff"))[0, :, 2].tolist() == expected
+
+    @pytest.mark.parametrize("highest", [1, 7, 255, 256, 65535, 65536, 2**24, 10**9])
+    def test_integers_and_floats_of_equal_values_read_equal(self, saved, highest):
+        values = np.linspace(0, highest, 500).astype(np.int32).astype(np.float32).reshape(20, 25)
+        floats = read_image(saved(Image.fromarray(values), "float.tiff"))
+        integers = read_image(saved(Image.fromarray(values.astype(np.int32)), "integer.tiff"))
+        np.testing.assert_array_equal(integers, floats)
+        assert len(np.unique(integers)) > 1
+
+    def test_a_deep_pgm_file_says_its_range(self, tmp_path):
+        """Pillow holds it as 32-bit integers, as a TIFF file that does not say its range."""
+        path = tmp_path / "deep.pgm"
+        path.write_bytes(b"P5 3 1 65535\n" + struct.pack(">3H", 0, 255, 25700))
+        assert read_image(path)[0, :, 0].tolist() == [0, 1, 100]
 
     @pytest.mark.parametrize("name", ["image.jpg", "image.tiff"])
     def test_cmyk(self, saved, name):

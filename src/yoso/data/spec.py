@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yoso.errors import ConfigError, did_you_mean
-from yoso.files import read_yaml
+from yoso.files import is_hidden, read_yaml
 
 SPLIT_KEYS = {"images", "masks", "annotations"}
 KEYS = {"name", "license", "attribution", "root", "train", "val"}
@@ -68,7 +68,7 @@ def load_spec(name_or_path: str | os.PathLike[str]) -> DatasetSpec:
         ConfigError: there is no such data set, or the YAML has keys that do not exist or lacks some that must.
     """
     path = Path(name_or_path).expanduser()
-    if path.suffix in YAML_SUFFIXES:
+    if path.suffix.lower() in YAML_SUFFIXES:
         return _from_yaml(path)
     roots = [Path(root) for root in (os.environ.get("YOSO_DATA"), "datasets") if root]
     for candidate in (path, *(root / path for root in roots)):
@@ -90,7 +90,7 @@ def _names(roots: list[Path]) -> set[str]:
     return {
         entry.stem if entry.suffix in YAML_SUFFIXES else entry.name
         for entry in entries
-        if entry.suffix in YAML_SUFFIXES or (entry / "annotations").is_dir()
+        if not is_hidden(entry.name) and (entry.suffix in YAML_SUFFIXES or (entry / "annotations").is_dir())
     }
 
 

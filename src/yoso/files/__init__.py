@@ -15,16 +15,29 @@ from yoso.files.images import (
     to_rgb,
     write_id_map,
 )
-from yoso.files.paths import PathLike, cannot_write, file_sha256, safe_child
+from yoso.files.names import safe_child
+from yoso.files.paths import (
+    IMAGE_SUFFIXES,
+    PathLike,
+    cannot_write,
+    file_sha256,
+    image_files,
+    is_hidden,
+    is_image_file,
+)
 from yoso.files.text import read_json, read_text, read_yaml, reading, write_json, write_text
 from yoso.files.writing import written_whole
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "PathLike",
     "cannot_write",
     "file_sha256",
     "id_to_rgb",
+    "image_files",
+    "is_hidden",
+    "is_image_file",
     "probe_image",
     "read_id_map",
     "read_image",

@@ -131,7 +131,9 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         raise ImageError(f"the image has no pixels ({image.width} x {image.height}); give one that has")
     image = _upright(image)
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        grey = _grey_from_deep(np.asarray(image), image.info.get("transparency"))
+        # Pillow scales a deep PGM file to 16 bits but holds it in 32.
+        bits = 32 if image.mode == "F" or (image.mode == "I" and image.format != "PPM") else 16
+        grey = _grey_from_deep(np.asarray(image), bits, image.info.get("transparency"))
         return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -150,25 +152,26 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _grey_from_deep(values: np.ndarray, transparent: object) -> np.ndarray:
+def _grey_from_deep(values: np.ndarray, bits: int, transparent: object) -> np.ndarray:
     """Bring greyscale of more than 8 bits to uint8.
 
-    16-bit integers are scaled from 0-65535. 32-bit integers and floats carry no range, so the smallest of the
-    customary ones (1 for floats, 255, 65535) that holds the largest value is taken, or that value itself.
+    16-bit integers are scaled from 0-65535. 32-bit integers and floats do not say their range: it is 0 to the smallest
+    of 1, 255 and 65535 that is not below the largest value, else 0 to that value.
 
     Args:
-        values: (H, W) integers or floats; NaN counts as 0.
-        transparent: the value that stands for transparent pixels, which become white; or anything else.
+        values: (H, W) integers or floats; NaN and infinity count as 0, as do values below 0.
+        bits: 16 for integers with a range of 0-65535, or 32.
+        transparent: the value of transparent pixels, which become white; anything but an integer means none.
+
+    Returns:
+        uint8 array (H, W); integers and floats of equal values give equal arrays.
     """
+    scaled = values.astype(np.float32)
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
-    highest = float(values.max())
-    if values.dtype.itemsize == 2:
-        full = 65535.0
-    else:
-        customary = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (65535.0,)
-        full = next((limit for limit in customary if highest <= limit), highest)
-    scaled = values * np.float32(255 / full)
+        scaled = np.nan_to_num(scaled, copy=False, posinf=0.0, neginf=0.0)
+    highest = 65535.0 if bits == 16 else float(scaled.max())
+    full = next((limit for limit in (1.0, 255.0, 65535.0) if highest <= limit), highest)
+    scaled *= np.float32(255 / full)
     grey = np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
     if isinstance(transparent, int):
         grey[values == transparent] = 255

@@ -1,14 +1,18 @@
-"""Paths: which file a name stands for, and why it cannot be opened or written."""
+"""Paths: which files are images, and why a file cannot be opened or written."""
 
 import errno
 import hashlib
 import os
-import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from yoso.errors import DatasetError, OutputError
+from yoso.errors import OutputError
 
 PathLike = str | os.PathLike[str]
+
+_SUFFIXES = "avif bmp gif jfif jp2 jpe jpeg jpg mpo pbm pgm png ppm tga tif tiff webp"
+
+IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+"""Suffixes of image files, in lower case; those of the files may be in any case."""
 
 CANNOT_OPEN = (FileNotFoundError, IsADirectoryError, PermissionError)
 """The errors that `cannot_open` explains."""
@@ -24,11 +28,33 @@ _ADVICE = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 
-_UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|^[/\\]|^[A-Za-z]:")
-"""Control characters, halves of characters that UTF-8 cannot write, a root, a drive."""
 
-_UNSAFE_PART = re.compile(r"[. ]+|(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])[ ]*([.:].*)?", re.IGNORECASE)
-"""Parts that climb, or that Windows takes for a device whatever their ending."""
+def is_hidden(path: str | PurePath) -> bool:
+    """Say whether a file is one that people do not see, such as `.DS_Store`, `._a.jpg` or `__MACOSX/a.jpg`.
+
+    Args:
+        path: relative to the folder that is searched, with slashes; hidden folders above that one do not count.
+    """
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePath(path).parts)
+
+
+def is_image_file(path: Path) -> bool:
+    """Say whether a path is a file with a visible name and the suffix of an image; the file is not opened."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name) and path.is_file()
+
+
+def image_files(folder: Path, *, recursive: bool) -> list[Path]:
+    """Return the image files in a folder, sorted; hidden files and folders are left out.
+
+    Args:
+        folder: to search.
+        recursive: search the folders below it too.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(path for path in found if is_image_file(path) and not is_hidden(path.relative_to(folder)))
 
 
 def cannot_open(path: PathLike, error: OSError, kind: str) -> str:
@@ -56,26 +82,3 @@ def file_sha256(path: PathLike) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def safe_child(folder: PathLike, name: str, source: object) -> Path:
-    """Return the path of a file to write below a folder, for a name that somebody else chose.
-
-    Slashes and backslashes separate the parts of the name on every system.
-
-    Args:
-        folder: that the file must lie in.
-        name: relative path, from an archive or a JSON file.
-        source: where the name comes from, for messages.
-
-    Raises:
-        DatasetError: the name is empty, absolute, climbs out of the folder, holds a control character, begins with a
-            drive letter, is that of a device of Windows, or leads out of the folder through a symbolic link.
-    """
-    parts = [part for part in re.split(r"[/\\]", name) if part not in {"", "."}]
-    path = Path(folder, *parts)
-    if _UNSAFE_NAME.search(name) or not parts or any(_UNSAFE_PART.fullmatch(part) for part in parts):
-        raise DatasetError(f"{source}: the file name {name!r} is not safe to write; rename it to a plain relative path")
-    if not path.resolve().is_relative_to(Path(folder).resolve()):
-        raise DatasetError(f"{source}: the file name {name!r} leads out of {folder} through a symbolic link; remove it")
-    return path
