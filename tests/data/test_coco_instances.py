@@ -233,6 +233,7 @@ LAYOUTS = {
     "Label Studio": ("result.json", "images", "images/a.jpg"),
     "Label Studio on Windows": ("result.json", "images", "images\\a.jpg"),
     "Label Studio, other machine": ("result.json", "images", "../../media/upload/1/a.jpg"),
+    "FiftyOne": ("labels.json", "data", "a.jpg"),
     "absolute path of another machine": ("labels.json", "images", "/home/somebody/images/a.jpg"),
     "JSON beside the folders": ("train.json", "train", "a.jpg"),
 }

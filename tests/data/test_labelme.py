@@ -152,11 +152,14 @@ def test_a_label_of_points_alone_is_no_class(tmp_path, convert):
         ("C:\\Users\\me\\a.jpg", "a.jpg"),
         ("/home/me/photos/a.jpg", "a.jpg"),
         ("photos/a.jpg", "photos/a.jpg"),
+        ("/home/me/photos/a.jpg", "../photos/a.jpg"),
+        ("{source}/photos/a.jpg", "../photos/a.jpg"),
         ("", "a.jpg"),
         ("old name.jpg", "a.PNG"),
     ],
 )
 def test_where_the_image_may_be(image_path, image_file, tmp_path, convert):
+    image_path = image_path.replace("{source}", str(tmp_path / "farm"))
     export(tmp_path / "farm/json", [shape()], image_path=image_path, image_file=image_file)
     result = convert()
     assert result.counts() == (1, 1, 0, 0)

@@ -201,11 +201,22 @@ def test_a_detection_data_set_is_an_error(tmp_path, convert):
     assert "2 of 2 annotations cannot be used: box instead of a polygon" in convert().error
 
 
-def test_a_label_file_that_is_not_utf_8_loses_its_lines_only(tmp_path, convert):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_text_files_with_a_byte_order_mark(encoding, tmp_path, convert):
     export(tmp_path / "farm", ONE, {"labels/train/a.txt": POLYGON})
-    path = tmp_path / "farm/labels/train/a.txt"
-    path.write_bytes(b"\xef\xbb\xbf" + POLYGON.encode() + b"\xff\xfe 1 2\n")
-    assert convert().counts() == (2, 1, 0, 1)
+    (tmp_path / "farm/labels/train/a.txt").write_bytes(POLYGON.encode(encoding))
+    assert convert().counts() == (1, 1, 0, 0)
+
+
+def test_a_label_file_that_cannot_be_read_is_skipped_and_reported(tmp_path, convert):
+    names = "abc"
+    labels = {f"labels/train/{name}.txt": POLYGON for name in names}
+    export(tmp_path / "farm", ONE, labels, [f"images/train/{name}.jpg" for name in names])
+    (tmp_path / "farm/labels/train/b.txt").write_bytes(b"0 \xff\xfe\n")
+    result = convert()
+    assert result.counts() == (2, 2, 0, 0)
+    (skipped,) = result.splits["train"]["skipped_files"]
+    assert "b.txt: is not a text file in UTF-8" in skipped["first"]
 
 
 SCRIPT = """

@@ -13,15 +13,15 @@ FORMAT_NAMES = ("yolo", "coco", "cityscapes", "labelme")
 WAS_DROPPED = 1
 """Exit status of `--strict` when something was dropped."""
 
-LAYOUTS = """layouts of SRC (NAME begins with train or val; a JSON that is alone is train):
+LAYOUTS = """layouts of SRC (NAME begins with train or val; SPLIT is train or val; a JSON that is alone is train):
   yolo        the YAML with names, train, val, or its folder      images/ and labels/ with polygons
   coco        annotations/instances_NAME.json (COCO, CVAT)        images in NAME/, images/NAME/ or images/
               and stuff_NAME.json for stuff (COCO-Stuff)
               NAME/_annotations.coco.json (Roboflow)              images beside the JSON
               result.json (Label Studio), or SRC is the JSON      images in images/ or beside the JSON
               any other: --annotations SPLIT=FILE --images SPLIT=FOLDER
-  cityscapes  leftImg8bit/NAME/*_leftImg8bit.png                  gtFine/NAME/*_gtFine_instanceIds.png
-  labelme     NAME/ or one folder with a JSON per image           images where imagePath says, or beside the JSON
+  cityscapes  leftImg8bit/SPLIT/*_leftImg8bit.png                 gtFine/SPLIT/*_gtFine_instanceIds.png
+  labelme     SPLIT/ or one folder with a JSON per image          images where imagePath says, or beside the JSON
 
 Images stay where they are. The command writes OUT/dataset.yaml, JSON files and PNGs. Annotations and images that cannot
 be used are left out and reported; if half of the images, or all annotations, cannot be used, that is an error."""
@@ -105,7 +105,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="exit with status 1 if anything was dropped; the output is complete and stays",
+        help="exit with status 1 if anything was dropped; the output is kept",
     )
     add_work_options(parser)
     return parser

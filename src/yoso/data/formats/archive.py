@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yoso.errors import ConfigError, DatasetError
-from yoso.files import PathLike, safe_child, written_whole
+from yoso.files import PathLike, is_hidden, safe_child, written_whole
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
@@ -197,11 +197,6 @@ def files_below(folder: Path) -> dict[str, SourceFile]:
     """Return the files below a folder on disk by their paths below it, in order; {} if there is no such folder."""
     found = {path.relative_to(folder).as_posix(): SourceFile(path) for path in folder.rglob("*") if path.is_file()}
     return {name: found[name] for name in sorted(found) if not is_hidden(name)}
-
-
-def is_hidden(name: str) -> bool:
-    """Tell whether a part of a path is hidden or a file manager's, such as `.DS_Store`, `._a.jpg` and `__MACOSX`."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def _reason(error: BaseException) -> str:

@@ -83,15 +83,24 @@ def _read_split(files: CocoFiles, stuff: tuple[str, ...]) -> SplitPlan:
     folder, paths = locate_images(images, files)
     sources = tuple(SourceFile(document.path) for document in documents)
     for image, path in zip(images, paths, strict=True):
-        mine = annotations[_key(image["id"])]
+        image_id = _key(image["id"])
+        assert image_id is not None
+        mine = annotations[image_id]
         if path is None:
             builder.skip(MISSING_IMAGE, str(folder / image["file_name"]), len(mine))
             continue
-        decode = partial(_decode, mine, table)
-        plan = ImagePlan(
-            _key(image["id"]) or 0, path, mask_name_of(path), SourceFile(folder / path), sources, decode, len(mine)
+        builder.add(
+            ImagePlan(
+                image_id=image_id,
+                file_name=path,
+                mask_name=mask_name_of(path),
+                image=SourceFile(folder / path),
+                sources=sources,
+                decode=partial(_decode, mine, table),
+                num_annotations=len(mine),
+                json_size=json_size(image.get("height"), image.get("width")),
+            )
         )
-        builder.add(plan._replace(json_size=json_size(image.get("height"), image.get("width"))))
     return builder.plan(table, folder)
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yoso.data.formats.archive import is_hidden
 from yoso.data.formats.image_files import find_image
 from yoso.data.formats.plan import ConversionRequest
 from yoso.errors import ConfigError, DatasetError
+from yoso.files import is_hidden
 
 OTHER_KINDS = ("captions_", "image_info_", "panoptic_", "person_keypoints_", "stuff_")
 """How COCO's other files begin."""
@@ -108,11 +108,11 @@ def _split_of(path: Path, source: Path) -> str | None:
 
 
 def _image_folders(source: Path, split: str, annotations: Path) -> list[Path]:
-    """Return where the layouts of COCO, CVAT, Roboflow and Label Studio keep images, if the folders exist."""
+    """Return where COCO, CVAT, Roboflow, Label Studio and FiftyOne keep images, if the folders exist."""
     name, beside = annotations.stem.removeprefix("instances_"), annotations.parent
     root = source if source.is_dir() else beside.parent if beside.name == "annotations" else beside
     places = [root / name, root / "images" / name, root / split, root / "images" / split]
-    places += [beside, beside / "images", root / "images", root]
+    places += [beside, beside / "images", beside / "data", root / "images", root]
     return list(dict.fromkeys(place for place in places if place.is_dir()))
 
 

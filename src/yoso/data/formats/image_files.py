@@ -8,15 +8,10 @@ from typing import Any
 from yoso.categories import Categories, Category, default_color
 from yoso.data.entries import whole
 from yoso.data.formats.annotations import Size
-from yoso.data.formats.archive import is_hidden
 from yoso.data.formats.counts import AnnotationCounts, Losses, check_images
 from yoso.data.formats.plan import ConversionRequest, ImagePlan, SplitPlan
 from yoso.errors import ConfigError, DatasetError, did_you_mean
-
-_SUFFIXES = "avif bmp gif jfif jp2 jpe jpeg jpg mpo png tif tiff webp"
-
-IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
-"""Endings of image files, in lower case."""
+from yoso.files import is_hidden
 
 
 def files_in(folder: Path, suffixes: Iterable[str], request: ConversionRequest) -> list[Path]:
@@ -32,9 +27,7 @@ def files_in(folder: Path, suffixes: Iterable[str], request: ConversionRequest) 
     output = request.output.resolve()
     found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     return sorted(
-        path
-        for path in found
-        if not is_hidden(path.relative_to(folder).as_posix()) and not path.resolve().is_relative_to(output)
+        path for path in found if not is_hidden(path.relative_to(folder)) and not path.resolve().is_relative_to(output)
     )
 
 

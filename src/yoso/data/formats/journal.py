@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from yoso.class_tables import checksum
 from yoso.data.formats.annotations import Size
 from yoso.data.formats.plan import ImagePlan, SplitPlan
-from yoso.files import cannot_write, written_whole
+from yoso.errors import DatasetError
+from yoso.files import cannot_write, read_text, write_text
 
 FORMAT = 2
 """Raised when the files change, so that a run does not continue an older journal."""
@@ -48,8 +49,7 @@ def open_journal(
     content = {"format": FORMAT, "classes": checksum(part.categories.to_json()), "ready": bool(part.annotations)}
     head = json.dumps(content)
     lines = [head, *_lines(path, head)]
-    with written_whole(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(f"{line}\n" for line in lines))
     known = {}
     for name, mark, (height, width), segments, counts in map(json.loads, lines[1:]):
         known[name] = FinishedImage(mark, (height, width), segments, counts)
@@ -75,7 +75,7 @@ def open_journal(
 def _lines(path: Path, head: str) -> list[str]:
     """Return a journal's lines, without the last one if a crash cut it short; none if it has another head."""
     try:
-        first, *lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError):
+        first, *lines = read_text(path).split("\n")
+    except DatasetError:
         return []
     return lines[:-1] if first == head else []

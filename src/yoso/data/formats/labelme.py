@@ -23,7 +23,6 @@ from yoso.data.formats.counts import (
     read_each,
 )
 from yoso.data.formats.image_files import (
-    IMAGE_SUFFIXES,
     SplitBuilder,
     files_in,
     find_image,
@@ -34,7 +33,7 @@ from yoso.data.formats.image_files import (
 from yoso.data.formats.plan import ConversionRequest, ImagePlan, SplitPlan
 from yoso.data.formats.shapes import NO_PIXEL, OUTSIDE, Shape, corners, paint, polygons_mask
 from yoso.errors import DatasetError
-from yoso.files import read_json, read_mask
+from yoso.files import IMAGE_SUFFIXES, read_json, read_mask
 
 VOID_LABELS = {"__ignore__", "_background_"}
 """Labels that labelme's own converters skip."""
@@ -124,16 +123,19 @@ def _plan_split(builder: SplitBuilder, files: list[_File], table: Categories, so
 
 
 def _find_image(file: _File, source: Path) -> Path | None:
-    """Return the image of a JSON: where its imagePath says, else beside the JSON by the same or the JSON's name.
+    """Return the image of a JSON: where its imagePath says, else by that name, or the JSON's own, beside the JSON.
 
     Nothing outside the source is looked at.
     """
     beside = file.path.parent
-    named = Path(os.path.normpath(beside / file.image_path.replace("\\", "/")))
-    if named.is_relative_to(os.path.normpath(source)) and os.path.isfile(named):
-        return named
+    named = os.path.abspath(beside / file.image_path.replace("\\", "/"))
+    if Path(named).is_relative_to(os.path.abspath(source)) and os.path.isfile(named):
+        return source / Path(named).relative_to(os.path.abspath(source))
     if tail := find_image(beside, file.image_path):
         return beside / tail
+    tail = find_image(source, file.image_path)
+    if tail and "/" in tail:  # a bare name below the source may well be another image
+        return source / tail
     twins = (path for path in beside.glob(f"{glob.escape(file.path.stem)}.*") if path.suffix.lower() in IMAGE_SUFFIXES)
     return next(iter(sorted(twins)), None)
 

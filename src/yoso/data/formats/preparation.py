@@ -18,8 +18,8 @@ from yoso.data.formats.plan import ConversionPlan
 from yoso.data.formats.split_writer import SplitOutcome, SplitWriter
 from yoso.data.spec import Split
 from yoso.data.statistics import class_indices
-from yoso.errors import OutputError
-from yoso.files import read_json, write_json, written_whole
+from yoso.errors import DatasetError, OutputError
+from yoso.files import read_json, read_text, write_json, write_text
 
 STAMP = "prepared.json"
 SIGNATURE = "# Written by `yoso data`"
@@ -95,8 +95,8 @@ def check_output(layout: OutputLayout) -> None:
 
 def _is_ours(description: Path) -> bool:
     try:
-        return description.read_text(encoding="utf-8").startswith(SIGNATURE)
-    except (OSError, UnicodeDecodeError):
+        return read_text(description).startswith(SIGNATURE)
+    except DatasetError:
         return False
 
 
@@ -170,6 +170,4 @@ def write_description(plan: ConversionPlan, layout: OutputLayout, splits: dict[s
         if name in splits:
             content[name] = {key: shown(path) for key, path in splits[name].items()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-    head = f"{SIGNATURE}; the command replaces this file when it runs again."
-    with written_whole(layout.yaml) as temporary:
-        temporary.write_text(f"{head}\n{text}", encoding="utf-8")
+    write_text(layout.yaml, f"{SIGNATURE}; the command replaces this file when it runs again.\n{text}")

@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from yoso.categories import Categories, Category, default_color
 from yoso.data.formats.annotations import ImageAnnotation, Size
 from yoso.data.formats.archive import SourceFile
-from yoso.data.formats.counts import MISSING_IMAGE, NOT_NORMALIZED, AnnotationCounts, AnnotationError, read_each
+from yoso.data.formats.counts import (
+    MISSING_IMAGE,
+    NOT_NORMALIZED,
+    UNUSABLE_FILE,
+    AnnotationCounts,
+    AnnotationError,
+    read_each,
+)
 from yoso.data.formats.image_files import (
-    IMAGE_SUFFIXES,
     SplitBuilder,
     check_stuff,
     files_in,
@@ -23,6 +28,7 @@ from yoso.data.formats.image_files import (
 from yoso.data.formats.plan import ConversionRequest, ImagePlan, SplitPlan
 from yoso.data.formats.shapes import Shape, corners, paint, polygons_mask
 from yoso.errors import DatasetError
+from yoso.files import IMAGE_SUFFIXES, is_hidden, read_text, read_yaml
 
 SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid", "validation")}
 """What the YAML calls the splits."""
@@ -66,7 +72,11 @@ def _read_split(builder: SplitBuilder, root: Path, pairs: list[tuple[Path, Path]
     if not all(file.is_relative_to(root) for file, _ in pairs):
         root = Path(os.path.commonpath([root, *(file for file, _ in pairs)]))
     for file, label in pairs:
-        num_annotations = len(_lines(label))
+        try:
+            num_annotations = len(_lines(label))
+        except DatasetError as error:
+            builder.skip(UNUSABLE_FILE, str(error))
+            continue
         if not os.path.isfile(file):
             builder.skip(MISSING_IMAGE, str(file), num_annotations)
             continue
@@ -102,7 +112,7 @@ def _labels_without_image(known: set[Path]) -> list[str]:
         path
         for folder in {label.parent for label in known}
         for path in folder.glob("*.txt")
-        if path not in known and path.name != "classes.txt" and not path.name.startswith(".")
+        if path not in known and path.name != "classes.txt" and not is_hidden(path.name)
     )
     note = f"{len(others):,} label files belong to no image of train or val (first: {others[0] if others else ''})"
     return [note] if others else []
@@ -112,7 +122,7 @@ def _yaml_path(source: Path) -> Path:
     if source.is_file():
         return source
     found = sorted(
-        path for path in source.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and path.name[0] != "."
+        path for path in source.iterdir() if path.suffix.lower() in {".yaml", ".yml"} and not is_hidden(path.name)
     )
     if len(found) != 1:
         raise DatasetError(f"{source}: holds {len(found)} YAML files; give the YAML of the data set itself")
@@ -120,10 +130,7 @@ def _yaml_path(source: Path) -> Path:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DatasetError(f"{path}: is not a YAML file in UTF-8 ({' '.join(str(error).split())[:160]})") from error
+    content = read_yaml(path, DatasetError)
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: is not the YAML of a YOLO data set; it needs 'names', 'train' and 'val'")
     return content
@@ -208,13 +215,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     Raises:
         DatasetError: the file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); make the file readable") from error
-    return [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    lines = read_text(path).split("\n") if path.is_file() else []
+    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _label_path(image: Path) -> Path:
