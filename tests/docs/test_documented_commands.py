@@ -13,7 +13,11 @@ from yoso.apps import arguments
 from yoso.apps.cli import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "src/yoso/assets").glob("*/README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "src/yoso/assets").glob("*/README.md")),
+]
 PAGES = [page for page in PAGES if page.name != "log.md"]
 
 NOT_RUN = {
@@ -68,7 +72,9 @@ def folder(readme_folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize("line", commands())
 def test_command(line, folder, monkeypatch, capsys):
     words = shlex.split(line)[1:]
-    assert not [word for word in words if word.startswith(("[", "...")) and not word.startswith("[3")], "a whole command"
+    assert not [word for word in words if word.startswith(("[", "...")) and not word.startswith("[3")], (
+        "a whole command"
+    )
     if any(re.search(pattern, line) for pattern in NOT_RUN):
         read = arguments.Parser.parse
 
