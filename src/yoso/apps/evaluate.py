@@ -203,7 +203,7 @@ def _kind(is_thing: bool) -> str:
 
 def facts(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:
     """Return what the figures depend on."""
-    from importlib.metadata import version
+    from yoso.provenance import package_versions
 
     return {
         "model": str(args.model),
@@ -214,7 +214,7 @@ def facts(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> 
         **thresholds_of(args, predictor),
         "runtime": predictor.runtime,
         "device": str(predictor.device),
-        "versions": {name: version(name) for name in ("yoso", "torch", "torchvision", "timm")},
+        "versions": package_versions(),
     }
 
 
