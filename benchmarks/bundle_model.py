@@ -19,14 +19,17 @@ from pathlib import Path
 import numpy as np
 
 import yoso
-from yoso.apps.pictures import write_picture
 from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import load_spec
+from yoso.drawing.pictures import write_picture
 from yoso.drawing.rendering import contact_sheet
-from yoso.evaluation.panoptic_quality import PanopticQuality
-from yoso.files import read_json, write_json, written_whole
+from yoso.files import read_json, read_text, write_json, write_text
 from yoso.inference.predictor import Predictor
-from yoso.scoring.tuning import Grid, ThresholdSearch, Truth
+from yoso.inference.results import coco_segments
+from yoso.scoring.loop import Prediction, score_split
+from yoso.scoring.predicting import with_logits
+from yoso.scoring.tasks import MatchedSegments
+from yoso.scoring.tuning import Grid, ThresholdSearch
 from yoso.settings import InferenceConfig
 from yoso.weights.layout import EXPORTED, METRICS
 from yoso.weights.load import load_model
@@ -45,10 +48,7 @@ def choose(predictor: Predictor, dataset: PanopticDataset, sizes: Sequence[int])
     for side in sizes:
         size = (side, 2 * side)
         search = ThresholdSearch(GRID, predictor.categories, dataset.categories)
-        for index in range(len(dataset)):
-            example = dataset.example(index)
-            outputs = predictor.outputs(example.image, input_size=size)
-            search.add(*outputs, Truth(example.id_map, example.segments, example.record.file_name))
+        score_split(dataset, with_logits(predictor, size), [search])
         pair = search.best((STEPS[0], STEPS[0]))
         assert pair is not None
         pq = float(search.table().max())
@@ -66,14 +66,11 @@ def draw_sheet(predictor: Predictor, dataset: PanopticDataset, path: Path) -> No
     for index in range(len(dataset)):
         example = dataset.example(index)
         result = predictor(example.image)
-        found = [
-            {"id": info["id"], "category_id": predictor.categories[info["label_id"]].id}
-            for info in result["segments_info"]
-        ]
-        metric = PanopticQuality(dataset.categories)
-        metric.update(result["segmentation"], found, example.id_map, example.segments)
+        found = coco_segments(result["segments_info"], predictor.categories)
+        matches = MatchedSegments(dataset.categories)
+        matches.add(example, Prediction(0.0, result["segmentation"], found))
         grey = np.full_like(example.image, 110)
-        drawn.append((metric.compute().all.pq, example.record.file_name, yoso.render(grey, result)))
+        drawn.append((matches.result.all.pq, example.record.file_name, yoso.render(grey, result)))
     drawn.sort(key=lambda each: -each[0])
     middle = len(drawn) // 2
     chosen = [drawn[place] for place in (0, middle, -1, 1, middle + 1, -2)]
@@ -94,11 +91,10 @@ def write_table(card: Path, metrics: dict) -> None:
     text = re.sub(
         r"(<!-- figures -->\n).*(<!-- end -->)",
         lambda m: m[1] + "\n".join(rows) + "\n" + m[2],
-        card.read_text(),
+        read_text(card),
         flags=re.S,
     )
-    with written_whole(card) as temporary:
-        temporary.write_text(text)
+    write_text(card, text)
 
 
 def main() -> None:
@@ -120,7 +116,9 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "yoso", *export], check=True)
     with tempfile.TemporaryDirectory() as output:
         command = ["-m", "yoso", "eval", "--model", str(arguments.folder), "--data", arguments.data, "--output", output]
-        printed = subprocess.run([sys.executable, *command, "--json"], check=True, capture_output=True, text=True)
+        printed = subprocess.run(
+            [sys.executable, *command, "--json"], check=True, capture_output=True, encoding="utf-8"
+        )
     metrics = json.loads(printed.stdout)
     own = {"model": arguments.folder.name, "data": Path(arguments.data).name, "training": training}
     write_json(arguments.folder / METRICS, {**metrics, **own}, indent=1)

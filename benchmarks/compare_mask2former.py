@@ -19,7 +19,6 @@ than 12,544 a mask), and the averaged weights, which both have.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -39,18 +38,19 @@ from yoso.data.transforms import collate
 from yoso.errors import YosoError
 from yoso.evaluation.quality import panoptic_quality
 from yoso.evaluation.report import as_json
-from yoso.files import write_json
+from yoso.files import read_json, write_json
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes
 from yoso.preprocess import resize, resized_size
 from yoso.provenance import provenance
-from yoso.scoring.tuning import Grid, ThresholdSearch, Truth
+from yoso.scoring.loop import Prediction
+from yoso.scoring.tuning import Grid, ThresholdSearch
 from yoso.speed.protocol import LatencySummary, interleaved, timer
 from yoso.structures import Sample
 from yoso.training.callbacks import moving_average
 from yoso.training.cli import parse
 from yoso.training.config import TrainingConfig
-from yoso.training.loaders import Drawn, Loaders
+from yoso.training.loaders import Loaders
 from yoso.training.module import TrainingModule, make_target
 from yoso.training.optimizer import build_optimizer, lr_factor
 from yoso.training.run import build_network
@@ -121,9 +121,12 @@ def batch_loss(model: nn.Module, network: YOSO, samples: list[Sample]) -> Tensor
 def batches(loaders: Loaders, config: TrainingConfig, seen: int) -> Iterator[list[Sample]]:
     """Yield batches in the order in which `yoso train` sees them, from the image `seen` on."""
     sampler = EndlessSampler(len(loaders.training), config.run.seed, seen)
-    drawn = Drawn(loaders.training, config)
     yield from DataLoader(
-        drawn, batch_size=config.run.batch_size, sampler=sampler, num_workers=config.run.workers, collate_fn=collate
+        loaders.samples(),
+        batch_size=config.run.batch_size,
+        sampler=sampler,
+        num_workers=config.run.workers,
+        collate_fn=collate,
     )
 
 
@@ -198,7 +201,7 @@ class Training:
 def step_seconds(config: TrainingConfig, loaders: Loaders, repeats: int, path: Path) -> dict[str, float]:
     """Return what a step of either takes, the median over batches in turns; from `path` if it was measured before."""
     if path.is_file():
-        return json.loads(path.read_text())["seconds"]
+        return read_json(path)["seconds"]
     module = TrainingModule(build_network(config, loaders.categories).train(), config, loaders.categories)
     optimizer = build_optimizer(module.network, config.optimizer)
     peer = Training(config, loaders, repeats + 2, path.parent / "timed")
@@ -270,8 +273,7 @@ def score(outputs: Callable[[np.ndarray], MaskLogits], loaders: Loaders) -> dict
     assert dataset is not None
     search = ThresholdSearch(Grid(THRESHOLDS, OVERLAPS), categories, categories)
     for example in (dataset.example(index) for index in range(len(dataset))):
-        truth = Truth(example.id_map, example.segments, example.record.file_name)
-        search.add(*outputs(example.image), truth)
+        search.add(example, Prediction(0.0, logits=outputs(example.image)))
     best = search.best((THRESHOLDS[0], OVERLAPS[0]))
     assert best is not None
     counts = search.counts[THRESHOLDS.index(best[0])][OVERLAPS.index(best[1])]
@@ -316,7 +318,7 @@ def main() -> int:
     runs = {"yoso": lambda: ours(image), "mask2former": lambda: peer.merged(peer.outputs(image), image, 0.5, 0.5)}
     taken, _ = interleaved(runs, 10, 2, timer(torch.device("cpu")))
     scored = training.path.with_suffix(".json")
-    peer_scores = json.loads(scored.read_text()) if scored.is_file() else score(peer.logits, loaders)
+    peer_scores = read_json(scored) if scored.is_file() else score(peer.logits, loaders)
     write_json(scored, peer_scores, indent=1)
     steps = {"yoso": config.run.iterations, "mask2former": training.step}
     rows = {

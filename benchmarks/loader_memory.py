@@ -45,7 +45,7 @@ def write_data_set(folder: Path, images: int) -> None:
             path = folder / place / f"{number:012}.{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(noise.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)).save(path)
-    with (folder / "panoptic_train.json").open("w") as sink:
+    with (folder / "panoptic_train.json").open("w", encoding="utf-8") as sink:
         listed = (json.dumps(_image(number)) for number in range(images))
         sink.write('{"info": {}, "licenses": [], "images": [' + ", ".join(listed) + '], "annotations": [')
         for number in range(images):
@@ -77,7 +77,7 @@ def _annotation(number: int, dice: random.Random) -> dict[str, Any]:
 
 def proportional_mb(process: int) -> float:
     """Return the PSS of a process in MB."""
-    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise RuntimeError(f"/proc/{process}/smaps_rollup has no line Pss")
@@ -123,7 +123,7 @@ def run(images: int, workers: int, folder: Path) -> dict[str, Any]:
     if not (folder / "panoptic_train.json").is_file():
         write_data_set(folder, images)
     command = [sys.executable, "-W", "ignore", __file__, "--measure", str(folder), "--workers", str(workers)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -29,8 +29,8 @@ from yoso.provenance import provenance
 from yoso.speed.protocol import LatencySummary, interleaved, timer
 from yoso.training.cli import parse
 from yoso.training.config import TrainingConfig
-from yoso.training.loaders import Batches, Drawn, Loaders, settle
-from yoso.training.memory import Trial, training_device
+from yoso.training.loaders import Batches, Loaders, init_worker
+from yoso.training.memory import MemoryProbe, training_device
 from yoso.training.run import build_network
 from yoso.training.sampling import EndlessSampler
 
@@ -64,12 +64,12 @@ def loader_speed(loaders: Loaders, config: TrainingConfig, workers: int, images:
     """Return images a second from the loader, after the first batch."""
     batch_size = config.run.batch_size
     loader = DataLoader(
-        Drawn(loaders.training, config),
+        loaders.samples(),
         batch_size=batch_size,
         sampler=EndlessSampler(len(loaders.training), config.run.seed),
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=settle,
+        worker_init_fn=init_worker,
     )
     batches = iter(Batches(loader, batch_size))
     next(batches)
@@ -82,8 +82,8 @@ def step_speed(loaders: Loaders, config: TrainingConfig, steps: int) -> float:
     """Return images a second through a training step: the median of some, after one of warm-up."""
     samples = [loaders.first(index) for index in range(config.run.batch_size)]
     device = training_device(config.run.accelerator)
-    trial = Trial(build_network(config, loaders.categories).train(), config, loaders, device)
-    taken, errors = interleaved({"step": lambda: trial.step(samples)}, steps, 1, timer(device))
+    probe = MemoryProbe(build_network(config, loaders.categories).train(), config, loaders, device)
+    taken, errors = interleaved({"step": lambda: probe.step(samples)}, steps, 1, timer(device))
     if errors:
         raise SystemExit(f"error: the training step: {errors['step']}")
     return len(samples) / LatencySummary.of(taken["step"]).median

@@ -4,9 +4,10 @@ import datetime
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from yoso.installation import versions
 
 if TYPE_CHECKING:
     import torch
@@ -39,13 +40,7 @@ def provenance(device: "torch.device") -> dict[str, Any]:
 
 def package_versions() -> dict[str, str]:
     """Return the version of Python and of each installed package of `PACKAGES`."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **versions(PACKAGES)}
 
 
 def hardware(device: "torch.device") -> dict[str, str]:
@@ -59,7 +54,7 @@ def hardware(device: "torch.device") -> dict[str, str]:
 
 
 def _processor() -> str:
-    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
+    lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
@@ -76,8 +71,8 @@ def git_commit() -> str | None:
 
 def _git(*words: str) -> str:
     command, folder = ["git", *words], Path(__file__).parent
-    run = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=GIT_SECONDS)
-    return run.stdout.strip()
+    options: dict[str, Any] = {"cwd": folder, "encoding": "utf-8", "timeout": GIT_SECONDS}
+    return subprocess.run(command, check=True, capture_output=True, **options).stdout.strip()
 
 
 def utc_now() -> str:

@@ -75,8 +75,8 @@ def test_a_failed_entry_gives_status_2(benchmark, monkeypatch):
         (("--runtimes", "tourch"), "unknown runtime 'tourch'. Did you mean 'torch'?"),
         (("--against", "mask2fromer"), "unknown baseline 'mask2fromer'. Did you mean 'mask2former'?"),
         (("--models", "coco_r5"), "no model, recipe or model folder 'coco_r5'. Did you mean 'coco_r50'?"),
-        (("--sizes", "512by800"), "--sizes '512by800': give HEIGHTxWIDTH in pixels, as 512x800"),
-        (("--sizes", "8x8"), "--sizes '8x8': is too small; both sides must be at least 64 pixels"),
+        (("--sizes", "512by800"), "--sizes 512by800: give HEIGHTxWIDTH in pixels, such as 512x800"),
+        (("--sizes", "8x8"), "--sizes 8x8: is too small; both sides must be at least 64 pixels"),
         (("--precision", "fp8"), "unknown precision 'fp8'. Did you mean"),
         (("--repeats", "0"), "--repeats 0: must be at least 1"),
         (("--threads", "0"), "--threads 0: must be at least 1"),
@@ -138,7 +138,7 @@ def test_a_missing_package_names_the_extra(benchmark, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "transformers", None)
     status, _, (line,) = benchmark("--against", "maskformer")
-    assert (status, line) == (2, 'error: baselines need the package transformers; pip install "yoso[benchmark]"')
+    assert (status, line) == (2, 'error: --against needs transformers; run: pip install "yoso-panoptic[benchmark]"')
 
 
 def test_the_documentation_names_every_option(capsys):

@@ -266,7 +266,7 @@ def test_a_bug_is_not_dressed_up(monkeypatch):
 def test_warnings_of_others_stay_away_and_ours_are_one_line(capsys):
     with cli._own_warnings_only():
         warnings.warn_explicit("theirs", UserWarning, "other.py", 1, module="timm.models")
-        warnings.warn_explicit("ours", UserWarning, "score.py", 1, module="yoso.evaluation.score")
+        warnings.warn_explicit("ours", UserWarning, "score.py", 1, module="yoso.evaluation.folders")
     if sys.warnoptions:
         pytest.skip("Python was started with -W, which is respected")
     assert capsys.readouterr().err == "warning: ours\n"

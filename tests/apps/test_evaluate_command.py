@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from yoso.apps.cli import main
+from yoso.evaluation.folders import count_folders
 from yoso.evaluation.report import as_json
-from yoso.evaluation.score import count_folders
 from yoso.files import read_image
 
 

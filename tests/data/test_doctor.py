@@ -7,6 +7,7 @@ from PIL import Image
 
 from yoso.data.dataset import PanopticDataset
 from yoso.data.doctor import REMEDIES, WARNINGS, check_split, repair
+from yoso.data.samples import training_sample
 from yoso.data.spec import Split, load_spec
 from yoso.errors import DatasetError, OutputError
 from yoso.files import read_id_map, read_json, write_id_map
@@ -150,7 +151,7 @@ def test_each_fault_alone(split, tmp_path, name):
     dataset = PanopticDataset(fixed)
     assert len(dataset) in (7, 8)
     for index in range(len(dataset)):
-        assert dataset[index].name
+        assert training_sample(dataset, index).name
 
 
 def test_every_kind_is_tried():
@@ -222,6 +223,13 @@ def test_many_faults_at_once(split):
         harm(split)
     kinds = [finding.kind for finding in check_split(split).findings]
     assert sorted(kinds) == ["bad-entry", "duplicate-image-id", "missing-mask"]
+
+
+@pytest.mark.parametrize("name", [".1.png", "._1.png", ".cache/1.png", "notes.txt"])
+def test_hidden_files_and_files_of_other_kinds_are_not_reported(split, name):
+    (split.images / name).parent.mkdir(exist_ok=True)
+    shutil.copy(split.images / "1.png", split.images / name)
+    assert check_split(split).findings == []
 
 
 def test_masks_in_the_folder_of_the_photographs_are_not_strangers(split, tmp_path):

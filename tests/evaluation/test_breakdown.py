@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from panoptic_pairs import CATEGORIES, FIELDS, pairs, random_pair, segment, write_folder
 
+from panoptic_pairs import CATEGORIES, FIELDS, pairs, random_pair, segment, write_folder
 from yoso.evaluation.breakdown import Breakdown, break_down, largest_mixups, quality_by_size
+from yoso.evaluation.folders import count_folders
 from yoso.evaluation.matching import match_segments
 from yoso.evaluation.quality import panoptic_quality
-from yoso.evaluation.score import count_folders
 
 PERSON, SKY, CAR, ROAD = 7, 2, 90, 91
 K = len(CATEGORIES)

@@ -97,8 +97,6 @@ def test_the_result_of_a_graph_names_it_and_has_one_roofline(tiny_model, loaded,
 @pytest.mark.parametrize(("runtime", "precision"), [("onnxruntime", "fp32"), ("torch", "bf16"), ("eager", "bf16")])
 def test_the_precision_is_the_one_that_ran_not_the_requested_one(tiny_model, runtime, precision):
     """An exported file in float32, which the bundled model has, stays one when the session asks for bfloat16."""
-    if runtime == "onnxruntime":
-        pytest.importorskip("onnxruntime")
     model = "facades-mnv2" if runtime == "onnxruntime" else str(tiny_model)
     specs = entry_specs([model], [runtime], [], [SIZE], TimingSettings("cpu", "bf16"))
     (entry,) = measure(specs, SessionPlan(repeats=1, warmup=1, memory=False)).entries

@@ -23,16 +23,16 @@ def test_a_file_is_resized(tmp_path):
 
 
 def test_a_size_is_height_by_width():
-    assert parse_image_size("512x800") == (512, 800)
-    assert parse_image_size("640X640") == (640, 640)
+    assert parse_image_size("512x800", "--sizes") == (512, 800)
+    assert parse_image_size("640X640", "--sizes") == (640, 640)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("512", "--sizes '512': give HEIGHTxWIDTH"),
-        ("63x800", "--sizes '63x800': is too small; both sides must be at least 64 pixels"),
-        ("100000x100000", "--sizes '100000x100000': is too large; the maximum is 64 megapixels"),
+        ("512", "--sizes 512: give HEIGHTxWIDTH"),
+        ("63x800", "--sizes 63x800: is too small; both sides must be at least 64 pixels"),
+        ("100000x100000", "--sizes 100000x100000: is too large; the maximum is 64 megapixels"),
     ],
 )
 def test_a_size_that_no_network_takes_is_refused(text, message):

@@ -8,7 +8,7 @@ from yoso.apps.arguments import Parser
 from yoso.apps.console import progress_report, show
 from yoso.apps.fitted_table import FittedTable
 from yoso.errors import ConfigError, OutputError
-from yoso.files import PathLike, written_whole
+from yoso.files import PathLike, write_text, written_whole
 
 if TYPE_CHECKING:
     from yoso.speed.entry import TimingSettings
@@ -183,8 +183,7 @@ def _render(args: argparse.Namespace) -> int:
 def _draw(path: PathLike, result: "Result") -> None:
     from yoso.speed.chart import svg
 
-    with written_whole(path) as temporary:
-        temporary.write_text(svg(result))
+    write_text(path, svg(result))
 
 
 def show_result(result: "Result") -> None:

@@ -57,6 +57,15 @@ def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     yield from track(items, what, total, console=console, transient=True, disable=total < 2 or not console.is_terminal)
 
 
+def watch(what: str) -> Callable[[Sequence[T]], Iterator[T]]:
+    """Return `with_progress` for a sequence, as `score_split` takes it.
+
+    Args:
+        what: what is being done, one word or two.
+    """
+    return lambda items: with_progress(items, len(items), what)
+
+
 @contextmanager
 def progress_report(what: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function to call with (done, in all), which moves a bar on standard error, if a person is watching.

@@ -2,23 +2,20 @@
 
 import argparse
 import statistics
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser, add_model_options, open_model
-from yoso.apps.console import make_folder, show, show_json, with_progress
-from yoso.categories import Categories
+from yoso.apps.console import make_folder, show, show_json, watch
+from yoso.apps.scoring import check_classes, circumstances, thresholds_of
 from yoso.errors import ConfigError, did_you_mean
-from yoso.scoring.scores import TASKS, Prediction
+from yoso.scoring.loop import TASK_NAMES
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from yoso.data.coco_panoptic import PanopticExample
     from yoso.data.dataset import PanopticDataset
     from yoso.inference.predictor import Predictor
+    from yoso.scoring.loop import Predict
 
 
 def build_parser() -> Parser:
@@ -36,7 +33,7 @@ def build_parser() -> Parser:
         "--tasks",
         type=task_names,
         metavar="TASK[,TASK]",
-        help=f"what to score: {', '.join(TASKS)} (default: panoptic)",
+        help=f"what to score: {', '.join(TASK_NAMES)} (default: panoptic)",
     )
     parser.add_argument("--output", default="yoso-eval", metavar="DIR", help="default: yoso-eval")
     parser.add_argument("--limit", type=int, metavar="N", help="take the first N images only")
@@ -58,10 +55,10 @@ def task_names(text: str) -> tuple[str, ...]:
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
-        if name not in TASKS:
-            raise ConfigError(f"--tasks: unknown task {name!r}.{did_you_mean(name, TASKS)}")
+        if name not in TASK_NAMES:
+            raise ConfigError(f"--tasks: unknown task {name!r}.{did_you_mean(name, TASK_NAMES)}")
     if not names:
-        raise ConfigError(f"--tasks: no task is named; known: {', '.join(TASKS)}")
+        raise ConfigError(f"--tasks: no task is named; known: {', '.join(TASK_NAMES)}")
     return names
 
 
@@ -89,27 +86,34 @@ def main(arguments: list[str]) -> int:
     if args.tune:
         from yoso.apps.tune import tune
 
-        return tune(args, dataset, output)
-    tasks = args.tasks or ("panoptic",)
-    predictor = open_model(args, logits=set(tasks) != {"panoptic"})
+        tune(args, dataset, output)
+        return 0
+    _score(args, dataset, output)
+    return 0
+
+
+def _score(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> None:
+    """Run the model over the split, print the figures and write what the tasks leave."""
+    from yoso.apps.tables import tables_of
+    from yoso.files import write_json
+    from yoso.scoring.loop import score_split
+    from yoso.scoring.tasks import TASKS
+
+    names = args.tasks or ("panoptic",)
+    predictor = open_model(args, logits=set(names) != {"panoptic"})
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
-    scores = [TASKS[name](dataset, predictor.categories, output) for name in tasks]
-    seconds = []
-    for example in examples(dataset, args.limit, "evaluating"):
-        prediction = predict(predictor, example.image, tasks, args)
-        for score in scores:
-            score.add(example, prediction)
-        seconds.append(prediction.seconds)
-    metrics = facts(args, predictor, len(seconds)) | {"median_seconds": statistics.median(seconds)}
-    for score in scores:
-        metrics |= score.as_json()
-    _write_metrics(output / "metrics.json", metrics)
-    files = [("metrics", output / "metrics.json"), *(file for score in scores for file in score.write())]
+    tasks = [TASKS[name](dataset, predictor.categories, output) for name in names]
+    predict = _predict(predictor, names, args)
+    seconds = score_split(dataset, predict, tasks, limit=args.limit, watch=watch("evaluating"))
+    metrics = circumstances(args, predictor, len(seconds)) | {"median_seconds": statistics.median(seconds)}
+    for task in tasks:
+        metrics |= task.as_json()
+    write_json(output / "metrics.json", metrics, indent=1)
+    files = [("metrics", output / "metrics.json"), *(file for task in tasks for file in task.write())]
     if args.json:
         show_json(metrics)
     else:
-        show(*(table for score in scores for table in score.tables()), _summary(metrics, files))
-    return 0
+        show(*(table for task in tasks for table in tables_of(task)), _summary(metrics, files))
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -121,69 +125,16 @@ def _check_options(args: argparse.Namespace) -> None:
         raise ConfigError("--write writes what --tune has found; give both")
 
 
-def examples(dataset: "PanopticDataset", limit: int | None, what: str) -> "Iterator[PanopticExample]":
-    """Yield the first `limit` images of a split, or all, with a bar that says how far it is.
+def _predict(predictor: "Predictor", tasks: Sequence[str], args: argparse.Namespace) -> "Predict":
+    """Return predictions of what the tasks need, with `input_size` and the two thresholds of `args`."""
+    from yoso.scoring.predicting import with_both, with_logits, with_segments
 
-    Raises:
-        YosoError: an image or its truth cannot be read.
-    """
-    num_images = min(len(dataset), limit or len(dataset))
-    for index in with_progress(range(num_images), num_images, what):
-        yield dataset.example(index)
-
-
-def predict(predictor: "Predictor", image: "np.ndarray", tasks: Sequence[str], args: argparse.Namespace) -> Prediction:
-    """Run the network once on a photograph and return what the tasks need.
-
-    Args:
-        predictor: the model.
-        image: uint8 RGB array (H, W, 3).
-        tasks: names of `TASKS`.
-        args: `input_size` and the two thresholds.
-
-    Raises:
-        YosoError: not enough memory, or sizes that cannot be.
-    """
     thresholds = thresholds_of(args, predictor)
     if tuple(tasks) == ("panoptic",):
-        result, took = predictor.timed(image, input_size=args.input_size, **thresholds)
-        seconds = took.resize_seconds + took.network_seconds + took.merge_seconds
-        return Prediction(seconds, result["segmentation"], result["segments_info"])
-    from yoso.postprocess import panoptic
-
-    start = time.perf_counter()
-    logits = predictor.outputs(image, input_size=args.input_size)
+        return with_segments(predictor, input_size=args.input_size, **thresholds)
     if "panoptic" not in tasks:
-        # The one number waits for the device, which works on after the call returns.
-        float(logits[0].sum())
-        return Prediction(time.perf_counter() - start, logits=logits)
-    merged = panoptic(*logits, predictor.categories.is_thing, **thresholds)
-    id_map = merged.segmentation.cpu().numpy()
-    infos = [{"id": s.id, "label_id": s.class_index, "score": s.score} for s in merged.segments]
-    return Prediction(time.perf_counter() - start, id_map, infos, logits)
-
-
-def thresholds_of(args: argparse.Namespace, predictor: "Predictor") -> dict[str, float]:
-    """Return the two thresholds: those given, else the model's."""
-    names = ("object_mask_threshold", "overlap_threshold")
-    return {n: getattr(predictor.inference, n) if getattr(args, n) is None else getattr(args, n) for n in names}
-
-
-def check_classes(model: Categories, data: Categories, model_name: str, data_name: str) -> None:
-    """Check that every class of a model is one of the data set's, under the same id.
-
-    Raises:
-        ConfigError: they are not; names the first that differs.
-    """
-    for category in model:
-        theirs = data[data.index_of(category.id)] if data.has_id(category.id) else None
-        if theirs is None or (theirs.name, theirs.is_thing) != (category.name, category.is_thing):
-            there = f"{theirs.name!r} ({_kind(theirs.is_thing)})" if theirs else "no class"
-            raise ConfigError(
-                f"model {model_name} and data set {data_name} have different classes: id {category.id} is "
-                f"{category.name!r} ({_kind(category.is_thing)}) to the model and {there} in the data; use a model "
-                "trained on these classes"
-            )
+        return with_logits(predictor, args.input_size)
+    return with_both(predictor, args.input_size, **thresholds)
 
 
 def _spare_truth(output: Path, dataset: "PanopticDataset") -> None:
@@ -195,33 +146,6 @@ def _spare_truth(output: Path, dataset: "PanopticDataset") -> None:
     truth = {dataset.split.annotations.resolve(), dataset.split.masks.resolve()}
     if truth & {(output / "panoptic.json").resolve(), (output / "panoptic").resolve()}:
         raise ConfigError(f"--output {output}: predictions would overwrite the ground truth there; choose another")
-
-
-def _kind(is_thing: bool) -> str:
-    return "thing" if is_thing else "stuff"
-
-
-def facts(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:
-    """Return what the figures depend on."""
-    from yoso.provenance import package_versions
-
-    return {
-        "model": str(args.model),
-        "data": str(args.data),
-        "split": args.split,
-        "images": num_images,
-        "input_size": predictor.inference.input_size if args.input_size is None else args.input_size,
-        **thresholds_of(args, predictor),
-        "runtime": predictor.runtime,
-        "device": str(predictor.device),
-        "versions": package_versions(),
-    }
-
-
-def _write_metrics(path: Path, metrics: dict[str, Any]) -> None:
-    from yoso.files import write_json
-
-    write_json(path, metrics, indent=1)
 
 
 def _summary(metrics: dict[str, Any], files: list[tuple[str, Path]]) -> str:

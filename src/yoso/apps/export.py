@@ -199,7 +199,7 @@ def _of_data_set(name: str, split: str, most: int) -> "list[np.ndarray]":
 
 def _split_to_score(args: argparse.Namespace, model: "Model") -> "PanopticDataset | None":
     """Return the data set's val, or None if it has none; refuse one of other classes before the work is done."""
-    from yoso.apps.evaluate import check_classes
+    from yoso.apps.scoring import check_classes
     from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
 
@@ -235,24 +235,20 @@ def _pq(predictor: "Predictor", dataset: "PanopticDataset", count: int, size: "S
         count: how many images.
         size: (height, width) that every image is resized to first; None leaves that to the model.
     """
-    from yoso.apps.console import with_progress
-    from yoso.apps.pictures import coco_segments
-    from yoso.evaluation.matching import MatchCounts, count_matches
-    from yoso.evaluation.quality import panoptic_quality
+    from yoso.apps.console import watch
     from yoso.evaluation.report import as_json
     from yoso.preprocess import resize
+    from yoso.scoring.loop import Prediction, score_split
+    from yoso.scoring.predicting import with_segments
+    from yoso.scoring.tasks import MatchedSegments
 
-    categories = dataset.categories
-    counts = MatchCounts.zeros(len(categories))
-    for index in with_progress(range(count), count, "scoring"):
-        example = dataset.example(index)
-        image = example.image if size is None else resize(example.image, size)
-        result = predictor(image, output_size=example.image.shape[:2])
-        found = coco_segments(result["segments_info"], predictor.categories)
-        counts = counts + count_matches(
-            example.id_map, example.segments, result["segmentation"], found, categories, example.record.file_name
-        )
-    return as_json(panoptic_quality(counts, categories), categories)["all"]["pq"]
+    def predict(image: "np.ndarray") -> Prediction:
+        small = image if size is None else resize(image, size)
+        return with_segments(predictor, output_size=image.shape[:2])(small)
+
+    matches = MatchedSegments(dataset.categories)
+    score_split(dataset, predict, [matches], limit=count, watch=watch("scoring"))
+    return as_json(matches.result, dataset.categories)["all"]["pq"]
 
 
 def _warn_of_licence(args: argparse.Namespace, model: "Model", folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 from yoso.apps.arguments import Parser
 from yoso.apps.console import show, show_json
-from yoso.apps.pictures import write_picture
-from yoso.drawing.confusion import draw_confusion
 
 
 def main(arguments: list[str]) -> int:
@@ -27,17 +25,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--confusion", metavar="PICTURE.png", help="draw which class was taken for which")
     args = parser.parse(arguments)
 
-    from yoso.evaluation.details_report import breakdown_as_json, confusion_table, size_table
-    from yoso.evaluation.report import as_json, as_table
-    from yoso.evaluation.score import count_folders
+    from yoso.apps.tables import confusion_table, panoptic_table, size_table
+    from yoso.drawing.pictures import write_picture
+    from yoso.evaluation.folders import count_folders
+    from yoso.evaluation.report import as_json, breakdown_as_json
+    from yoso.scoring.confusion import confusion_picture
 
     counts = count_folders(args.gt_json, args.gt_dir, args.pred_json, args.pred_dir)
     categories, breakdown = counts.categories, counts.breakdown
     if args.confusion:
-        write_picture(args.confusion, draw_confusion(breakdown.confusion, categories.names))
+        write_picture(args.confusion, confusion_picture(breakdown.confusion, categories.names))
     if args.json:
         show_json({**as_json(counts.result(), categories), **breakdown_as_json(breakdown, categories)})
     else:
-        show(as_table(counts.result(), categories), size_table(breakdown, categories))
+        show(panoptic_table(counts.result(), categories), size_table(breakdown, categories))
         show(confusion_table(breakdown.confusion, categories))
     return 0

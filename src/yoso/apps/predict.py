@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser, add_model_options, open_model
 from yoso.apps.console import make_folder, milliseconds, show, show_error, show_json, with_progress
-from yoso.apps.pictures import coco_segments, drawn, write_picture
 from yoso.errors import OutputError, YosoError
 
 if TYPE_CHECKING:
@@ -144,7 +143,9 @@ def _run(args: argparse.Namespace, paths: list[Path]) -> tuple[list[Done], list[
 def _one(args: argparse.Namespace, predictor: "Predictor", writer: "PanopticWriter", path: Path, stem: str) -> Done:
     """Segment one photograph and write what belongs to it."""
     from yoso.data.coco_panoptic import ImageRecord
+    from yoso.drawing.pictures import drawn, write_picture
     from yoso.files import read_image
+    from yoso.inference.results import coco_segments
 
     start = time.perf_counter()
     pixels = read_image(path)

@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.console import show, show_json
-from yoso.apps.evaluate import check_classes, examples, facts, thresholds_of
+from yoso.apps.console import show, show_json, watch
+from yoso.apps.scoring import check_classes, circumstances, thresholds_of
 from yoso.errors import ConfigError, DatasetError, OutputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ STEPS = tuple(number / 10 for number in range(10))
 """Values tried of each threshold, beside the model's own."""
 
 
-def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> int:
+def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> None:
     """Search, print the table of PQ over the grid, and write `tuning.json`; with `--write`, the model's `config.json`.
 
     Args:
@@ -28,20 +28,22 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
         dataset: the split.
         output: the folder to write to.
 
-    Returns:
-        The exit status.
-
     Raises:
         YosoError: as `yoso eval`; a model folder that cannot be written; a split on which there is no PQ.
     """
     from yoso.apps.arguments import open_model
     from yoso.files import write_json
+    from yoso.scoring.loop import score_split
+    from yoso.scoring.predicting import with_logits
+    from yoso.scoring.tuning import ThresholdSearch
     from yoso.weights.edit import save_inference
 
     folder = writable_model(args.model) if args.write else None
     predictor = open_model(args, logits=True)
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
-    search, num_images = _searched(args, predictor, dataset)
+    search = ThresholdSearch(grid_of(args, predictor), predictor.categories, dataset.categories)
+    predict = with_logits(predictor, args.input_size)
+    num_images = len(score_split(dataset, predict, [search], limit=args.limit, watch=watch("searching")))
     current = thresholds_of(args, predictor)
     best = search.best((current["object_mask_threshold"], current["overlap_threshold"]))
     if best is None:
@@ -55,7 +57,7 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
         overlap_threshold=best[1],
         input_size=predictor.inference.input_size if args.input_size is None else _stored(args.input_size),
     )
-    content = facts(args, predictor, num_images) | _findings(search, best, inference)
+    content = circumstances(args, predictor, num_images) | _findings(search, best, inference)
     write_json(output / "tuning.json", content, indent=1)
     written = [output / "tuning.json"]
     if folder is not None:
@@ -64,22 +66,6 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
         show_json(content)
     else:
         _show(search, best, written)
-    return 0
-
-
-def _searched(
-    args: argparse.Namespace, predictor: "Predictor", dataset: "PanopticDataset"
-) -> "tuple[ThresholdSearch, int]":
-    """Return the search after all images, and how many they are."""
-    from yoso.scoring.tuning import ThresholdSearch, Truth
-
-    search = ThresholdSearch(grid_of(args, predictor), predictor.categories, dataset.categories)
-    num_images = 0
-    for example in examples(dataset, args.limit, "searching"):
-        truth = Truth(example.id_map, example.segments, example.record.file_name)
-        search.add(*predictor.outputs(example.image, input_size=args.input_size), truth)
-        num_images += 1
-    return search, num_images
 
 
 def writable_model(model: str) -> Path:
@@ -138,7 +124,7 @@ def _findings(search: "ThresholdSearch", best: tuple[float, float], inference: "
 def _show(search: "ThresholdSearch", best: tuple[float, float], written: list[Path]) -> None:
     import numpy as np
 
-    from yoso.evaluation.details_report import tuning_table
+    from yoso.apps.tables import tuning_table
 
     table = search.table()
     show(

@@ -15,7 +15,7 @@ from yoso.data.entries import MAX_SEGMENT_ID, whole
 from yoso.data.id_maps import measure, shown
 from yoso.data.spec import Split
 from yoso.errors import DatasetError, ImageError
-from yoso.files import PathLike, read_id_map, read_image, write_json
+from yoso.files import PathLike, image_files, read_id_map, read_image, write_json
 
 REMEDIES = {
     "missing-image": "put the photograph there, or let --fix drop the image",
@@ -41,7 +41,6 @@ REMEDIES = {
     "unlisted-file": "list them in the JSON, or move them away; nothing reads them",
 }
 WARNINGS = {"no-segments", "wrong-area", "wrong-bbox", "unlisted-file"}
-PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 DROPPED = {"missing-image", "unreadable-image", "missing-mask", "unreadable-mask", "size-mismatch"}
 
 
@@ -232,7 +231,7 @@ def unlisted(split: Split, content: Mapping[str, Any]) -> list[Finding]:
     }
     findings = []
     for folder in dict.fromkeys(folders.values()):
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path not in listed)
+        files = [path for path in image_files(folder, recursive=True) if path not in listed]
         if files:
             text = f"{len(files)} pictures are not in the JSON, the first is {files[0].relative_to(folder)}"
             findings.append(finding(folder, "unlisted-file", text))

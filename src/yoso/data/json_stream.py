@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from yoso.files import PathLike, json_errors
+from yoso.errors import DatasetError
+from yoso.files import PathLike, reading
 
 CHUNK_CHARACTERS = 2**20
 
@@ -29,7 +30,7 @@ def walk_json(path: PathLike, on_entry: Callable[[str, Any], None]) -> Any:
     Raises:
         DatasetError: the file is missing or is not JSON.
     """
-    with json_errors(path):
+    with reading(path, "a JSON file", DatasetError):
         with Path(path).open("rb") as raw:
             encoding = json.detect_encoding(raw.read(4))
         with Path(path).open(encoding=encoding) as stream:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from yoso.errors import ConfigError, did_you_mean
+from yoso.files import is_hidden, read_yaml
 
 SPLIT_KEYS = {"images", "masks", "annotations"}
 KEYS = {"name", "license", "attribution", "root", "train", "val"}
@@ -69,7 +68,7 @@ def load_spec(name_or_path: str | os.PathLike[str]) -> DatasetSpec:
         ConfigError: there is no such data set, or the YAML has keys that do not exist or lacks some that must.
     """
     path = Path(name_or_path).expanduser()
-    if path.suffix in YAML_SUFFIXES:
+    if path.suffix.lower() in YAML_SUFFIXES:
         return _from_yaml(path)
     roots = [Path(root) for root in (os.environ.get("YOSO_DATA"), "datasets") if root]
     for candidate in (path, *(root / path for root in roots)):
@@ -91,7 +90,7 @@ def _names(roots: list[Path]) -> set[str]:
     return {
         entry.stem if entry.suffix in YAML_SUFFIXES else entry.name
         for entry in entries
-        if entry.suffix in YAML_SUFFIXES or (entry / "annotations").is_dir()
+        if not is_hidden(entry.name) and (entry.suffix in YAML_SUFFIXES or (entry / "annotations").is_dir())
     }
 
 
@@ -107,17 +106,11 @@ def _from_folder(folder: Path) -> DatasetSpec:
 
 
 def _from_yaml(path: Path) -> DatasetSpec:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
+    if not path.exists():
         raise ConfigError(
             f"{path}: no such file; give the YAML file of a data set, or the folder that holds its annotations/"
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:160]})") from error
-    content = _checked(content, KEYS, path, "the data set")
+        )
+    content = _checked(read_yaml(path), KEYS, path, "the data set")
     root = path.parent / Path(_text(content, "root", path, ".")).expanduser()
     splits = {name: _split(content[name], root, path, name) for name in ("train", "val") if name in content}
     if not splits:

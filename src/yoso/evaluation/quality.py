@@ -51,7 +51,6 @@ class ClassQuality(NamedTuple):
     false_negative: int
 
 
-# A named tuple, not a dataclass: torchmetrics walks through what `compute` returns and refuses frozen dataclasses.
 class PanopticQualityResult(NamedTuple):
     """Panoptic quality of a set of images.
 

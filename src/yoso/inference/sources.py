@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoso.errors import ImageError
-
-_SUFFIXES = "avif bmp gif jfif jp2 jpe jpeg jpg mpo pbm pgm png ppm tga tif tiff webp"
-
-IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
-"""Endings, in lower case, by which a folder's or a pattern's photographs are told from its other files."""
+from yoso.files import image_files, is_image_file
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ def _expand(source: str) -> list[Path]:
     if not stat.S_ISDIR(mode):
         return [path]
     try:
-        images = sorted(child for child in path.iterdir() if _is_image(child))
+        images = image_files(path, recursive=False)
     except OSError as error:
         raise ImageError(f"{source}: cannot be listed ({error.strerror}); make the folder readable") from error
     if not images:
@@ -129,11 +125,7 @@ def _matches(pattern: str) -> list[Path]:
     if len(ending) > 1 and not glob.has_magic(ending):
         images = [path for path in paths if path.is_file()]
     else:
-        images = [path for path in paths if _is_image(path)]
+        images = [path for path in paths if is_image_file(path)]
     if not images:
         raise ImageError(f"{pattern}: matches no image; check the pattern")
     return images
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from yoso.categories import Categories
-from yoso.evaluation.matching import MatchCounts, Pairs, Segments, id_pairs, match_pairs
+from yoso.data.coco_panoptic import PanopticExample
+from yoso.evaluation.matching import MatchCounts, Pairs, id_pairs, match_pairs
 from yoso.evaluation.quality import panoptic_quality
 from yoso.postprocess import Candidates, Sizes, candidates, compete
 from yoso.postprocess.segments import Segment, merge_segments
+from yoso.scoring.loop import Prediction
 
 
 @dataclass(frozen=True)
@@ -24,21 +26,6 @@ class Grid:
 
     object_mask_thresholds: tuple[float, ...]
     overlap_thresholds: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The ground truth of one image.
-
-    Attributes:
-        id_map: (H, W) segment ids, 0 is void.
-        segments: `id`, `category_id` and `iscrowd` per segment.
-        name: what to call the image in an error.
-    """
-
-    id_map: np.ndarray
-    segments: Segments
-    name: str
 
 
 class ThresholdSearch:
@@ -56,40 +43,37 @@ class ThresholdSearch:
         shape = (len(grid.object_mask_thresholds), len(grid.overlap_thresholds))
         self.counts = [[MatchCounts.zeros(len(data)) for _ in range(shape[1])] for _ in range(shape[0])]
 
-    def add(
-        self, class_logits: Float[Tensor, "N L"], mask_logits: Float[Tensor, "N h w"], sizes: Sizes, truth: Truth
-    ) -> None:
-        """Add one image; the counts are those of `panoptic` and `count_matches` at each pair.
+    def add(self, example: PanopticExample, prediction: Prediction) -> None:
+        """Add one image; the counts are those of `panoptic` and `match_segments` at each pair.
 
         Args:
-            class_logits: after the temperature; the last of the L = K + 1 is `no_object`.
-            mask_logits: any size; usually stride 4 of the padded image.
-            sizes: padded, image and output size in pixels.
-            truth: at the output's size.
+            example: the image.
+            prediction: with logits.
 
         Raises:
-            DatasetError: the truth contradicts itself.
+            DatasetError: the ground truth contradicts itself.
         """
+        class_logits, mask_logits, sizes = prediction.logits
         row: list[MatchCounts] = []
         before = -1
         for number, threshold in enumerate(self.grid.object_mask_thresholds):
             found = candidates(class_logits, threshold)
             # Raising the threshold only ever takes queries away, so equally many are the same ones.
             if len(found.queries) != before:
-                row = list(self._row(found, mask_logits, sizes, truth))
+                row = list(self._row(found, mask_logits, sizes, example))
                 before = len(found.queries)
             self.counts[number] = [total + own for total, own in zip(self.counts[number], row, strict=True)]
 
     def _row(
-        self, found: Candidates, mask_logits: Float[Tensor, "N h w"], sizes: Sizes, truth: Truth
+        self, found: Candidates, mask_logits: Float[Tensor, "N h w"], sizes: Sizes, example: PanopticExample
     ) -> Iterator[MatchCounts]:
         """Yield the counts at each overlap threshold."""
         if len(found.queries) == 0:
-            nothing = id_pairs(truth.id_map, np.zeros_like(truth.id_map))
-            yield from [self._counts(nothing, [], truth)] * len(self.grid.overlap_thresholds)
+            nothing = id_pairs(example.id_map, np.zeros_like(example.id_map))
+            yield from [self._counts(nothing, [], example)] * len(self.grid.overlap_thresholds)
             return
         codes, counts = compete(mask_logits, found, sizes)
-        coded = _compact(id_pairs(truth.id_map, codes.cpu().numpy()))
+        coded = _compact(id_pairs(example.id_map, codes.cpu().numpy()))
         owners, matches = None, MatchCounts.zeros(len(self.data))
         for threshold in self.grid.overlap_thresholds:
             previous = owners
@@ -99,12 +83,14 @@ class ThresholdSearch:
             if previous is None or not np.array_equal(owners, previous):
                 ids = np.zeros(2 * len(owners), np.int64)
                 ids[1::2] = owners
-                matches = self._counts(coded._replace(pred_ids=ids[coded.pred_ids]), segments, truth)
+                matches = self._counts(coded._replace(pred_ids=ids[coded.pred_ids]), segments, example)
             yield matches
 
-    def _counts(self, pairs: Pairs, segments: Sequence[Segment], truth: Truth) -> MatchCounts:
+    def _counts(self, pairs: Pairs, segments: Sequence[Segment], example: PanopticExample) -> MatchCounts:
         predicted = [{"id": s.id, "category_id": self.model[s.class_index].id} for s in segments]
-        return match_pairs(pairs, truth.segments, predicted, self.data, truth.name).counts(len(self.data))
+        return match_pairs(pairs, example.segments, predicted, self.data, example.record.file_name).counts(
+            len(self.data)
+        )
 
     def table(self) -> np.ndarray:
         """Return PQ over all classes, 0 to 1, per object-mask threshold (row) and overlap threshold (column).

@@ -5,7 +5,8 @@ from PIL import Image, ImageDraw
 
 from yoso.errors import ConfigError
 from yoso.files import PathLike, read_image
-from yoso.preprocess import Size, parse_size, resize
+from yoso.preprocess import Size, resize
+from yoso.settings import parse_size
 
 MIN_SIDE = 64
 """Pixels. From here on the coarsest map of every network has at least two positions per axis."""
@@ -13,7 +14,7 @@ MIN_SIDE = 64
 MAX_PIXELS = 2**26
 
 
-def parse_image_size(text: str, option: str = "size") -> Size:
+def parse_image_size(text: str, option: str) -> Size:
     """Read HEIGHTxWIDTH.
 
     Args:
@@ -25,9 +26,9 @@ def parse_image_size(text: str, option: str = "size") -> Size:
     """
     size = parse_size(text, option)
     if min(size) < MIN_SIDE:
-        raise ConfigError(f"{option} {text!r}: is too small; both sides must be at least {MIN_SIDE} pixels")
+        raise ConfigError(f"{option} {text}: is too small; both sides must be at least {MIN_SIDE} pixels")
     if size[0] * size[1] > MAX_PIXELS:
-        raise ConfigError(f"{option} {text!r}: is too large; the maximum is {MAX_PIXELS // 2**20} megapixels")
+        raise ConfigError(f"{option} {text}: is too large; the maximum is {MAX_PIXELS // 2**20} megapixels")
     return size
 
 

@@ -30,14 +30,14 @@ def peak_bytes() -> int | None:
 def reset_peak() -> None:
     """Reset the peak to the present use, where the system lets a process do so."""
     try:
-        RESET.write_text("5")
+        RESET.write_text("5", encoding="utf-8")
     except OSError:
         return
 
 
 def _status(field: str) -> int | None:
     try:
-        lines = STATUS.read_text().splitlines()
+        lines = STATUS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     values = [line.split()[1] for line in lines if line.startswith(f"{field}:")]

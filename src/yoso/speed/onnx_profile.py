@@ -1,6 +1,5 @@
 """What share of an exported graph's time each stage takes, from ONNX Runtime's profile."""
 
-import json
 import tempfile
 import time
 from collections import Counter
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from yoso.files import read_json
 from yoso.inference.onnx_engine import import_onnxruntime, num_threads
 from yoso.speed.entry import STAGES, StageSeconds
 
@@ -35,7 +35,7 @@ def stage_shares(path: Path, pixels: np.ndarray) -> StageSeconds:
         feeds = native_size_feeds(plain, pixels)
         plain.run(None, feeds)
         plain_time, profiled_time = _fastest((plain, profiled), feeds)
-        events = json.loads(Path(profiled.end_profiling()).read_text())
+        events = read_json(profiled.end_profiling())
     overhead = RUNS * max(0.0, profiled_time - plain_time)
     return shares_of_events([event for event in events if event.get("cat") == "Node"], overhead)
 

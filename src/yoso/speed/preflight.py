@@ -65,7 +65,15 @@ def _in_subprocess(spec: EntrySpec, timeout: float | None) -> Preflight:
     command = [sys.executable, "-m", "yoso.speed.preflight"]
     question = json.dumps(dataclasses.asdict(spec))
     try:
-        child = subprocess.run(command, input=question, capture_output=True, text=True, timeout=timeout, check=False)
+        child = subprocess.run(
+            command,
+            input=question,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return Preflight(error=f"took longer than {timeout:.0f} s")
     if child.returncode < 0:

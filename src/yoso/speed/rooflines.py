@@ -27,8 +27,8 @@ from yoso.speed.entry import EntrySpec, TimingSettings, synchronize
 from yoso.speed.results import EXECUTED, Measurement, Rooflines, StageRoofline
 from yoso.speed.specs import BASELINE
 from yoso.speed.yoso_entries import DEPLOYMENT_FORMS
-from yoso.weights.conversion import convertible, read_recipe
 from yoso.weights.load import load_model
+from yoso.weights.official_recipes import convertible, read_recipe
 
 COUNTED_STAGES = ("backbone", "aggregator", "decoder")
 WHOLE = "network"

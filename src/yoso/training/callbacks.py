@@ -15,16 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from yoso.categories import Categories
+from yoso.drawing.pictures import Segmentation, comparison, comparison_sheet
 from yoso.evaluation.report import as_json
-from yoso.files import written_whole
+from yoso.files import read_text, write_text
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Loaders
 from yoso.training.loggers import log_picture
-from yoso.training.module import Segmented, TrainingModule
+from yoso.training.module import TrainingModule
 from yoso.weights.model_folder import Model, save_model
-
-DrawSamples = Callable[[list[Segmented], Categories], np.ndarray]
-"""Makes one RGB picture (H, W, 3), uint8, of validation images with what the network made of them."""
 
 
 def moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]:
@@ -60,24 +58,21 @@ class RunFolder:
         config: the recipe.
         categories: of the data set.
         facts: versions, commit and the like, for `metrics.json`.
-        draw_samples: makes the pictures of an evaluation; None for no pictures.
     """
 
     path: Path
     config: TrainingConfig
     categories: Categories
     facts: dict[str, Any]
-    draw_samples: DrawSamples | None = None
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Return the recorded evaluations, oldest first."""
         path = self.path / "validation.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return [json.loads(line) for line in read_text(path).splitlines()] if path.is_file() else []
 
     def record(self, evaluations: list[dict[str, Any]]) -> None:
         """Write all evaluations, whole or not at all, so that a killed process leaves no half line."""
-        with written_whole(self.path / "validation.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(each) + "\n" for each in evaluations))
+        write_text(self.path / "validation.jsonl", "".join(json.dumps(each) + "\n" for each in evaluations))
 
     def save(self, module: TrainingModule, metrics: dict[str, Any]) -> None:
         """Write the model folder."""
@@ -154,10 +149,15 @@ class Keeper(Callback):
         self.stop_if_hopeless(trainer)
 
     def draw(self, trainer: Trainer, module: TrainingModule) -> None:
-        """Make a picture of the first images of the evaluation, for the folder and the loggers."""
-        if self.folder.draw_samples is not None and module.segmented:
-            picture = self.folder.draw_samples(module.segmented, self.folder.categories)
-            log_picture(trainer.loggers, self.folder.path, picture, trainer.global_step)
+        """Draw the first images of the evaluation, for the folder and the loggers."""
+        if not module.segmented:
+            return
+        categories, tiles = self.folder.categories, []
+        for example, prediction in module.segmented:
+            truth = Segmentation(example.id_map, example.segments, categories)
+            guess = Segmentation(prediction.id_map, prediction.segments, categories)
+            tiles += comparison((example.image, example.record.file_name), truth, guess)
+        log_picture(trainer.loggers, self.folder.path, comparison_sheet(tiles), trainer.global_step)
 
 
 def pq_of(evaluation: dict[str, Any]) -> float:
@@ -250,7 +250,7 @@ class Narrator(ProgressBar):
 
     def tell(self, line: str) -> None:
         """Write a line to the log, and to the screen where no bar moves."""
-        with self.log_path.open("a") as stream:
+        with self.log_path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
         if not self.console.is_terminal:
             self.console.print(line, soft_wrap=True, highlight=False)

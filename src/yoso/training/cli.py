@@ -4,18 +4,15 @@ import re
 from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from yoso.errors import ConfigError
+from yoso.files import read_text, read_yaml
 from yoso.training.config import TrainingConfig
 from yoso.training.recipes import find_recipe, recipe_of
 from yoso.training.start import defaults_of, settings_of, settings_of_run
-
-if TYPE_CHECKING:
-    from yoso.training.callbacks import DrawSamples
 
 SHORT = {
     "batch": "run.batch_size",
@@ -58,7 +55,8 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
     if recipe is not None:
         path = find_recipe(recipe)
         check_keys(path, parser)
-        rest = ["--recipe", str(path), *rest]
+        # The text, not the name: jsonargparse would read the file in the encoding of the locale.
+        rest = [f"--recipe={read_text(path, ConfigError)}", *rest]
     check_options(rest, parser)
     try:
         parser.set_defaults(start_defaults(rest, parser))
@@ -138,10 +136,7 @@ def check_keys(path: Path, parser: ArgumentParser) -> None:
     Raises:
         ConfigError: the file is not YAML, or has a key that does not exist; names the closest that does.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:160]})") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: is not a recipe; a mapping of keys to values is needed")
     known = known_keys(parser)
@@ -190,12 +185,11 @@ def _dotted(content: dict[str, Any], known: set[str], prefix: str = "") -> list[
     return keys
 
 
-def main(arguments: list[str], draw_samples: "DrawSamples | None" = None) -> int:
+def main(arguments: list[str]) -> int:
     """Run `yoso train`.
 
     Args:
         arguments: what stands after `yoso train`.
-        draw_samples: makes the pictures of each evaluation; None for no pictures.
 
     Returns:
         The exit status: 0 also if SIGTERM stopped the run, which can be resumed then.
@@ -208,7 +202,7 @@ def main(arguments: list[str], draw_samples: "DrawSamples | None" = None) -> int
     if config.start and parsed.offline and not parsed.resume:
         config = replace(config, start=str(find_model(config.start, offline=True)))
     try:
-        folder = train(config, bool(parsed.resume), draw_samples)
+        folder = train(config, bool(parsed.resume))
     except Preempted as stop:
         print(stop)
         return 0

@@ -1,7 +1,7 @@
 """The Lightning module: one training step, one evaluation step, and the optimiser."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +12,17 @@ from torch import Tensor
 from yoso.categories import VOID, Categories
 from yoso.data.coco_panoptic import PanopticExample
 from yoso.errors import NonFiniteError
-from yoso.evaluation.matching import MatchCounts, count_matches
+from yoso.evaluation.matching import MatchCounts
 from yoso.evaluation.quality import PanopticQualityResult, panoptic_quality
+from yoso.inference.predictor import Predictor
+from yoso.inference.torch_engine import TorchEngine
 from yoso.loss.criterion import Criterion, mean_over_processes
 from yoso.loss.forcing import Forced, masks_given
-from yoso.loss.semantic import semantic_loss
 from yoso.model.aggregator import Factored
 from yoso.model.yoso import YOSO, padded_size
-from yoso.postprocess import Sizes, panoptic
-from yoso.preprocess import resize, resized_size
+from yoso.scoring.loop import Prediction, score_image
+from yoso.scoring.predicting import with_segments
+from yoso.scoring.tasks import MatchedSegments
 from yoso.structures import PADDING, Sample, StageOutputs, Target
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Batch
@@ -28,20 +30,7 @@ from yoso.training.optimizer import build_optimizer, lr_factor
 from yoso.training.processes import gathered, num_processes
 from yoso.training.sampling import seed_for
 from yoso.training.semantic_head import SemanticHead
-
-
-class Segmented(NamedTuple):
-    """A validation image and what the network made of it.
-
-    Attributes:
-        example: the image with its truth.
-        id_map: (H, W) segment ids.
-        segments: `id` and `category_id` of each.
-    """
-
-    example: PanopticExample
-    id_map: np.ndarray
-    segments: list[dict[str, int]]
+from yoso.weights.model_folder import Model
 
 
 def make_target(sample: Sample, size: tuple[int, int], ignore_void: bool = False) -> Target:
@@ -81,8 +70,9 @@ class TrainingModule(LightningModule):
         self.head = SemanticHead(config.model.hidden_channels, len(categories)) if wanted else None
         self.categories = categories
         self.samples: list[Sample] = []
-        self.segmented: list[Segmented] = []
-        self._counts: list[tuple[int, MatchCounts]] = []
+        self.segmented: list[tuple[PanopticExample, Prediction]] = []
+        self._matches = MatchedSegments(categories)
+        self._places: list[int] = []
         self._terms: list[Tensor] = []
 
     def losses(self, samples: list[Sample], step_counts: Sequence[int] | None = None) -> dict[str, Tensor]:
@@ -92,10 +82,8 @@ class TrainingModule(LightningModule):
         features = self.network.factored([sample.image for sample in samples])
         stages = self.network.decoder(features, all_stages=True)
         forced = self._forced(features, stages[0], targets) if self.config.loss.forced_weight else None
-        terms = self.criterion(stages, targets, step_counts, forced)
-        if self.head is not None:
-            terms["semantic"] = self.config.loss.semantic_weight * semantic_loss(self.head(features), targets)
-        return terms
+        semantic = self.head(features) if self.head is not None else None
+        return self.criterion(stages, targets, step_counts, forced, semantic)
 
     def _forced(self, features: Factored, proposals: StageOutputs, targets: list[Target]) -> Forced:
         """Run the stages again, as if the masks of the proposal stage had been right."""
@@ -140,15 +128,20 @@ class TrainingModule(LightningModule):
 
     def validation_step(self, batch: list[PanopticExample], batch_idx: int) -> None:
         """Segment validation images as a user would, at their own size, and count matches."""
+        predict = with_segments(self.predictor())
         for example in batch:
-            id_map, segments = self.segment(example.image)
-            counts = count_matches(
-                example.id_map, example.segments, id_map, segments, self.categories, example.record.file_name
-            )
-            # Images are dealt out to the processes in turn, one a batch.
-            self._counts.append((batch_idx * num_processes() + self.global_rank, counts))
+            # In full precision whatever the training's is, so that the figure is the one `yoso eval` gives.
+            with torch.autocast(self.device.type, enabled=False):
+                prediction = score_image(example, predict, [self._matches])
+            # Images are dealt out to the processes in turn, one per batch.
+            self._places.append(batch_idx * num_processes() + self.global_rank)
             if len(self.segmented) < self.config.run.samples:
-                self.segmented.append(Segmented(example, id_map, segments))
+                self.segmented.append((example, prediction))
+
+    def predictor(self) -> Predictor:
+        """Return the network as it is now, ready to segment images."""
+        model = Model(self.network, self.categories, self.config.inference)
+        return Predictor(TorchEngine(model, self.device, fused=False), self.categories, self.config.inference)
 
     def quality(self) -> tuple[PanopticQualityResult, int]:
         """Return panoptic quality and the number of images since the last call, over all processes.
@@ -158,8 +151,10 @@ class TrainingModule(LightningModule):
         """
         fields = tuple(vars(MatchCounts.zeros(0)))
         width = 1 + len(fields) * len(self.categories)
-        rows = [np.concatenate([[place], *(getattr(each, name) for name in fields)]) for place, each in self._counts]
-        self._counts.clear()
+        counted = zip(self._places, self._matches.per_image, strict=True)
+        rows = [np.concatenate([[place], *(getattr(each, name) for name in fields)]) for place, each in counted]
+        self._places.clear()
+        self._matches.per_image.clear()
         table = gathered(torch.from_numpy(np.array(rows, np.float64).reshape(-1, width)), self.device).numpy()
         total = MatchCounts.zeros(len(self.categories))
         for row in table[np.argsort(table[:, 0], kind="stable")]:
@@ -167,35 +162,9 @@ class TrainingModule(LightningModule):
             total = total + MatchCounts(iou_sum, *(number.astype(np.int64) for number in numbers))
         return panoptic_quality(total, self.categories), len(table)
 
-    def segment(self, image: np.ndarray) -> tuple[np.ndarray, list[dict[str, int]]]:
-        """Return the id map (H, W) of a uint8 RGB image and its segments as `id` and `category_id`."""
-        size = image.shape[:2]
-        resized = resize(image, resized_size(size, self.config.inference.input_size))
-        tensor = torch.from_numpy(resized.copy()).permute(2, 0, 1).to(self.device)
-        # In full precision whatever the training's is, so that the figure is the one `yoso eval` gives for the model.
-        with torch.autocast(self.device.type, enabled=False):
-            outputs = self.network(tensor[None])
-        result = panoptic(
-            outputs.class_logits[0].float(),
-            outputs.mask_logits[0].float(),
-            Sizes(padded_size([resized.shape[:2]]), resized.shape[:2], size),
-            self.categories.is_thing,
-            self.config.inference.object_mask_threshold,
-            self.config.inference.overlap_threshold,
-        )
-        segments = [
-            {"id": segment.id, "category_id": self.categories[segment.class_index].id} for segment in result.segments
-        ]
-        return result.segmentation.cpu().numpy(), segments
-
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule, stepped every iteration."""
         optimizer = build_optimizer(self.network, self.config.optimizer, self.head)
         factor = lr_factor(self.config.schedule, self.config.run.iterations)
-        thawed = self.config.schedule.frozen_backbone
-        factors = [
-            (lambda iteration: factor(iteration) * (iteration >= thawed)) if group["backbone"] else factor
-            for group in optimizer.param_groups
-        ]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -17,11 +17,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from yoso.categories import Categories
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError
-from yoso.files import written_whole
+from yoso.files import read_yaml, write_text
 from yoso.model.yoso import YOSO
 from yoso.provenance import provenance
 from yoso.training.calibration import calibrate
-from yoso.training.callbacks import DrawSamples, Keeper, MovingAverage, Narrator, RunFolder
+from yoso.training.callbacks import Keeper, MovingAverage, Narrator, RunFolder
 from yoso.training.checkpoints import (
     Checkpoints,
     Preempted,
@@ -100,17 +100,15 @@ def build_trainer(folder: RunFolder) -> Trainer:
 
 def write_recipe(output: Path, config: TrainingConfig) -> None:
     """Write the resolved recipe into the run's folder; `yoso train <folder>/recipe.yaml` repeats the run."""
-    with written_whole(output / "recipe.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False))
+    write_text(output / "recipe.yaml", yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False))
 
 
-def train(config: TrainingConfig, resume: bool = False, draw_samples: DrawSamples | None = None) -> Path:
+def train(config: TrainingConfig, resume: bool = False) -> Path:
     """Train with a recipe.
 
     Args:
         config: the recipe.
         resume: go on from the newest checkpoint of `config.output`.
-        draw_samples: makes the pictures of each evaluation; None for no pictures.
 
     Returns:
         The model folder, `<output>/model`: the best by PQ on `val`, or the last weights where there is no `val`.
@@ -129,7 +127,7 @@ def train(config: TrainingConfig, resume: bool = False, draw_samples: DrawSample
         config, loaders, network = prepare(replace(config, run=as_launched(config.run)), resume)
         module = TrainingModule(network, config, loaders.categories)
         facts = provenance(training_device(config.run.accelerator))
-        folder = RunFolder(output, config, loaders.categories, facts, draw_samples if config.run.samples else None)
+        folder = RunFolder(output, config, loaders.categories, facts)
         trainer = build_trainer(folder)
         if trainer.is_global_zero:
             write_recipe(output, config)
@@ -175,10 +173,10 @@ def with_recorded_batch(config: TrainingConfig) -> TrainingConfig:
     """
     path = Path(config.output) / "recipe.yaml"
     try:
-        recorded = yaml.safe_load(path.read_text())["run"]
+        recorded = read_yaml(path)["run"]
         batch_size, accumulate = int(recorded["batch_size"]), int(recorded["accumulate"])
         before = batch_size * accumulate * int(recorded["devices"]) * int(recorded["nodes"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (ConfigError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error!r}); it says how the run to resume was begun") from error
     run = config.run
     if run.auto_batch:

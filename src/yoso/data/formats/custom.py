@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 
 from yoso.categories import Categories, Category, default_color
 from yoso.class_tables import benchmark_categories
@@ -21,9 +20,8 @@ from yoso.data.formats.encodings import Truth, cityscapes_truth
 from yoso.data.formats.plan import Plan, Scene, Size, SplitPlan
 from yoso.data.formats.shapes import Shape, corners, painted, polygon_mask, run_length_mask, union
 from yoso.errors import ConfigError, DatasetError, did_you_mean
-from yoso.files import read_json, read_labels
+from yoso.files import image_files, read_json, read_labels, read_text, read_yaml
 
-PHOTOGRAPHS = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 IGNORED_LABELS = {"__ignore__", "_background_"}
 """What labelme's own converters pass over."""
 
@@ -130,10 +128,7 @@ def _yolo_yaml(source: Path) -> Path:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DatasetError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:160]})") from error
+    content = read_yaml(path, DatasetError)
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: is not the YAML of a YOLO data set; it needs 'names', 'train' and 'val'")
     return content
@@ -143,9 +138,9 @@ def _yolo_files(root: Path, place: Any) -> list[Path]:
     """Return the photographs of a folder or of a text file that lists them."""
     path = root / str(place)
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() in PHOTOGRAPHS)
+        return image_files(path, recursive=True)
     if path.is_file():
-        return [(root / line.strip()).resolve() for line in path.read_text().splitlines() if line.strip()]
+        return [(root / line.strip()).resolve() for line in read_text(path).splitlines() if line.strip()]
     raise DatasetError(f"{path}: no such folder; the data set's YAML names it, correct it or its 'path'")
 
 
@@ -159,7 +154,7 @@ def _yolo_label(photograph: Path) -> Path:
 
 def _yolo_truth(label: Path, table: Categories, size: Size) -> Truth:
     shapes = []
-    lines = label.read_text().splitlines() if label.is_file() else []
+    lines = read_text(label).splitlines() if label.is_file() else []
     for number, line in enumerate(lines, 1):
         words, where = line.split(), f"{label}, line {number}"
         if not words:

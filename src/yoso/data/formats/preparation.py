@@ -22,7 +22,16 @@ from yoso.data.formats.plan import Plan, Scene, Size, SplitPlan
 from yoso.data.spec import Split
 from yoso.data.statistics import class_indices
 from yoso.errors import DatasetError, OutputError
-from yoso.files import cannot_write, picture_facts, read_json, write_id_map, write_json, written_whole
+from yoso.files import (
+    cannot_write,
+    probe_image,
+    read_json,
+    read_text,
+    write_id_map,
+    write_json,
+    write_text,
+    written_whole,
+)
 
 STAMP = "prepared.json"
 HEADLINE = "# Written by `yoso data`, and written anew when the command runs again."
@@ -112,8 +121,8 @@ def check_target(target: Target) -> None:
 
 def _is_ours(description: Path) -> bool:
     try:
-        return description.read_text().startswith(HEADLINE)
-    except (OSError, UnicodeDecodeError):
+        return read_text(description).startswith(HEADLINE)
+    except DatasetError:
         return False
 
 
@@ -173,8 +182,8 @@ def write_description(plan: Plan, target: Target, splits: dict[str, dict[str, st
     for name in ("train", "val"):
         if name in splits:
             content[name] = {key: said(path) for key, path in splits[name].items()}
-    with written_whole(target.yaml) as temporary:
-        temporary.write_text(f"{HEADLINE}\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)}")
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    write_text(target.yaml, f"{HEADLINE}\n{text}")
 
 
 def _prepare_split(
@@ -247,7 +256,7 @@ class _Workshop:
             YosoError: a file is damaged, of another kind or another size, or cannot be written.
         """
         content = scene.photograph.content()
-        size, _ = picture_facts(str(scene.photograph), content)
+        size, _ = probe_image(str(scene.photograph), content)
         segments = self._copy_mask(scene, size) if scene.truth is None else self._make_mask(scene, size)
         if content is not None:
             with written_whole(self.images / scene.file_name) as temporary:
@@ -267,7 +276,7 @@ class _Workshop:
     def _copy_mask(self, scene: Scene, size: Size) -> str:
         (mask,) = scene.sources
         content = mask.content()
-        mask_size, mode = picture_facts(str(mask), content)
+        mask_size, mode = probe_image(str(mask), content)
         if mode not in {"RGB", "RGBA"}:
             raise DatasetError(f"{mask}: a panoptic PNG is RGB (id = R + 256 G + 65536 B); this one is {mode}")
         _same_size(scene, size, mask_size)
@@ -296,7 +305,7 @@ def _write_annotations(path: Path, part: SplitPlan, finished: list[Done]) -> Non
         )
         entry = json.dumps({"image_id": scene.image_id, "file_name": scene.mask_name})
         annotations.append(f'{entry[:-1]}, "segments_info": {done.segments}}}')
-    with written_whole(path) as temporary, temporary.open("w") as sink:
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8") as sink:
         for opening, entries in (('{"images": [\n', images), ('\n],\n"annotations": [\n', annotations)):
             sink.write(opening)
             sink.writelines(",\n" * (number > 0) + entry for number, entry in enumerate(entries))
@@ -324,8 +333,7 @@ def _journal(path: Path, part: SplitPlan) -> Iterator[tuple[dict[str, Done], Cal
         {"format": FORMAT, "classes": checksum(part.categories.to_json()), "ready": bool(part.annotations)}
     )
     lines = [head, *_journal_lines(path, head)]
-    with written_whole(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines))
+    write_text(path, "".join(f"{line}\n" for line in lines))
     known = {name: Done(mark, (size[0], size[1]), text) for name, mark, size, text in map(json.loads, lines[1:])}
 
     # Unbuffered: what a buffer could not write it would try to write again when it is closed.
@@ -349,7 +357,7 @@ def _journal(path: Path, part: SplitPlan) -> Iterator[tuple[dict[str, Done], Cal
 def _journal_lines(path: Path, head: str) -> list[str]:
     """Return a journal's lines, without the last one if a crash cut it short; none if it is of another kind."""
     try:
-        first, *lines = path.read_text().split("\n")
-    except (OSError, UnicodeDecodeError):
+        first, *lines = read_text(path).split("\n")
+    except DatasetError:
         return []
     return lines[:-1] if first == head else []

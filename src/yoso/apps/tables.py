@@ -1,52 +1,71 @@
-"""The other scores for people and for programs: confusion, size, instances, semantics, thresholds.
-
-Layout as in `yoso.evaluation.report`: figures from 0 to 1 in JSON, where None stands for one that does not exist, and
-times 100 in tables, where a dash does.
-"""
+"""Scores as tables for the terminal: figures times 100, a dash for one that does not exist."""
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.table import Table
+from rich.text import Text
 
 from yoso.categories import Categories
 from yoso.evaluation.breakdown import SIZE_BOUNDS, Breakdown, Confusion, largest_mixups, quality_by_size
 from yoso.evaluation.instances import MaskAP
+from yoso.evaluation.quality import ClassQuality, PanopticQualityResult
+from yoso.evaluation.report import NOTHING, things_of
 from yoso.evaluation.semantic import SemanticQuality
+from yoso.scoring.tasks import InstanceScore, PanopticScore, SemanticScore, Task
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-NOTHING, VOID_ROW = "nothing", "void"
 NUM_MIXUPS = 10
 
 
-def breakdown_as_json(breakdown: Breakdown, categories: Categories) -> dict[str, Any]:
-    """Return `by_size` and `confusion`.
+def tables_of(task: Task) -> list[Table]:
+    """Return the tables of a task's figures."""
+    if isinstance(task, PanopticScore):
+        categories, breakdown = task.dataset.categories, task.breakdown
+        return [
+            panoptic_table(task.result, categories),
+            size_table(breakdown, categories),
+            confusion_table(breakdown.confusion, categories),
+        ]
+    if isinstance(task, InstanceScore):
+        return [instance_table(task.result, task.categories)]
+    if isinstance(task, SemanticScore):
+        return [semantic_table(task.result, task.categories)]
+    raise TypeError(f"no table for {type(task).__name__}")
+
+
+def panoptic_table(result: PanopticQualityResult, categories: Categories) -> Table:
+    """Return a rich table: a row per class, then things, stuff and all; PQ, SQ, RQ times 100.
+
+    A dash stands for a figure of a class or group that does not occur.
 
     Args:
-        breakdown: the counts.
+        result: the figures.
         categories: the classes they are of.
-
-    Returns:
-        `by_size`: {small, medium, large} with the fields of `SizeQuality`; `confusion`: {rows, columns, segments,
-        pixels}: the names of the rows and columns and the two matrices, as lists of rows.
     """
-    confusion = breakdown.confusion
-    sizes = quality_by_size(breakdown.by_size, categories)
-    return {
-        "by_size": {name: _plain(figures._asdict()) for name, figures in sizes.items()},
-        "confusion": {
-            "rows": [*categories.names, NOTHING, VOID_ROW],
-            "columns": [*categories.names, NOTHING],
-            "segments": confusion.segments.tolist(),
-            "pixels": confusion.pixels.tolist(),
-        },
-    }
+    table = Table(title="Panoptic quality (x100)")
+    table.add_column("class")
+    table.add_column("kind")
+    for column in ("PQ", "SQ", "RQ", "matched", "mistaken", "missed"):
+        table.add_column(column, justify="right")
+    rows = list(zip(categories, result.per_class, strict=True))
+    for category, row in rows:
+        kind = "thing" if category.is_thing else "stuff"
+        table.add_row(Text(category.name), kind, *_percent(row.pq, row.sq, row.rq), *_totals([row]))
+    table.add_section()
+    for group, members in (
+        ("things", [row for category, row in rows if category.is_thing]),
+        ("stuff", [row for category, row in rows if not category.is_thing]),
+        ("all", [row for _, row in rows]),
+    ):
+        quality = getattr(result, group)
+        table.add_row(
+            group, f"n = {quality.n}", *_percent(quality.pq, quality.sq, quality.rq), *_totals(members), style="bold"
+        )
+    return table
 
 
-def size_table(breakdown: Breakdown, categories: Categories) -> "Table":
+def size_table(breakdown: Breakdown, categories: Categories) -> Table:
     """Return a rich table of PQ, SQ and RQ of small, medium and large things."""
     small, large = (math.isqrt(bound) for bound in SIZE_BOUNDS)
     titles = {
@@ -61,10 +80,8 @@ def size_table(breakdown: Breakdown, categories: Categories) -> "Table":
     return table
 
 
-def confusion_table(confusion: Confusion, categories: Categories) -> "Table":
+def confusion_table(confusion: Confusion, categories: Categories) -> Table:
     """Return a rich table of the classes that are confused most, by their share of the true class's pixels."""
-    from rich.text import Text
-
     table = _table("Taken for another class", ["class", "taken for"], ["% of its pixels", "pixels", "segments"])
     names = [*categories.names, NOTHING]
     for mixup in largest_mixups(confusion, NUM_MIXUPS):
@@ -73,24 +90,10 @@ def confusion_table(confusion: Confusion, categories: Categories) -> "Table":
     return table
 
 
-def instances_as_json(result: MaskAP, categories: Categories) -> dict[str, Any]:
-    """Return the fields of `MaskAP`, `per_class` with category_id and name.
-
-    Args:
-        result: the figures.
-        categories: the classes of the data set.
-    """
-    rows = zip(_things(categories), result.per_class, strict=True)
-    per_class = [{"category_id": c.id, "name": c.name, **_plain(row._asdict())} for c, row in rows]
-    return {**_plain(result._asdict()), "per_class": per_class}
-
-
-def instance_table(result: MaskAP, categories: Categories) -> "Table":
+def instance_table(result: MaskAP, categories: Categories) -> Table:
     """Return a rich table of mask AP: a row per thing class, then all, then all by size."""
-    from rich.text import Text
-
     table = _table("Instances: mask AP (x100)", ["class"], ["AP", "AP50", "AP75", "true", "detected"])
-    for category, row in zip(_things(categories), result.per_class, strict=True):
+    for category, row in zip(things_of(categories), result.per_class, strict=True):
         counts = (str(row.true_instances), str(row.detections))
         table.add_row(Text(category.name), *_percent(row.ap, row.ap50, row.ap75), *counts)
     table.add_section()
@@ -101,24 +104,8 @@ def instance_table(result: MaskAP, categories: Categories) -> "Table":
     return table
 
 
-def semantic_as_json(result: SemanticQuality, categories: Categories) -> dict[str, Any]:
-    """Return the fields of `SemanticQuality`, `per_class` with category_id, name and is_thing.
-
-    Args:
-        result: the figures.
-        categories: the classes of the data set.
-    """
-    per_class = [
-        {"category_id": c.id, "name": c.name, "is_thing": c.is_thing, **_plain(row._asdict())}
-        for c, row in zip(categories, result.per_class, strict=True)
-    ]
-    return {**_plain(result._asdict()), "per_class": per_class}
-
-
-def semantic_table(result: SemanticQuality, categories: Categories) -> "Table":
+def semantic_table(result: SemanticQuality, categories: Categories) -> Table:
     """Return a rich table of IoU: a row per class, then the means."""
-    from rich.text import Text
-
     columns = ["IoU", "pixels found", "true pixels", "predicted pixels"]
     table = _table("Semantic segmentation (x100)", ["class", "kind"], columns)
     for category, row in zip(categories, result.per_class, strict=True):
@@ -134,7 +121,7 @@ def semantic_table(result: SemanticQuality, categories: Categories) -> "Table":
 
 def tuning_table(
     rows: Sequence[float], columns: Sequence[float], pq: np.ndarray, best: tuple[float, float] | None
-) -> "Table":
+) -> Table:
     """Return a rich table of PQ per pair of thresholds, the best one in bold with a star.
 
     Args:
@@ -143,8 +130,6 @@ def tuning_table(
         pq: (rows, columns) 0 to 1, or nan.
         best: the best pair.
     """
-    from rich.text import Text
-
     table = _table("PQ (x100)", ["object mask \\ overlap"], [f"{value:g}" for value in columns])
     for row, figures in zip(rows, pq.tolist(), strict=True):
         cells = []
@@ -154,9 +139,7 @@ def tuning_table(
     return table
 
 
-def _table(title: str, names: list[str], figures: list[str]) -> "Table":
-    from rich.table import Table
-
+def _table(title: str, names: list[str], figures: list[str]) -> Table:
     table = Table(title=title)
     for name in names:
         table.add_column(name)
@@ -165,13 +148,10 @@ def _table(title: str, names: list[str], figures: list[str]) -> "Table":
     return table
 
 
-def _things(categories: Categories) -> list[Any]:
-    return [category for category in categories if category.is_thing]
+def _totals(rows: list[ClassQuality]) -> list[str]:
+    fields = ("true_positive", "false_positive", "false_negative")
+    return [str(sum(getattr(row, field) for row in rows)) for field in fields]
 
 
 def _percent(*values: float) -> list[str]:
     return ["-" if math.isnan(value) else f"{100 * value:.1f}" for value in values]
-
-
-def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields.items()}

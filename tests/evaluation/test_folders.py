@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from panoptic_pairs import CATEGORIES, edit_json, hotcoco_results, random_pair, segment, write_folder
 
+from panoptic_pairs import CATEGORIES, edit_json, hotcoco_results, random_pair, segment, write_folder
 from yoso.errors import DatasetError
+from yoso.evaluation.folders import count_folders, score_folders
 from yoso.evaluation.quality import image_quality
-from yoso.evaluation.score import count_folders, score_folders
 from yoso.files import read_id_map, write_id_map
 
 
@@ -186,5 +186,5 @@ def test_a_damaged_or_resized_png_is_named(saved):
 
 
 def test_scoring_saved_files_does_without_torch():
-    code = "import sys, yoso.evaluation.score, yoso.evaluation.report; sys.exit('torch' in sys.modules)"
+    code = "import sys, yoso.evaluation.folders, yoso.evaluation.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

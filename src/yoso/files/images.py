@@ -1,129 +1,24 @@
-"""Files, read with errors a person can act on and written whole or not at all."""
+"""Images and panoptic PNGs, read with errors that say how to fix them."""
 
-import errno
-import hashlib
-import json
 import os
-import secrets
-import stat
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from yoso.errors import DatasetError, ImageError, OutputError
-
-PathLike = str | os.PathLike[str]
+from yoso.errors import DatasetError, ImageError
+from yoso.files.paths import CANNOT_OPEN, PathLike, cannot_open
+from yoso.files.writing import written_whole
 
 MAX_PIXELS = 10**9
 """An image with more pixels is refused: as RGB it would take more than 3 GB."""
 
-_NOT_TO_BE_HAD = (FileNotFoundError, IsADirectoryError, PermissionError)
-
 _ORIENTATION = 0x0112
 _TAIL_BYTES = 4096
-_ADVICE = {
-    errno.ENOSPC: "the disk is full; make room or write elsewhere",
-    errno.EDQUOT: "the disk quota is used up; make room or write elsewhere",
-    errno.EACCES: "permission denied; write to a folder of your own",
-    errno.EPERM: "permission denied; write to a folder of your own",
-    errno.EROFS: "the disk is read-only; write elsewhere",
-    errno.ENOTDIR: "a part of its path is a file, not a folder; choose another name",
-    errno.EEXIST: "a part of its path is a file, not a folder; choose another name",
-    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-}
-
-
-@contextmanager
-def written_whole(path: PathLike) -> Generator[Path, None, None]:
-    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, remove it if not.
-
-    An older file of that name stays as it was until the new one is complete, and for good if the block fails.
-
-    Raises:
-        OutputError: the folder cannot be made or written, the disk is full, or `path` is a folder or a device.
-    """
-    target = Path(path)
-    temporary: Path | None = None
-    try:
-        _refuse_special(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.stem[:40]}-{secrets.token_hex(6)}{target.suffix}")
-        temporary.open("xb").close()
-        yield temporary
-        os.replace(temporary, target)
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def cannot_write(path: PathLike, error: OSError) -> OutputError:
-    """Return the error that says why `path` cannot be written, and what to do."""
-    reason = _ADVICE.get(error.errno or 0) or error.strerror or error
-    return OutputError(f"{path}: cannot be written ({reason})")
-
-
-def _refuse_special(target: Path) -> None:
-    """Renaming over a folder fails only after the work is done; over a device it would remove the device."""
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(mode):
-        raise OutputError(f"{target}: is a folder; give the name of a file in it")
-    if not stat.S_ISREG(mode):
-        raise OutputError(f"{target}: is not a regular file; give the name of a file")
-
-
-def read_json(path: PathLike) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        DatasetError: the file is missing or is not JSON.
-    """
-    with json_errors(path):
-        return json.loads(Path(path).read_bytes())
-
-
-@contextmanager
-def json_errors(path: PathLike) -> Generator[None, None, None]:
-    """Turn what reading a JSON file raises into one line of `DatasetError` that says what to do."""
-    try:
-        yield
-    except _NOT_TO_BE_HAD as error:
-        raise DatasetError(_not_to_be_had(path, error, "a JSON file")) from error
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DatasetError(f"{path}: is not a JSON file ({error}); is it whole?") from error
-
-
-def _not_to_be_had(path: PathLike, error: OSError, kind: str) -> str:
-    """Say why a file could not be opened, and what to do; the error is one of `_NOT_TO_BE_HAD`."""
-    if isinstance(error, FileNotFoundError):
-        return f"{path}: no such file; check the name"
-    if isinstance(error, IsADirectoryError):
-        return f"{path}: is a folder, not {kind}; give the files in it"
-    return f"{path}: permission denied; make the file readable"
-
-
-def write_json(path: PathLike, content: Any, indent: int | None = None) -> None:
-    """Write a JSON file whole or not at all; see `written_whole` for errors."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=indent))
-
-
-def file_sha256(path: PathLike) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _LargeImagesAllowed:
@@ -181,8 +76,8 @@ def _opened(
             yield image
     except (ImageError, DatasetError):
         raise
-    except _NOT_TO_BE_HAD as error:
-        raise error_class(_not_to_be_had(path, error, kind)) from error
+    except CANNOT_OPEN as error:
+        raise error_class(cannot_open(path, error, kind)) from error
     except UnidentifiedImageError as error:
         raise error_class(_unidentified(path, kind)) from error
     except Exception as error:  # decoders raise errors of any class, down to SyntaxError, on damaged files
@@ -236,7 +131,9 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         raise ImageError(f"the image has no pixels ({image.width} x {image.height}); give one that has")
     image = _upright(image)
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        grey = _grey_from_deep(np.asarray(image), image.info.get("transparency"))
+        # Pillow scales a deep PGM file to 16 bits but holds it in 32.
+        bits = 32 if image.mode == "F" or (image.mode == "I" and image.format != "PPM") else 16
+        grey = _grey_from_deep(np.asarray(image), bits, image.info.get("transparency"))
         return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -255,25 +152,26 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _grey_from_deep(values: np.ndarray, transparent: object) -> np.ndarray:
+def _grey_from_deep(values: np.ndarray, bits: int, transparent: object) -> np.ndarray:
     """Bring greyscale of more than 8 bits to uint8.
 
-    16-bit integers are scaled from 0-65535. 32-bit integers and floats carry no range, so the smallest of the
-    customary ones (1 for floats, 255, 65535) that holds the largest value is taken, or that value itself.
+    16-bit integers are scaled from 0-65535. 32-bit integers and floats do not say their range: it is 0 to the smallest
+    of 1, 255 and 65535 that is not below the largest value, else 0 to that value.
 
     Args:
-        values: (H, W) integers or floats; NaN counts as 0.
-        transparent: the value that stands for transparent pixels, which become white; or anything else.
+        values: (H, W) integers or floats; NaN and infinity count as 0, as do values below 0.
+        bits: 16 for integers with a range of 0-65535, or 32.
+        transparent: the value of transparent pixels, which become white; anything but an integer means none.
+
+    Returns:
+        uint8 array (H, W); integers and floats of equal values give equal arrays.
     """
+    scaled = values.astype(np.float32)
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
-    highest = float(values.max())
-    if values.dtype.itemsize == 2:
-        full = 65535.0
-    else:
-        customary = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (65535.0,)
-        full = next((limit for limit in customary if highest <= limit), highest)
-    scaled = values * np.float32(255 / full)
+        scaled = np.nan_to_num(scaled, copy=False, posinf=0.0, neginf=0.0)
+    highest = 65535.0 if bits == 16 else float(scaled.max())
+    full = next((limit for limit in (1.0, 255.0, 65535.0) if highest <= limit), highest)
+    scaled *= np.float32(255 / full)
     grey = np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
     if isinstance(transparent, int):
         grey[values == transparent] = 255
@@ -320,7 +218,7 @@ def read_labels(path: PathLike, content: BytesIO | None = None) -> np.ndarray:
         raise DatasetError(f"{path}: is of mode {image.mode}; labels are 8-bit, 16-bit or RGB; use the original file")
 
 
-def picture_facts(path: PathLike, content: BytesIO | None = None) -> tuple[tuple[int, int], str]:
+def probe_image(path: PathLike, content: BytesIO | None = None) -> tuple[tuple[int, int], str]:
     """Return what an image file says about itself, and make sure that it is all there, without decoding its pixels.
 
     The checksums of a PNG are computed, and a JPEG must have its end; any other file, and a JPEG without an end, is
@@ -340,12 +238,12 @@ def picture_facts(path: PathLike, content: BytesIO | None = None) -> tuple[tuple
         width, height = image.size
         if image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) in range(5, 9):
             width, height = height, width
-        facts = ((height, width), image.mode)
+        found = ((height, width), image.mode)
         if image.format == "PNG":
             image.verify()
         elif image.format != "JPEG" or not _has_end(image):
             image.load()
-    return facts
+    return found
 
 
 def _has_end(image: Image.Image) -> bool:

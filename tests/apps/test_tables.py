@@ -5,22 +5,14 @@ import math
 
 import numpy as np
 import pytest
-from panoptic_pairs import CATEGORIES, segment
 from rich.console import Console
 
+from panoptic_pairs import CATEGORIES, segment
+from yoso.apps.tables import confusion_table, instance_table, semantic_table, size_table, tuning_table
 from yoso.evaluation.breakdown import Breakdown, break_down
-from yoso.evaluation.details_report import (
-    breakdown_as_json,
-    confusion_table,
-    instance_table,
-    instances_as_json,
-    semantic_as_json,
-    semantic_table,
-    size_table,
-    tuning_table,
-)
 from yoso.evaluation.instances import mask_ap
 from yoso.evaluation.matching import match_segments
+from yoso.evaluation.report import breakdown_as_json, instances_as_json, semantic_as_json
 from yoso.evaluation.semantic import SemanticCounts, semantic_quality
 
 K = len(CATEGORIES)

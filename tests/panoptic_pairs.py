@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from yoso.categories import Categories, Category
 from yoso.files import write_id_map, write_json
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CATEGORIES = Categories(
     [
         Category(7, "person", True, (255, 0, 0)),
