@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "yoso"
 
 FLOORS = [
-    {"errors", "categories", "class_tables", "structures", "settings", "files", "preprocess", "drawing"},
+    {"errors", "categories", "class_tables", "structures", "settings", "values", "files", "preprocess", "drawing"},
     {"model", "loss", "postprocess", "data", "evaluation", "tracking"},
     {"weights"},
     {"inference"},

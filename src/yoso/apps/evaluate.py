@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser, add_model_options, open_model
 from yoso.apps.console import make_folder, show, show_json, with_progress
-from yoso.categories import Categories
+from yoso.categories import Categories, check_same_classes
 from yoso.errors import ConfigError, did_you_mean
 from yoso.scoring.scores import TASKS, Prediction
 
@@ -175,15 +175,7 @@ def check_classes(model: Categories, data: Categories, model_name: str, data_nam
     Raises:
         ConfigError: they are not; names the first that differs.
     """
-    for category in model:
-        theirs = data[data.index_of(category.id)] if data.has_id(category.id) else None
-        if theirs is None or (theirs.name, theirs.is_thing) != (category.name, category.is_thing):
-            there = f"{theirs.name!r} ({_kind(theirs.is_thing)})" if theirs else "no class"
-            raise ConfigError(
-                f"model {model_name} and data set {data_name} have different classes: id {category.id} is "
-                f"{category.name!r} ({_kind(category.is_thing)}) to the model and {there} in the data; use a model "
-                "trained on these classes"
-            )
+    check_same_classes(model, data, f"model {model_name}", f"data set {data_name}", b_may_have_more=True)
 
 
 def _spare_truth(output: Path, dataset: "PanopticDataset") -> None:
@@ -195,10 +187,6 @@ def _spare_truth(output: Path, dataset: "PanopticDataset") -> None:
     truth = {dataset.split.annotations.resolve(), dataset.split.masks.resolve()}
     if truth & {(output / "panoptic.json").resolve(), (output / "panoptic").resolve()}:
         raise ConfigError(f"--output {output}: predictions would overwrite the ground truth there; choose another")
-
-
-def _kind(is_thing: bool) -> str:
-    return "thing" if is_thing else "stuff"
 
 
 def facts(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:

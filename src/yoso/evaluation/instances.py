@@ -15,6 +15,7 @@ import numpy as np
 from yoso.categories import Categories
 from yoso.errors import ConfigError, DatasetError
 from yoso.evaluation.matching import Segments
+from yoso.values import read_iscrowd
 
 MAX_DETECTIONS = 100
 """Best detections per image and class that COCO looks at."""
@@ -131,7 +132,7 @@ def true_instances(id_map: np.ndarray, segments: Segments, categories: Categorie
         categories: the classes of the data set.
 
     Raises:
-        DatasetError: a segment is of an unknown category.
+        DatasetError: a segment is of an unknown category, or its `iscrowd` is neither 0 nor 1.
     """
     found = []
     for segment in segments:
@@ -139,7 +140,9 @@ def true_instances(id_map: np.ndarray, segments: Segments, categories: Categorie
         if categories[class_index].is_thing:
             mask = id_map == segment["id"]
             if area := int(np.count_nonzero(mask)):
-                found.append(Found(class_index, run_lengths(mask), area, is_crowd=bool(segment.get("iscrowd", 0))))
+                found.append(
+                    Found(class_index, run_lengths(mask), area, is_crowd=read_iscrowd(segment, "ground truth"))
+                )
     return found
 
 
