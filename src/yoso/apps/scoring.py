@@ -3,8 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from yoso.categories import Categories
-from yoso.errors import ConfigError
+from yoso.categories import Categories, check_same_classes
 from yoso.installation import versions
 
 if TYPE_CHECKING:
@@ -23,19 +22,7 @@ def check_classes(model: Categories, data: Categories, model_name: str, data_nam
     Raises:
         ConfigError: they are not; names the first that differs.
     """
-    for category in model:
-        theirs = data[data.index_of(category.id)] if data.has_id(category.id) else None
-        if theirs is None or (theirs.name, theirs.is_thing) != (category.name, category.is_thing):
-            there = f"{theirs.name!r} ({_kind(theirs.is_thing)})" if theirs else "no class"
-            raise ConfigError(
-                f"model {model_name} and data set {data_name} have different classes: id {category.id} is "
-                f"{category.name!r} ({_kind(category.is_thing)}) to the model and {there} in the data; use a model "
-                "trained on these classes"
-            )
-
-
-def _kind(is_thing: bool) -> str:
-    return "thing" if is_thing else "stuff"
+    check_same_classes(model, data, f"model {model_name}", f"data set {data_name}", b_may_have_more=True)
 
 
 def circumstances(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:

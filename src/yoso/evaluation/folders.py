@@ -15,8 +15,7 @@ from yoso.evaluation.breakdown import Breakdown, break_down
 from yoso.evaluation.matching import MatchCounts, Segments, match_segments
 from yoso.evaluation.quality import PanopticQualityResult, panoptic_quality
 from yoso.files import PathLike, read_id_map, read_json
-
-ImageId = int | str
+from yoso.values import ImageId, image_id, mismatched_type
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ def count_folders(
     pred = _annotations(pred_content, pred_json, pred_dir)
     _check_pairing(gt, pred, gt_json, pred_json)
 
-    def count(image_id: ImageId) -> tuple[ImageCounts, Breakdown]:
-        return _count_image(image_id, gt[image_id], pred.get(image_id), categories)
+    def count(key: ImageId) -> tuple[ImageCounts, Breakdown]:
+        return _count_image(key, gt[key], pred.get(key), categories)
 
     images, breakdown = [], Breakdown.zeros(len(categories))
     with ThreadPoolExecutor(num_threads or _num_cores()) as pool:
@@ -108,7 +107,7 @@ def count_folders(
 
 
 def _count_image(
-    image_id: ImageId, gt: _Annotation, pred: _Annotation | None, categories: Categories
+    key: ImageId, gt: _Annotation, pred: _Annotation | None, categories: Categories
 ) -> tuple[ImageCounts, Breakdown]:
     gt_id_map = read_id_map(gt.png)
     if pred is None:
@@ -116,7 +115,7 @@ def _count_image(
     else:
         name = f"{pred.png} against {gt.png}"
         matching = match_segments(gt_id_map, gt.segments, read_id_map(pred.png), pred.segments, categories, name)
-    return ImageCounts(image_id, gt.file_name, matching.counts(len(categories))), break_down(matching, categories)
+    return ImageCounts(key, gt.file_name, matching.counts(len(categories))), break_down(matching, categories)
 
 
 def _read(path: PathLike) -> dict[str, Any]:
@@ -137,17 +136,21 @@ def _annotations(content: dict[str, Any], path: PathLike, folder: PathLike) -> d
                 f"{path}: annotation number {number} has no usable {fault!r}; "
                 "COCO panoptic needs image_id, file_name and a list segments_info per image"
             )
-        if entry["image_id"] in annotations:
-            raise DatasetError(f"{path}: image_id {entry['image_id']!r} is annotated twice; keep one entry per image")
+        key = image_id(entry["image_id"])
+        assert key is not None
+        if key in annotations:
+            raise DatasetError(f"{path}: image_id {key!r} is annotated twice; keep one entry per image")
         png = Path(folder, entry["file_name"])
-        annotations[entry["image_id"]] = _Annotation(png, entry["file_name"], entry["segments_info"])
+        annotations[key] = _Annotation(png, entry["file_name"], entry["segments_info"])
     return annotations
 
 
 def _fault(entry: Any) -> str | None:
     """Return the first field of an annotation that is missing or of the wrong type."""
-    for key, kinds in (("image_id", (int, str)), ("file_name", str), ("segments_info", list)):
-        if not isinstance(entry, dict) or not isinstance(entry.get(key), kinds):
+    if not isinstance(entry, dict) or image_id(entry.get("image_id")) is None:
+        return "image_id"
+    for key, kind in (("file_name", str), ("segments_info", list)):
+        if not isinstance(entry.get(key), kind):
             return key
     return None if all(isinstance(segment, dict) for segment in entry["segments_info"]) else "segments_info"
 
@@ -160,11 +163,12 @@ def _check_pairing(
 ) -> None:
     if not gt:
         raise DatasetError(f"{gt_json}: its list 'annotations' is empty; there is nothing to compare with")
-    unknown = [image_id for image_id in pred if image_id not in gt]
+    unknown = [key for key in pred if key not in gt]
     if unknown and len(unknown) == len(pred):
         raise DatasetError(
             f"{pred_json}: none of its {len(pred)} image_ids (the first is {unknown[0]!r}) is in {gt_json} "
             f"(the first there is {next(iter(gt))!r}); use the image_id of the ground truth"
+            f"{mismatched_type(unknown[0], gt)}"
         )
     if unknown:
         warnings.warn(

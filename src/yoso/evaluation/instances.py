@@ -16,6 +16,7 @@ from yoso.categories import Categories
 from yoso.errors import DatasetError
 from yoso.evaluation.matching import Segments
 from yoso.installation import optional_packages
+from yoso.values import read_iscrowd
 
 MAX_DETECTIONS = 100
 """Best detections per image and class that COCO looks at."""
@@ -128,7 +129,7 @@ def true_instances(id_map: np.ndarray, segments: Segments, categories: Categorie
         categories: the classes of the data set.
 
     Raises:
-        DatasetError: a segment is of an unknown category.
+        DatasetError: a segment is of an unknown category, or its `iscrowd` is neither 0 nor 1.
     """
     found = []
     for segment in segments:
@@ -136,7 +137,9 @@ def true_instances(id_map: np.ndarray, segments: Segments, categories: Categorie
         if categories[class_index].is_thing:
             mask = id_map == segment["id"]
             if area := int(np.count_nonzero(mask)):
-                found.append(Found(class_index, run_lengths(mask), area, is_crowd=bool(segment.get("iscrowd", 0))))
+                found.append(
+                    Found(class_index, run_lengths(mask), area, is_crowd=read_iscrowd(segment, "ground truth"))
+                )
     return found
 
 
