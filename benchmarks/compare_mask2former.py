@@ -42,10 +42,10 @@ from yoso.files import read_json, write_json
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes
 from yoso.preprocess import resize, resized_size
+from yoso.provenance import provenance
 from yoso.scoring.loop import Prediction
 from yoso.scoring.tuning import Grid, ThresholdSearch
-from yoso.speed.machine import circumstances
-from yoso.speed.protocol import Spread, interleaved, seconds
+from yoso.speed.protocol import LatencySummary, interleaved, timer
 from yoso.structures import Sample
 from yoso.training.callbacks import moving_average
 from yoso.training.cli import parse
@@ -220,11 +220,11 @@ def step_seconds(config: TrainingConfig, loaders: Loaders, repeats: int, path: P
         optimizer.zero_grad()
 
     steps = {"yoso": ours, "mask2former": lambda: peer.take_step(batch_of("mask2former"))}
-    taken, errors = interleaved(steps, repeats, 2, seconds(torch.device("cpu")))
+    taken, errors = interleaved(steps, repeats, 2, timer(torch.device("cpu")))
     if errors:
         raise YosoError(next(iter(errors.values())))
-    medians = {name: Spread.of(values).median for name, values in taken.items()}
-    write_json(path, {"seconds": medians, "samples": taken, **circumstances(torch.device("cpu"))}, indent=1)
+    medians = {name: LatencySummary.of(values).median for name, values in taken.items()}
+    write_json(path, {"seconds": medians, "samples": taken, **provenance(torch.device("cpu"))}, indent=1)
     return medians
 
 
@@ -316,7 +316,7 @@ def main() -> int:
     assert loaders.validation is not None
     image = loaders.validation.example(0).image
     runs = {"yoso": lambda: ours(image), "mask2former": lambda: peer.merged(peer.outputs(image), image, 0.5, 0.5)}
-    taken, _ = interleaved(runs, 10, 2, seconds(torch.device("cpu")))
+    taken, _ = interleaved(runs, 10, 2, timer(torch.device("cpu")))
     scored = training.path.with_suffix(".json")
     peer_scores = read_json(scored) if scored.is_file() else score(peer.logits, loaders)
     write_json(scored, peer_scores, indent=1)
@@ -327,12 +327,12 @@ def main() -> int:
             "images_seen": steps[name] * config.run.batch_size,
             "training_seconds": steps[name] * step[name],
             "images_per_second": config.run.batch_size / step[name],
-            "inference_seconds": Spread.of(taken[name]).median,
+            "inference_seconds": LatencySummary.of(taken[name]).median,
         }
         for name, scores in (("yoso", score(ours.outputs, loaders)), ("mask2former", peer_scores))
     }
     about = f"{config.model.backbone} on {Path(config.data).name}, budget: equal {options.budget}"
-    result = {"what": about, "rows": rows, **circumstances(torch.device("cpu"))}
+    result = {"what": about, "rows": rows, **provenance(torch.device("cpu"))}
     path = options.json or Path(__file__).parents[1] / f"benchmarks/results/mask2former_small_{options.budget}.json"
     write_json(path, result, indent=1)
     print_table(rows)

@@ -145,13 +145,13 @@ def main() -> int:
     import torch
 
     from yoso.files import write_json
-    from yoso.speed.machine import circumstances
+    from yoso.provenance import provenance
 
     protocol = (
         f"PSS after {BATCHES_PER_WORKER} batches of {BATCH_SIZE} from each worker, large-scale jitter to 1024x1024"
     )
     results = [{**found, "aim_mb": AIM_MB}]
-    write_json(args.json, {"protocol": protocol, "results": results, **circumstances(torch.device("cpu"))}, indent=1)
+    write_json(args.json, {"protocol": protocol, "results": results, **provenance(torch.device("cpu"))}, indent=1)
     print(f"written: {args.json}")
     return 0 if found["all_mb"] < AIM_MB else 1
 

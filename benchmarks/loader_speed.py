@@ -25,8 +25,8 @@ from yoso.data.coco_panoptic import ImageRecord, PanopticWriter
 from yoso.data.spec import load_spec
 from yoso.data.transforms import collate
 from yoso.files import write_json
-from yoso.speed.machine import circumstances
-from yoso.speed.protocol import Spread, interleaved, seconds
+from yoso.provenance import provenance
+from yoso.speed.protocol import LatencySummary, interleaved, timer
 from yoso.training.cli import parse
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Batches, Loaders, init_worker
@@ -82,11 +82,11 @@ def step_speed(loaders: Loaders, config: TrainingConfig, steps: int) -> float:
     """Return images a second through a training step: the median of some, after one of warm-up."""
     samples = [loaders.first(index) for index in range(config.run.batch_size)]
     device = training_device(config.run.accelerator)
-    trial = MemoryProbe(build_network(config, loaders.categories).train(), config, loaders, device)
-    taken, errors = interleaved({"step": lambda: trial.step(samples)}, steps, 1, seconds(device))
+    probe = MemoryProbe(build_network(config, loaders.categories).train(), config, loaders, device)
+    taken, errors = interleaved({"step": lambda: probe.step(samples)}, steps, 1, timer(device))
     if errors:
         raise SystemExit(f"error: the training step: {errors['step']}")
-    return len(samples) / Spread.of(taken["step"]).median
+    return len(samples) / LatencySummary.of(taken["step"]).median
 
 
 def measure(options: argparse.Namespace, data: str) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def main() -> int:
         print(f"loader, {row['workers']} processes: {row['images_per_second']:8.2f} images/s")
     print(f"training step:       {figures['step']['images_per_second']:8.2f} images/s")
     protocol = f"{options.images} images after the first batch; median of {options.steps} steps after 1 of warm-up"
-    about = circumstances(training_device("auto"))
+    about = provenance(training_device("auto"))
     write_json(options.json, {"protocol": protocol, **figures, **about}, indent=1)
     print(f"written: {options.json}")
     fastest = max(row["images_per_second"] for row in figures["loader"])

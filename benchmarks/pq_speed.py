@@ -18,8 +18,8 @@ import torch
 from yoso.categories import Categories, Category
 from yoso.evaluation.matching import MatchCounts, count_matches
 from yoso.files import write_json
-from yoso.speed.machine import circumstances
-from yoso.speed.protocol import Spread, interleaved, seconds
+from yoso.provenance import provenance
+from yoso.speed.protocol import LatencySummary, interleaved, timer
 
 VOID = 0
 OFFSET = 1 << 24
@@ -152,8 +152,8 @@ def measure(label: str, height: int, width: int, num_segments: int, rounds: int)
     for field in vars(plain):
         np.testing.assert_allclose(getattr(ours, field), getattr(plain, field), rtol=1e-12, err_msg=field)
     runs = {"plain": lambda: plain_counts(*args, categories), "ours": lambda: count_matches(*args, categories)}
-    taken, _ = interleaved(runs, rounds, WARMUP, seconds(CPU))
-    plain_ms, ours_ms = (1000 * Spread.of(taken[name]).median for name in runs)
+    taken, _ = interleaved(runs, rounds, WARMUP, timer(CPU))
+    plain_ms, ours_ms = (1000 * LatencySummary.of(taken[name]).median for name in runs)
     return {
         "case": label,
         "plain_milliseconds": round(plain_ms, 3),
@@ -179,7 +179,7 @@ def main() -> int:
             f"   {row['times_faster']:5.1f} times faster"
         )
     protocol = f"one thread, decoded id maps, median of {options.rounds} calls in turns after {WARMUP} of warm-up"
-    write_json(options.json, {"protocol": protocol, "results": results, **circumstances(CPU)}, indent=1)
+    write_json(options.json, {"protocol": protocol, "results": results, **provenance(CPU)}, indent=1)
     print(f"written: {options.json}")
     return 0 if all(row["times_faster"] >= AIM for row in results) else 1
 

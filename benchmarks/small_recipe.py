@@ -19,7 +19,7 @@ import torch
 
 from yoso.errors import YosoError
 from yoso.files import read_text, write_json
-from yoso.speed.machine import circumstances
+from yoso.provenance import provenance
 from yoso.training.cli import main as run_training
 
 FORMER = ["--point_at_places=false", "--optimizer.lr=0.0003"]
@@ -121,7 +121,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=default)
     options, more = parser.parse_known_args()
     about = f"recipe small on {Path(options.data).name}, {options.iterations} iterations"
-    facts = circumstances(torch.device("cpu"))  # before the file that is written row by row changes the checkout
+    facts = provenance(torch.device("cpu"))  # before the file that is written row by row changes the checkout
     rows = []
     for name in options.only:
         for seed in range(options.seeds):

@@ -21,9 +21,9 @@ from yoso.errors import YosoError
 from yoso.files import write_json
 from yoso.inference.torch_engine import resolve_device
 from yoso.model.yoso import YOSO
-from yoso.speed.machine import circumstances
+from yoso.provenance import provenance
 from yoso.speed.official import official_network
-from yoso.speed.protocol import Spread, interleaved, seconds
+from yoso.speed.protocol import LatencySummary, interleaved, timer
 from yoso.structures import Sample
 from yoso.training.calibration import calibrate
 from yoso.training.cli import parse
@@ -95,15 +95,15 @@ def measure(config: TrainingConfig, device: torch.device, repeats: int, warmup: 
         sample._replace(**{name: getattr(sample, name).to(device) for name in sample._fields[:3]}) for sample in samples
     ]
     steps = {name: build(form, network, config, loaders, placed) for form, name in enumerate(FORMS)}
-    taken, errors = interleaved({name: step.run for name, step in steps.items()}, repeats, warmup, seconds(device))
+    taken, errors = interleaved({name: step.run for name, step in steps.items()}, repeats, warmup, timer(device))
     if errors:
         raise YosoError(f"{next(iter(errors.values()))}; use another device")
     return [
         {
             "form": name,
             "loss": steps[name].loss,
-            "seconds": dataclasses.asdict(Spread.of(taken[name])),
-            "images_per_second": len(samples) / Spread.of(taken[name]).median,
+            "seconds": dataclasses.asdict(LatencySummary.of(taken[name])),
+            "images_per_second": len(samples) / LatencySummary.of(taken[name]).median,
             "samples": taken[name],
         }
         for name in FORMS
@@ -128,7 +128,7 @@ def main() -> int:
         size = "x".join(map(str, config.augmentation.size))
         about = f"{config.model.backbone}, {config.run.batch_size} crops of {size}, recipe {options.recipe}, float32"
         protocol = f"whole steps in turns, {options.repeats} runs after {options.warmup} of warm-up"
-        write_json(options.json, {"what": about, "protocol": protocol, "rows": rows, **circumstances(device)}, indent=1)
+        write_json(options.json, {"what": about, "protocol": protocol, "rows": rows, **provenance(device)}, indent=1)
     except YosoError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

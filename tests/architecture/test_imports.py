@@ -18,7 +18,17 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "yoso"
 
 FLOORS = [
-    {"errors", "categories", "class_tables", "structures", "settings", "files", "preprocess", "installation"},
+    {
+        "errors",
+        "categories",
+        "class_tables",
+        "structures",
+        "settings",
+        "files",
+        "preprocess",
+        "installation",
+        "provenance",
+    },
     {"drawing"},
     {"model", "loss", "postprocess", "data", "evaluation", "tracking"},
     {"weights"},

@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `yoso`; those of this process by default.
 
     Returns:
-        The exit status: 0 if all went well, 1 if `data check` found errors, 2 after an error that the user can mend,
+        The exit status: 0 if all went well, 1 if `data check` found errors or `--strict` something dropped, 2
+        after an error that the user can mend,
         130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)

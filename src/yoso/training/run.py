@@ -2,14 +2,11 @@
 
 import json
 import logging
-import platform
-import subprocess
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -21,8 +18,8 @@ from yoso.categories import Categories
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError
 from yoso.files import read_yaml, write_text
-from yoso.installation import versions
 from yoso.model.yoso import YOSO
+from yoso.provenance import provenance
 from yoso.training.calibration import calibrate
 from yoso.training.callbacks import Keeper, MovingAverage, Narrator, RunFolder
 from yoso.training.checkpoints import (
@@ -66,27 +63,6 @@ def build_network(config: TrainingConfig, categories: Categories) -> YOSO:
 def tell(line: str) -> None:
     """Print a line, in one of the processes."""
     print(line)
-
-
-def facts() -> dict[str, Any]:
-    """Return what made a result: versions, commit, machine."""
-    packages = ("yoso", "torch", "torchvision", "timm", "lightning", "numpy")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return {
-        "versions": versions(packages),
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "device": device,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _commit() -> str | None:
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-        return subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def build_trainer(folder: RunFolder) -> Trainer:
@@ -150,7 +126,8 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
             raise ConfigError(f"{output}: already holds a run; add --resume to go on with it, or give another --output")
         config, loaders, network = prepare(replace(config, run=as_launched(config.run)), resume)
         module = TrainingModule(network, config, loaders.categories)
-        folder = RunFolder(output, config, loaders.categories, facts())
+        facts = provenance(training_device(config.run.accelerator))
+        folder = RunFolder(output, config, loaders.categories, facts)
         trainer = build_trainer(folder)
         if trainer.is_global_zero:
             write_recipe(output, config)
