@@ -9,6 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from yoso.apps.cli import main
+from yoso.training import loggers
 from yoso.training.loggers import build_loggers, log_picture
 from yoso.training.run import train
 
@@ -70,7 +71,7 @@ def test_each_logger_is_made_once(tmp_path):
 
 def test_a_run_folder_elsewhere_makes_another_wandb_run(tmp_path, monkeypatch):
     made, other = [], loggers.tensorboard(tmp_path)
-    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setattr(loggers, "require", lambda package: None)
     monkeypatch.setattr(loggers, "WandbLogger", lambda **options: made.append(options) or other)
     for name in ("a", "b", "a"):
         loggers.wandb(Path(tmp_path, name))
