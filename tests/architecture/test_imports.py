@@ -24,6 +24,7 @@ FLOORS = [
         "class_tables",
         "structures",
         "settings",
+        "values",
         "files",
         "preprocess",
         "installation",
