@@ -189,7 +189,12 @@ def test_a_size_in_the_json_that_is_not_the_image_s(tmp_path, convert):
 
 @pytest.mark.parametrize(
     ("isthing", "options", "stuff"),
-    [((0, 1), [], ["cat"]), ((0, 1), ["--stuff", "dog"], ["cat", "dog"]), ((None, None), [], [])],
+    [
+        ((False, 1.0), [], ["cat"]),
+        ((0, 1), [], ["cat"]),
+        ((0, 1), ["--stuff", "dog"], ["cat", "dog"]),
+        ((None, None), [], []),
+    ],
 )
 def test_isthing_of_the_file_is_kept(isthing, options, stuff, tmp_path, convert):
     categories = [

@@ -45,7 +45,9 @@ def test_a_gap_in_the_names_is_reported_and_no_class_moves(tmp_path, convert):
     assert "'names' has no class 0 (2 numbers are missing)" in result.warnings[0]
 
 
-@pytest.mark.parametrize("names", [{"cat": 0}, {0.5: "cat"}, {-1: "cat"}, {0: "cat", "0": "dog"}, {}, "cat", None])
+@pytest.mark.parametrize(
+    "names", [{"cat": 0}, {0.5: "cat"}, {-1: "cat"}, {2**31: "cat"}, {0: "cat", "0": "dog"}, {}, "cat", None]
+)
 def test_names_that_are_no_classes(names, tmp_path, convert):
     export(tmp_path / "farm", ONE | {"names": names}, {"labels/train/a.txt": POLYGON})
     result = convert()

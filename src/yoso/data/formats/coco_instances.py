@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from yoso.categories import Categories
-from yoso.data.entries import whole
 from yoso.data.formats.annotations import ImageAnnotation, Size
 from yoso.data.formats.archive import SourceFile
 from yoso.data.formats.coco_layouts import CocoFiles, find_coco_files, locate_images
@@ -23,6 +22,8 @@ from yoso.data.formats.plan import ConversionRequest, ImagePlan, SplitPlan
 from yoso.data.formats.shapes import TOO_FEW_POINTS, Shape, corners, paint, polygons_mask, run_length_mask
 from yoso.errors import DatasetError
 from yoso.files import read_json
+from yoso.values import ImageId, flag, whole
+from yoso.values import image_id as key_of
 
 STUFF_OTHER = 183
 """COCO-Stuff's class for all pixels of things."""
@@ -32,8 +33,6 @@ NO_MASK = "no 'segmentation', only a box"
 NOT_A_FLAG = "'iscrowd' is neither 0 nor 1"
 NOT_AN_ENTRY = "no JSON object with image_id and category_id"
 """Reasons to drop an annotation."""
-
-Key = int | str
 
 
 class _Document(NamedTuple):
@@ -56,7 +55,7 @@ class _Found(NamedTuple):
     @property
     def where(self) -> str:
         """The annotation's file and id, or its position in the list."""
-        own_id = _key(self.content.get("id"))
+        own_id = key_of(self.content.get("id"))
         return f"{self.path}: annotation {f'number {self.number}' if own_id is None else own_id}"
 
 
@@ -79,11 +78,11 @@ def _read_split(files: CocoFiles, stuff: tuple[str, ...]) -> SplitPlan:
     table = _classes(documents, stuff)
     images = documents[0].images
     builder = SplitBuilder(files.split, files.annotations)
-    annotations = _by_image(documents, {_key(image["id"]) for image in images}, builder.counts)
+    annotations = _by_image(documents, {key_of(image["id"]) for image in images}, builder.counts)
     folder, paths = locate_images(images, files)
     sources = tuple(SourceFile(document.path) for document in documents)
     for image, path in zip(images, paths, strict=True):
-        image_id = _key(image["id"])
+        image_id = key_of(image["id"])
         assert image_id is not None
         mine = annotations[image_id]
         if path is None:
@@ -120,7 +119,7 @@ def _read_document(path: Path, is_stuff: bool) -> _Document:
             if not isinstance(entry, dict) or any(field not in entry for field in fields):
                 raise DatasetError(f"{path}: entry {number} of {key!r} lacks one of {fields}; export it again")
     for number, image in enumerate(content["images"]):
-        if _key(image["id"]) is None or not isinstance(image["file_name"], str):
+        if key_of(image["id"]) is None or not isinstance(image["file_name"], str):
             raise DatasetError(
                 f"{path}: entry {number} of 'images' has id {image['id']!r} and file_name {image['file_name']!r}; the "
                 "id is a number or a text, the name a text"
@@ -133,15 +132,10 @@ def _read_document(path: Path, is_stuff: bool) -> _Document:
 def _refuse_duplicates(path: Path, key: str, field: str, entries: list[Any]) -> None:
     seen = set()
     for entry in entries:
-        value = _key(entry.get(field)) if isinstance(entry, dict) else None
+        value = key_of(entry.get(field)) if isinstance(entry, dict) else None
         if value is not None and value in seen:
             raise DatasetError(f"{path}: two entries of {key!r} have the {field} {value!r}; give each its own")
         seen.add(value)
-
-
-def _key(value: Any) -> Key | None:
-    """Return an id that can be compared: a text, or a whole number also if it is written as 7.0."""
-    return value if isinstance(value, str) else whole(value)
 
 
 def _classes(documents: list[_Document], stuff: tuple[str, ...]) -> Categories:
@@ -170,21 +164,21 @@ def _is_other(document: _Document, category: dict[str, Any]) -> bool:
 
 
 def _by_image(
-    documents: list[_Document], image_ids: set[Key | None], counts: AnnotationCounts
-) -> dict[Key | None, list[_Found]]:
+    documents: list[_Document], image_ids: set[ImageId | None], counts: AnnotationCounts
+) -> dict[ImageId | None, list[_Found]]:
     """Return the annotations of each image; those that belong to none are counted as dropped.
 
     Raises:
         DatasetError: ids are numbers in one place and text in another, or half of the annotations belong to no image.
     """
-    grouped: dict[Key | None, list[_Found]] = defaultdict(list)
+    grouped: dict[ImageId | None, list[_Found]] = defaultdict(list)
     for document in documents:
-        void = {_key(entry["id"]) for entry in document.categories if _is_other(document, entry)}
+        void = {key_of(entry["id"]) for entry in document.categories if _is_other(document, entry)}
         _refuse_other_types(document, "image_id", image_ids)
-        _refuse_other_types(document, "category_id", {_key(entry["id"]) for entry in document.categories})
+        _refuse_other_types(document, "category_id", {key_of(entry["id"]) for entry in document.categories})
         for number, content in enumerate(document.annotations):
             found = _Found(document.path, number, content if isinstance(content, dict) else {})
-            image_id, category_id = (_key(found.content.get(field)) for field in ("image_id", "category_id"))
+            image_id, category_id = (key_of(found.content.get(field)) for field in ("image_id", "category_id"))
             if image_id is None or category_id is None:
                 counts.drop_all(1, NOT_AN_ENTRY, found.where)
             elif category_id in void:
@@ -198,19 +192,16 @@ def _by_image(
     return grouped
 
 
-def _refuse_other_types(document: _Document, field: str, known: set[Key | None]) -> None:
+def _refuse_other_types(document: _Document, field: str, known: set[ImageId | None]) -> None:
     """Refuse annotations that name the id 1 where "1" is listed, or the other way round."""
     twins = {str(key): key for key in known}
-    keys = [_key(entry.get(field)) for entry in document.annotations if isinstance(entry, dict)]
+    keys = [key_of(entry.get(field)) for entry in document.annotations if isinstance(entry, dict)]
     wrong = [key for key in keys if key is not None and key not in known and str(key) in twins]
     if wrong:
         raise DatasetError(
             f"{document.path}: the {field} of {len(wrong):,} annotations is not listed (first: {wrong[0]!r}, but "
             f"{twins[str(wrong[0])]!r} is listed); write ids as numbers everywhere"
         )
-
-
-_FLAGS = {"0": False, "1": True, "false": False, "true": True, "none": False, "0.0": False, "1.0": True}
 
 
 def _decode(annotations: list[_Found], table: Categories, size: Size) -> ImageAnnotation:
@@ -225,7 +216,7 @@ def _shape(content: dict[str, Any], table: Categories, size: Size) -> Shape:
     category_id = whole(content["category_id"])
     if category_id is None or not table.has_id(category_id):
         raise AnnotationError(UNKNOWN_CATEGORY, f"category_id {content['category_id']!r}")
-    is_crowd = _FLAGS.get(str(content.get("iscrowd", 0)).lower())
+    is_crowd = False if content.get("iscrowd") is None else flag(content["iscrowd"])
     if is_crowd is None:
         raise AnnotationError(NOT_A_FLAG, f"{content['iscrowd']!r}")
     segmentation = content.get("segmentation")

@@ -6,12 +6,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from yoso.categories import Categories, Category, default_color
-from yoso.data.entries import whole
 from yoso.data.formats.annotations import Size
 from yoso.data.formats.counts import AnnotationCounts, Losses, check_images
 from yoso.data.formats.plan import ConversionRequest, ImagePlan, SplitPlan
 from yoso.errors import ConfigError, DatasetError, did_you_mean
 from yoso.files import is_hidden
+from yoso.values import whole
 
 
 def files_in(folder: Path, suffixes: Iterable[str], request: ConversionRequest) -> list[Path]:

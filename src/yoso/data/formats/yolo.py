@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from yoso.categories import Categories, Category, default_color
+from yoso.data.entries import MAX_CATEGORY_ID
 from yoso.data.formats.annotations import ImageAnnotation, Size
 from yoso.data.formats.archive import SourceFile
 from yoso.data.formats.counts import (
@@ -82,7 +83,7 @@ def _read_split(builder: SplitBuilder, root: Path, pairs: list[tuple[Path, Path]
             continue
         name = file.relative_to(root).as_posix()
         mask_name = mask_name_of(name)
-        sources = (SourceFile(label),) if label.is_file() else ()
+        sources = (SourceFile(label),) if os.path.isfile(label) else ()
         decode = partial(_decode, label, table)
         image_id = mask_name.removesuffix(".png")
         builder.add(ImagePlan(image_id, name, mask_name, SourceFile(file), sources, decode, num_annotations))
@@ -95,7 +96,7 @@ def _images_without_label(split: str, path: Path, pairs: list[tuple[Path, Path]]
     Raises:
         DatasetError: none has one.
     """
-    without = [(file, label) for file, label in pairs if not label.is_file()]
+    without = [(file, label) for file, label in pairs if not os.path.isfile(label)]
     if not without:
         return []
     file, label = without[0]
@@ -148,14 +149,15 @@ def _classes(names: Any, path: Path, stuff: tuple[str, ...]) -> tuple[Categories
     try:
         numbered = {int(str(number)): str(name) for number, name in names.items()}
     except ValueError:
-        raise DatasetError(f"{path}: the keys of 'names' are class numbers from 0; correct {list(names)[:5]}") from None
-    if min(numbered) < 0 or len(numbered) != len(names):
+        numbered = {}
+    if len(numbered) != len(names) or not 0 <= min(numbered) <= max(numbered) < MAX_CATEGORY_ID:
         raise DatasetError(
             f"{path}: the keys of 'names' are class numbers from 0, each once; correct {list(names)[:5]}"
         )
     check_stuff(stuff, list(numbered.values()))
-    gaps = sorted(set(range(max(numbered))) - set(numbered))
-    notes = [f"{path}: 'names' has no class {gaps[0]} ({len(gaps)} numbers are missing)"] if gaps else []
+    gap = next((number for number, known in enumerate(sorted(numbered)) if number != known), None)
+    num_missing = max(numbered) + 1 - len(numbered)
+    notes = [] if gap is None else [f"{path}: 'names' has no class {gap} ({num_missing:,} numbers are missing)"]
     table = Categories(
         Category(number + 1, name, name not in stuff, default_color(number))
         for number, name in sorted(numbered.items())
@@ -169,7 +171,7 @@ def _root(path: Path, content: dict[str, Any]) -> Path:
     That is 'path', or the YAML's own folder if 'path' does not exist, because the YAML comes from another machine.
     """
     named = path.parent / _slashes(content.get("path") or ".")
-    return Path(os.path.abspath(named if named.is_dir() else path.parent))
+    return Path(os.path.abspath(named if os.path.isdir(named) else path.parent))
 
 
 def _slashes(path: Any) -> str:
@@ -184,9 +186,9 @@ def _image_files(root: Path, place: Any, path: Path, request: ConversionRequest)
     text = _slashes(place)
     tried = [root / text, root / _without_climbing(text)]
     for candidate in (Path(os.path.abspath(candidate)) for candidate in tried):
-        if candidate.is_dir():
+        if os.path.isdir(candidate):
             return files_in(candidate, IMAGE_SUFFIXES, request)
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return _listed_files(root, candidate)
     raise DatasetError(f"{path}: names {text!r}, but {tried[0]} does not exist; correct the name or 'path'")
 
@@ -215,7 +217,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     Raises:
         DatasetError: the file cannot be read.
     """
-    lines = read_text(path).split("\n") if path.is_file() else []
+    lines = read_text(path).split("\n") if os.path.isfile(path) else []
     return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 
