@@ -16,8 +16,8 @@ from PIL import Image
 from yoso.categories import Categories, Category
 from yoso.data.coco_panoptic import ImageRecord, PanopticWriter, read_annotations
 from yoso.data.dataset import PanopticDataset
-from yoso.data.entries import whole
 from yoso.data.id_maps import measure
+from yoso.data.samples import training_sample
 from yoso.data.spec import Split
 from yoso.errors import DatasetError, ImageError, OutputError
 from yoso.files import id_to_rgb, read_json, write_id_map
@@ -68,7 +68,7 @@ def test_what_is_written_is_read(truth, image_id):
     with tempfile.TemporaryDirectory() as folder:
         split = write(folder, id_map, segments, image_id)
         dataset = PanopticDataset(split)
-        example, sample = dataset.example(0), dataset[0]
+        example, sample = dataset.example(0), training_sample(dataset, 0)
         info = read_json(split.annotations)["annotations"][0]["segments_info"]
     present = [segment for segment in segments if (id_map == segment["id"]).any()]
     assert dataset.categories == CATEGORIES
@@ -101,10 +101,16 @@ def test_crowd_void_and_unknown_pixels_become_void_and_empty_segments_stay(tmp_p
         info.pop(2)
         info.insert(0, {"id": 77, "category_id": 90, "iscrowd": 0})
 
-    sample = PanopticDataset(edited(split, change))[0]
+    sample = training_sample(PanopticDataset(edited(split, change)), 0)
     assert sample.labels.tolist() == [1, 2, 0]
     assert sample.segment_map.tolist() == [[0, 0, 0], [0, 3, 2]]
     assert sample.name == "field/a.png"
+
+
+@pytest.mark.parametrize("value", [1, True, "1", "true"])
+def test_a_crowd_may_be_written_as_a_number_a_truth_value_or_text(tmp_path, value):
+    split = write(tmp_path, np.ones((2, 2), np.int32), [{"id": 1, "category_id": 2, "iscrowd": value}])
+    assert PanopticDataset(split).example(0).segments == [{"id": 1, "category_id": 2, "iscrowd": 1}]
 
 
 @pytest.mark.parametrize("is_thing", [True, False])
@@ -117,7 +123,7 @@ def test_class_sets_of_things_only_and_of_stuff_only(tmp_path, is_thing):
 
     dataset = PanopticDataset(edited(split, change))
     assert set(dataset.categories.is_thing) == {is_thing}
-    assert dataset[0].labels.tolist() == [2]
+    assert training_sample(dataset, 0).labels.tolist() == [2]
 
 
 def test_filter_empty_leaves_out_images_without_anything_to_learn(tmp_path):
@@ -184,21 +190,26 @@ SEGMENTS = (*ANNOTATION, "segments_info")
     [
         (_set(*IMAGE, value=3), "an image has no 'id'"),
         (_set(*IMAGE, "id", value=[1]), "an image has no 'id'"),
+        (_set(*IMAGE, "id", value=True), "an image has no 'id'"),
         (_set(*IMAGE, "file_name", value=None), "image 5 has no 'file_name'"),
         (_double("images"), "two images have the id 5"),
         (_set(*ANNOTATION, value="x"), "an annotation has no 'image_id'"),
-        (_set(*ANNOTATION, "image_id", value="5"), "of image '5', unknown or annotated twice"),
+        (_set(*ANNOTATION, "image_id", value="5"), "of image '5', unknown or annotated twice .there is 5; write both"),
         (_double("annotations"), "of image 5, unknown or annotated twice"),
         (_set(*ANNOTATION, "file_name", value=7), "the annotation of image 5 has no 'file_name'"),
         (_set(*SEGMENTS, value=None), "the annotation of image 5 has no 'segments_info'"),
-        (_set(*SEGMENTS, 0, value=[]), "without a whole id"),
-        (_set(*SEGMENTS, 0, "id", value=1.5), "without a whole id"),
-        (_set(*SEGMENTS, 0, "id", value=True), "without a whole id"),
+        (_set(*SEGMENTS, 0, value=[]), "not an object with id and category_id"),
+        (_set(*SEGMENTS, 0, "id", value=1.5), "whole numbers, not text"),
+        (_set(*SEGMENTS, 0, "id", value=True), "whole numbers, not text"),
+        (_set(*SEGMENTS, 0, "id", value="1"), "with id '1' and category_id 2; both must be whole numbers, not text"),
+        (_set(*SEGMENTS, 0, "category_id", value="2"), "category_id '2'; both must be whole numbers, not text"),
+        (_set(*SEGMENTS, 0, "iscrowd", value=None), "image 5: segment 1 has iscrowd None, neither 0 nor 1"),
+        (_set(*SEGMENTS, 0, "iscrowd", value="yes"), "image 5: segment 1 has iscrowd 'yes', neither 0 nor 1"),
         (_set(*SEGMENTS, 0, "id", value=0), "a segment of id 0"),
         (_set(*SEGMENTS, 0, "id", value=2**24), "a segment of id 16777216"),
         (_set(*SEGMENTS, 0, "category_id", value=3), "of category 3, which is not among"),
         (_double(*SEGMENTS), "two segments of one id"),
-        (_set("categories", 0, "id", value=2**31), "a category id is above"),
+        (_set("categories", 0, "id", value=2**31), "category number 0 has id 2147483648; a whole number from 0 to"),
         (_set("annotations", value=[]), "no image with an annotation"),
     ],
 )
@@ -212,11 +223,18 @@ def test_faulty_entries(tmp_path, change, match):
 
 @pytest.mark.parametrize(
     "change",
-    [_set(*IMAGE, "height", value="?"), _set(*SEGMENTS, 0, "id", value=1.0), _set("images", 0, "width", value=-1)],
+    [
+        _set(*IMAGE, "height", value="?"),
+        _set(*IMAGE, "width", value=-1),
+        _set(*IMAGE, "id", value=5.0),
+        _set(*SEGMENTS, 0, "id", value=1.0),
+        _set(*SEGMENTS, 0, "iscrowd", value="0"),
+        _set(*SEGMENTS, 0, "iscrowd", value=False),
+    ],
 )
 def test_oddities_that_do_no_harm(tmp_path, change):
     split = edited(write(tmp_path, np.ones((2, 2), np.int32), [{"id": 1, "category_id": 2}]), change)
-    assert PanopticDataset(split)[0].segment_map.tolist() == [[1, 1], [1, 1]]
+    assert training_sample(PanopticDataset(split), 0).segment_map.tolist() == [[1, 1], [1, 1]]
 
 
 def test_json_that_is_damaged_or_missing(tmp_path):
@@ -229,17 +247,15 @@ def test_json_that_is_damaged_or_missing(tmp_path):
 def test_files_that_do_not_fit(tmp_path):
     split = write(tmp_path, np.ones((4, 6), np.int32), [{"id": 1, "category_id": 2}])
     write_id_map(split.masks / "field/a.png", np.ones((6, 4), np.int32))
-    with pytest.raises(
-        DatasetError, match=re.escape(f"{split.masks / 'field/a.png'}: is 4x6, its photograph")
-    ) as caught:
-        PanopticDataset(split)[0]
+    with pytest.raises(DatasetError, match=re.escape(f"{split.masks / 'field/a.png'}: is 4x6, its image")) as caught:
+        training_sample(PanopticDataset(split), 0)
     assert f"{split.images / 'field/a.png'} is 6x4" in str(caught.value)
     (split.masks / "field/a.png").unlink()
     with pytest.raises(DatasetError, match="no such file"):
-        PanopticDataset(split)[0]
+        training_sample(PanopticDataset(split), 0)
     (split.images / "field/a.png").write_bytes(b"")
     with pytest.raises(ImageError, match="is empty"):
-        PanopticDataset(split)[0]
+        training_sample(PanopticDataset(split), 0)
 
 
 @pytest.mark.parametrize(
@@ -281,11 +297,6 @@ def test_the_writer_leaves_no_half_written_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
-def test_whole():
-    assert [whole(value) for value in (3, 3.0, np.int64(3))] == [3, 3, 3]
-    assert {whole(value) for value in (3.5, "3", True, None, float("inf"))} == {None}
-
-
 def test_annotations_are_compact_and_cheap_to_send_to_workers(tmp_path):
     number, per_image = 20_000, 3
     segments = [{"id": n + 1, "category_id": 2, "area": 5, "bbox": [0, 0, 9, 9]} for n in range(per_image)]
@@ -317,7 +328,7 @@ def test_official_coco_sample(shared):
     entries = read_json(folder / "panoptic_examples.json")["annotations"]
     assert (len(dataset), len(dataset.categories), sum(dataset.categories.is_thing)) == (2, 133, 80)
     for index, entry in enumerate(entries):
-        example, sample = dataset.example(index), dataset[index]
+        example, sample = dataset.example(index), training_sample(dataset, index)
         assert example.record.image_id == entry["image_id"]
         assert measure(example.id_map) == {s["id"]: (s["area"], s["bbox"]) for s in entry["segments_info"]}
         targets = [segment for segment in entry["segments_info"] if not segment["iscrowd"]]

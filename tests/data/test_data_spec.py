@@ -67,6 +67,11 @@ def test_name_of_a_yaml(folder, place):
     assert spec.split("val").images.resolve() == (folder / place).parent / "photographs"
 
 
+def test_a_yaml_may_have_its_suffix_in_upper_case(folder):
+    (folder / "HILLS.YAML").write_text(f"val: {split_text()}")
+    assert load_spec("HILLS.YAML").name == "HILLS"
+
+
 def test_name_of_a_folder_in_datasets(folder, monkeypatch):
     monkeypatch.delenv("YOSO_DATA")
     shutil.copytree(folder / "sets" / "meadows", folder / "datasets" / "pastures")

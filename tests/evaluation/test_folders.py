@@ -168,6 +168,21 @@ def test_predictions_need_no_categories(saved):
     assert score_folders(*saved) == expected
 
 
+def test_flags_may_be_text_and_numbers_may_be_floats(saved):
+    expected = score_folders(*saved)
+
+    def change(content):
+        for category in content["categories"]:
+            category["isthing"] = str(category["isthing"])
+        for annotation in content["annotations"]:
+            annotation["image_id"] = float(annotation["image_id"])
+            for entry in annotation["segments_info"]:
+                entry.update(iscrowd=str(entry["iscrowd"]), id=float(entry["id"]))
+
+    edit_json(saved[0], change)
+    assert score_folders(*saved) == expected
+
+
 def first(content: dict, key: str, value: object) -> None:
     content["annotations"][0][key] = value
 
@@ -177,6 +192,7 @@ FAULTS = [
     (0, lambda c: c.pop("categories"), "gt.json: 'categories' must be a list"),
     (0, lambda c: c["categories"].clear(), "at least one category"),
     (0, lambda c: c["categories"][0].pop("isthing"), "gt.json: category number 0 has no 'isthing'"),
+    (0, lambda c: c["categories"][0].update(isthing=None), "gt.json: category number 0 .* has isthing None"),
     (0, lambda c: c["annotations"].clear(), "gt.json: its list 'annotations' is empty"),
     (2, lambda c: c["annotations"][1].pop("file_name"), "pred.json: annotation number 1 has no usable 'file_name'"),
     (2, lambda c: first(c, "image_id", 1.5), "annotation number 0 has no usable 'image_id'"),
@@ -184,11 +200,17 @@ FAULTS = [
     (2, lambda c: first(c, "segments_info", [5]), "annotation number 0 has no usable 'segments_info'"),
     (2, lambda c: c["annotations"].insert(0, None), "annotation number 0 has no usable 'image_id'"),
     (2, lambda c: first(c, "image_id", 4), "pred.json: image_id 4 is annotated twice"),
-    (2, lambda c: [a.update(image_id=str(a["image_id"])) for a in c["annotations"]], "none of its 4 image_ids .*'3'"),
+    (
+        2,
+        lambda c: [a.update(image_id=str(a["image_id"])) for a in c["annotations"]],
+        "'3'.*there is 3; write both",
+    ),
     (2, lambda c: first(c, "file_name", "absent.png"), "absent.png: no such file"),
     (2, lambda c: first(c, "segments_info", []), "3.png against .*3.png: the prediction's id map has ids"),
     (2, lambda c: c["annotations"][0]["segments_info"][0].update(category_id=5), "prediction: .* category_id 5"),
     (0, lambda c: c["annotations"][0]["segments_info"][0].update(category_id=5), "ground truth: .* category_id 5"),
+    (0, lambda c: c["annotations"][0]["segments_info"][0].update(id="5"), "ground truth: .* whole numbers, not text"),
+    (0, lambda c: c["annotations"][0]["segments_info"][0].update(iscrowd=None), "ground truth: .* has iscrowd None"),
 ]
 
 

@@ -165,7 +165,7 @@ def test_an_image_given_twice_is_refused():
 
 def test_the_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    with pytest.raises(ConfigError, match=r'pip install "yoso\[eval\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "yoso-panoptic\[eval\]"'):
         run_lengths(np.zeros(SIZE, bool))
 
 

@@ -162,7 +162,10 @@ def test_a_start_that_is_none(own, tmp_path):
         (["coco_r50", "--run.bach_size", "2"], "run.batch_size"),
         (["coco_r50", "--run.batch_size", "two"], "batch_size"),
         (["coco_r50", "--run.batch_size", "0"], "at least 1"),
-        (["coco_r50", "--schedule.frozen_backbone", "-1"], "schedule.frozen_backbone is -1; it must not be negative"),
+        (
+            ["coco_r50", "--schedule.warmup_iterations", "-1"],
+            "warmup_iterations is -1; it must not be negative",
+        ),
         (["coco_r50", "--model.attention", "sdcaa"], "attention"),
         (["coco_r50", "--augmentation.scale", "[2.0,0.1]"], "scale"),
         ([], "data"),
@@ -191,3 +194,11 @@ def test_wrong_files_are_named(text, words, tmp_path):
         parse([str(path)])
     assert "mine.yaml" in str(error.value)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_recipe_is_read_in_any_unicode_encoding(tmp_path, encoding):
+    path = tmp_path / "mine.yaml"
+    path.write_text("---\n# Straße\ndata: Straße.yaml\noptimizer: {lr: 1e-3}\n", encoding=encoding)
+    config, _ = parse([str(path)])
+    assert (config.data, config.optimizer.lr) == ("Straße.yaml", 1e-3)

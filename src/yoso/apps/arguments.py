@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from yoso.errors import ConfigError, did_you_mean
+from yoso.settings import parse_input_size
 
 if TYPE_CHECKING:
     from yoso.inference.predictor import Predictor
@@ -75,27 +76,6 @@ class _Formatter(argparse.HelpFormatter):
         return "\n\n".join(textwrap.indent(paragraph, indent) for paragraph in filled)
 
 
-def input_size(text: str) -> tuple[int, int] | Literal["native"]:
-    """Read the value of `--input-size`.
-
-    Args:
-        text: "native", "SHORTER" or "SHORTERxLONGEST" in pixels; the longer side is unbounded if it is not given.
-
-    Raises:
-        ConfigError: anything else.
-    """
-    if text == "native":
-        return "native"
-    shorter, cross, longest = text.lower().partition("x")
-    try:
-        size = (int(shorter), int(longest) if cross else 10**9)
-    except ValueError:
-        size = (0, 0)
-    if min(size) < 1:
-        raise ConfigError(f"--input-size {text}: give SHORTER or SHORTERxLONGEST in pixels (as 512x800), or native")
-    return size
-
-
 def share(text: str) -> float:
     """Read a number from 0 to 1.
 
@@ -159,11 +139,11 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
     settings = parser.add_argument_group("settings (default: those of the model)")
     settings.add_argument(
         "--input-size",
-        type=input_size,
+        type=parse_input_size,
         metavar="S[xL]|native",
         help="resize images to a shorter side of S pixels and a longer side of at most L; native: do not resize",
     )
-    settings.add_argument("--size", dest="input_size", type=input_size, action=_OldSize, help=argparse.SUPPRESS)
+    settings.add_argument("--size", dest="input_size", type=parse_input_size, action=_OldSize, help=argparse.SUPPRESS)
     settings.add_argument(
         "--object-mask-threshold", type=share, metavar="P", help="minimum class score of a query, 0 to 1"
     )

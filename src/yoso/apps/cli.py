@@ -26,28 +26,32 @@ class Command(NamedTuple):
     """One subcommand.
 
     Attributes:
-        group: heading under which `yoso --help` lists it.
         module: has `main(arguments) -> exit status`.
         help: one line.
+        extra: that has all the packages it needs; None if the package alone has them.
+        group: heading under which `yoso --help` lists it.
     """
 
-    group: str
     module: str
     help: str
+    extra: str | None = None
+    group: str = ""
 
 
 USE, TRAIN, DEPLOY = "Use a model", "Train a model", "Deploy a model"
 
 COMMANDS = {
-    "predict": Command(USE, "yoso.apps.predict", "segment images"),
-    "eval": Command(USE, "yoso.apps.evaluate", "run a model on a data set and score it"),
-    "pq": Command(USE, "yoso.apps.pq", "score saved predictions of any model"),
-    "models": Command(USE, "yoso.apps.models", "list the models that you can use by name"),
-    "data": Command(TRAIN, "yoso.apps.data", "check, show, count, convert and prepare data sets"),
-    "train": Command(TRAIN, "yoso.apps.train", "train a model with a recipe"),
-    "convert": Command(TRAIN, "yoso.apps.convert", "turn an official checkpoint into a model folder"),
-    "export": Command(DEPLOY, "yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or torch.export"),
-    "benchmark": Command(DEPLOY, "yoso.apps.benchmark", "time models, runtimes and baselines"),
+    "predict": Command("yoso.apps.predict", "segment images", None, USE),
+    "eval": Command("yoso.apps.evaluate", "run a model on a data set and score it", "eval", USE),
+    "pq": Command("yoso.apps.pq", "score saved predictions of any model", None, USE),
+    "models": Command("yoso.apps.models", "list the models that you can use by name", None, USE),
+    "data": Command("yoso.apps.data", "check, show, count, convert and prepare data sets", None, TRAIN),
+    "train": Command("yoso.apps.train", "train a model with a recipe", "train", TRAIN),
+    "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder", "torch", TRAIN),
+    "export": Command(
+        "yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or torch.export", "export", DEPLOY
+    ),
+    "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and baselines", "benchmark", DEPLOY),
 }
 """The commands, in the order and under the headings of `yoso --help`."""
 
@@ -59,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `yoso`; those of this process by default.
 
     Returns:
-        The exit status: 0 if all went well, 1 if `data check` found errors, 2 after an error that the user can fix,
-        130 after Ctrl-C, 143 after SIGTERM.
+        The exit status: 0 if all went well, 1 if `data check` found errors or `data convert --strict` dropped
+        something, 2 after an error that the user can fix, 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Importing makes millions of objects that live for ever. Searching them for garbage again and again takes a tenth
@@ -101,18 +105,17 @@ def _dispatch(arguments: list[str]) -> int:
     _refuse_empty(arguments)
     name, rest = arguments[0], arguments[1:]
     if name == "--version":
-        from importlib.metadata import version
+        from yoso.installation import installed_version
 
-        print(f"yoso {version('yoso')}")
+        print(f"yoso {installed_version()}")
         return 0
     if name not in COMMANDS:
         raise ConfigError(f"unknown {'option' if name.startswith('-') else 'command'} {name!r}.{_advice(name)}")
     try:
-        command = importlib.import_module(COMMANDS[name].module)
-        from yoso.weights.listener import listening
+        from yoso.installation import optional_packages
 
-        with listening(TerminalListener()):
-            return command.main(rest)
+        with optional_packages(f"yoso {name}", COMMANDS[name].extra):
+            return _call(COMMANDS[name].module, rest)
     except SystemExit as leave:  # argparse leaves so after --help, jsonargparse after --print_config
         return leave.code if isinstance(leave.code, int) else USER_ERROR if leave.code else 0
 
@@ -127,6 +130,14 @@ def _refuse_empty(arguments: list[str]) -> None:
         if not argument or (argument.startswith("--") and argument.endswith("=")):
             where = f"after {before!r}" if not argument else f"of {argument[:-1]}"
             raise ConfigError(f"the argument {where} is empty; is a shell variable not set?")
+
+
+def _call(module: str, arguments: list[str]) -> int:
+    command = importlib.import_module(module)
+    from yoso.weights.listener import listening
+
+    with listening(TerminalListener()):
+        return command.main(arguments)
 
 
 def help_text() -> str:

@@ -1,11 +1,10 @@
 """Shared by `yoso eval`, its `--tune` and `yoso export`: thresholds, check of classes, conditions of a score."""
 
 import argparse
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from yoso.categories import Categories
-from yoso.errors import ConfigError
+from yoso.categories import Categories, check_same_classes
+from yoso.installation import versions
 
 if TYPE_CHECKING:
     from yoso.inference.predictor import Predictor
@@ -28,19 +27,7 @@ def check_classes(model: Categories, data: Categories, model_name: str, data_nam
     Raises:
         ConfigError: it has not; names the first class that differs.
     """
-    for category in model:
-        theirs = data[data.index_of(category.id)] if data.has_id(category.id) else None
-        if theirs is None or (theirs.name, theirs.is_thing) != (category.name, category.is_thing):
-            there = f"{theirs.name!r} ({_kind(theirs.is_thing)})" if theirs else "no class"
-            raise ConfigError(
-                f"model {model_name} and data set {data_name} have different classes: id {category.id} is "
-                f"{category.name!r} ({_kind(category.is_thing)}) in the model and {there} in the data set; use a model "
-                "trained on these classes"
-            )
-
-
-def _kind(is_thing: bool) -> str:
-    return "thing" if is_thing else "stuff"
+    check_same_classes(model, data, f"model {model_name}", f"data set {data_name}", b_may_have_more=True)
 
 
 def conditions(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:
@@ -55,5 +42,5 @@ def conditions(args: argparse.Namespace, predictor: "Predictor", num_images: int
         **thresholds_of(args, predictor),
         "runtime": predictor.runtime,
         "device": str(predictor.device),
-        "versions": {name: version(name) for name in ("yoso", "torch", "torchvision", "timm")},
+        "versions": versions(("yoso", "onnxruntime", "torch", "torchvision", "timm")),
     }

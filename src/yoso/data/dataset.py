@@ -1,26 +1,22 @@
-"""One split of a data set, as training and evaluation read it."""
+"""One split of a data set, as training and evaluation read it. Loads no torch."""
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
 
 from yoso.data.coco_panoptic import DOCTOR, ImageRecord, PanopticExample, read_annotations
-from yoso.data.id_maps import renumbered
 from yoso.data.spec import Split
 from yoso.errors import DatasetError
 from yoso.files import read_id_map, read_image
-from yoso.structures import Sample
 
 
-class PanopticDataset(Dataset[Sample]):
+class PanopticDataset:
     """One split of a data set."""
 
     def __init__(self, split: Split, filter_empty: bool = False) -> None:
         """Read the split's annotations.
 
         Args:
-            split: where it lies.
-            filter_empty: leave out images without a segment to learn (none, or crowd only), as training does.
+            split: where its files are.
+            filter_empty: leave out images without a segment to learn (no segment, or only crowds), as training does.
 
         Raises:
             DatasetError: see `read_annotations`; or no image is left.
@@ -34,20 +30,20 @@ class PanopticDataset(Dataset[Sample]):
         self.indices = np.array(keep, np.int32)
         if len(self.indices) == 0:
             lacks = "a segment to learn" if filter_empty else "an annotation"
-            raise DatasetError(f"{split.annotations}: holds no image with {lacks}; is it the right file?")
+            raise DatasetError(f"{split.annotations}: has no image with {lacks}; is it the right file?")
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def record(self, index: int) -> ImageRecord:
-        """Return what is known of an image."""
+        """Return the record of an image."""
         return self.annotations.record(int(self.indices[index]))
 
     def example(self, index: int) -> PanopticExample:
-        """Read a photograph and its truth.
+        """Read an image and its ground truth.
 
         Raises:
-            ImageError: the photograph cannot be read.
+            ImageError: the image cannot be read.
             DatasetError: the PNG cannot be read, or is of another size.
         """
         record = self.record(index)
@@ -55,25 +51,9 @@ class PanopticDataset(Dataset[Sample]):
         id_map = read_id_map(self.split.masks / record.mask_name)
         if image.shape[:2] != id_map.shape:
             raise DatasetError(
-                f"{self.split.masks / record.mask_name}: is {id_map.shape[1]}x{id_map.shape[0]}, its photograph "
+                f"{self.split.masks / record.mask_name}: is {id_map.shape[1]}x{id_map.shape[0]}, its image "
                 f"{self.split.images / record.file_name} is {image.shape[1]}x{image.shape[0]}; {DOCTOR}"
             )
         rows = self.annotations.segments_of(int(self.indices[index])).tolist()
         segments = [{"id": i, "category_id": category, "iscrowd": crowd} for i, category, crowd in rows]
         return PanopticExample(image, id_map, segments, record)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Read a training sample: ids become 1..M in the order of the JSON; void, crowd and unknown ids become void.
-
-        A segment that the PNG lacks stays as an empty target. For errors see `example`.
-        """
-        example = self.example(index)
-        targets = [segment for segment in example.segments if not segment["iscrowd"]]
-        ids = np.array([segment["id"] for segment in targets], np.int32)
-        labels = [self.categories.index_of(segment["category_id"]) for segment in targets]
-        return Sample(
-            torch.from_numpy(example.image).permute(2, 0, 1),
-            torch.from_numpy(renumbered(example.id_map, ids)),
-            torch.tensor(labels, dtype=torch.int64),
-            example.record.file_name,
-        )

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from yoso.categories import Categories
 from yoso.data.coco_panoptic import ImageRecord, PanopticWriter
 from yoso.errors import ConfigError, DatasetError, OutputError
 from yoso.files import cannot_write, read_json
+from yoso.installation import installed_version
 
 PANOPTIC_JSON, MASKS = "panoptic.json", "panoptic"
 
@@ -121,7 +121,10 @@ class PredictionWriter(PanopticWriter):
             categories: the model's.
             settings: what the predictions are made with, as JSON can hold it.
         """
-        info = {"description": f"Predictions made with YOSO {version('yoso')}", MARK: json.loads(json.dumps(settings))}
+        info = {
+            "description": f"Predictions made with YOSO {installed_version()}",
+            MARK: json.loads(json.dumps(settings)),
+        }
         super().__init__(folder / PANOPTIC_JSON, folder / MASKS, categories, info)
         self.started = False
         self._saved = 0.0

@@ -13,9 +13,10 @@ from yoso.categories import Categories
 from yoso.errors import DatasetError
 from yoso.evaluation.breakdown import Breakdown, break_down
 from yoso.evaluation.matching import MatchCounts, Segments, match_segments
-from yoso.evaluation.pairing import ImageId, Listing, file_names, pair_images
+from yoso.evaluation.pairing import Listing, file_names, pair_images
 from yoso.evaluation.quality import PanopticQualityResult, panoptic_quality
 from yoso.files import PathLike, read_id_map, read_json
+from yoso.values import ImageId, image_id
 
 SHOWN_NAMES = 3
 """File names in a warning; the others are counted."""
@@ -103,9 +104,9 @@ def count_folders(
     _warn_of_categories(pred_content, categories, pred_json, gt_json)
     _warn_of_unpaired(gt_images, pred_images, pairs)
 
-    def count(image_id: ImageId) -> tuple[ImageCounts, Breakdown]:
-        prediction = pred[pairs[image_id]] if image_id in pairs else None
-        return _count_image(image_id, gt[image_id], prediction, categories)
+    def count(key: ImageId) -> tuple[ImageCounts, Breakdown]:
+        prediction = pred[pairs[key]] if key in pairs else None
+        return _count_image(key, gt[key], prediction, categories)
 
     images, breakdown = [], Breakdown.zeros(len(categories))
     with ThreadPoolExecutor(num_threads or _num_cores()) as pool:
@@ -117,7 +118,7 @@ def count_folders(
 
 
 def _count_image(
-    image_id: ImageId, gt: _Annotation, pred: _Annotation | None, categories: Categories
+    key: ImageId, gt: _Annotation, pred: _Annotation | None, categories: Categories
 ) -> tuple[ImageCounts, Breakdown]:
     gt_id_map = read_id_map(gt.png)
     if pred is None:
@@ -125,7 +126,7 @@ def _count_image(
     else:
         name = f"{pred.png} against {gt.png}"
         matching = match_segments(gt_id_map, gt.segments, read_id_map(pred.png), pred.segments, categories, name)
-    return ImageCounts(image_id, gt.file_name, matching.counts(len(categories))), break_down(matching, categories)
+    return ImageCounts(key, gt.file_name, matching.counts(len(categories))), break_down(matching, categories)
 
 
 def _read(path: PathLike) -> dict[str, Any]:
@@ -146,17 +147,21 @@ def _annotations(content: dict[str, Any], path: PathLike, folder: PathLike) -> d
                 f"{path}: annotation number {number} has no usable {fault!r}; "
                 "COCO panoptic needs image_id, file_name and a list segments_info per image"
             )
-        if entry["image_id"] in annotations:
-            raise DatasetError(f"{path}: image_id {entry['image_id']!r} is annotated twice; keep one entry per image")
+        key = image_id(entry["image_id"])
+        assert key is not None
+        if key in annotations:
+            raise DatasetError(f"{path}: image_id {key!r} is annotated twice; keep one entry per image")
         png = Path(folder, entry["file_name"])
-        annotations[entry["image_id"]] = _Annotation(png, entry["file_name"], entry["segments_info"])
+        annotations[key] = _Annotation(png, entry["file_name"], entry["segments_info"])
     return annotations
 
 
 def _fault(entry: Any) -> str | None:
     """Return the first field of an annotation that is missing or of the wrong type."""
-    for key, kinds in (("image_id", (int, str)), ("file_name", str), ("segments_info", list)):
-        if not isinstance(entry, dict) or not isinstance(entry.get(key), kinds):
+    if not isinstance(entry, dict) or image_id(entry.get("image_id")) is None:
+        return "image_id"
+    for key, kind in (("file_name", str), ("segments_info", list)):
+        if not isinstance(entry.get(key), kind):
             return key
     return None if all(isinstance(segment, dict) for segment in entry["segments_info"]) else "segments_info"
 

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yoso.categories import Categories
-from yoso.errors import ConfigError, DatasetError
+from yoso.errors import DatasetError
 from yoso.evaluation.matching import Segments
+from yoso.installation import optional_packages
+from yoso.values import read_iscrowd
 
 MAX_DETECTIONS = 100
 """COCO scores this many detections per image and class, the best ones."""
@@ -107,12 +109,8 @@ def coco_library() -> ModuleType:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
+    with optional_packages("mask AP"):
         import faster_coco_eval
-    except ImportError as error:
-        raise ConfigError(
-            'mask AP needs the package faster-coco-eval, which is not installed; pip install "yoso[eval]"'
-        ) from error
     return faster_coco_eval
 
 
@@ -131,7 +129,7 @@ def true_instances(id_map: np.ndarray, segments: Segments, categories: Categorie
         categories: the classes of the data set.
 
     Raises:
-        DatasetError: a segment is of an unknown category.
+        DatasetError: a segment is of an unknown category, or its `iscrowd` is neither 0 nor 1.
     """
     found = []
     for segment in segments:
@@ -139,7 +137,8 @@ def true_instances(id_map: np.ndarray, segments: Segments, categories: Categorie
         if categories[class_index].is_thing:
             mask = id_map == segment["id"]
             if area := int(np.count_nonzero(mask)):
-                found.append(Instance(class_index, run_lengths(mask), area, is_crowd=bool(segment.get("iscrowd", 0))))
+                is_crowd = read_iscrowd(segment, "ground truth")
+                found.append(Instance(class_index, run_lengths(mask), area, is_crowd=is_crowd))
     return found
 
 

@@ -15,13 +15,13 @@ One difference: areas are always counted from the id maps; the `area` in a file 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from yoso.categories import VOID, Categories
 from yoso.errors import DatasetError
+from yoso.values import read_iscrowd, whole
 
 Segments = Sequence[Mapping[str, Any]]
 """The `segments_info` of one image: `id`, `category_id` and, in a ground truth, `iscrowd` (0 if left out)."""
@@ -316,22 +316,27 @@ def _segment_arrays(segments: Segments, categories: Categories, where: str) -> S
     classes = np.zeros(len(segments), np.int64)
     is_crowd = np.zeros(len(segments), bool)
     for position, segment in enumerate(segments):
+        ids[position], category_id = _ids_of(segment, f"{where}: segment number {position}")
         try:
-            ids[position] = index(segment["id"])
-            classes[position] = categories.index_of(segment["category_id"])
-            is_crowd[position] = bool(segment.get("iscrowd", 0))
-        except KeyError as error:
-            raise DatasetError(
-                f"{where}: segment number {position} has no {error}; COCO panoptic needs id and category_id"
-            ) from None
-        except (AttributeError, TypeError, ValueError, OverflowError):
-            raise DatasetError(
-                f"{where}: segment number {position} is {segment!r}; id and category_id must be whole numbers"
-            ) from None
+            classes[position] = categories.index_of(category_id)
         except DatasetError as error:
-            raise DatasetError(f"{where}: segment {segment['id']}: {error}") from None
+            raise DatasetError(f"{where}: segment {ids[position]}: {error}") from None
+        is_crowd[position] = read_iscrowd(segment, where)
     _check_ids(ids, where)
     return SegmentArrays(ids, classes, is_crowd)
+
+
+def _ids_of(segment: Mapping[str, Any], where: str) -> tuple[int, int]:
+    """Return the id and the category_id of a segment."""
+    values = []
+    for key in ("id", "category_id"):
+        if isinstance(segment, Mapping) and key not in segment:
+            raise DatasetError(f"{where} has no {key!r}; COCO panoptic needs id and category_id")
+        value = whole(segment[key]) if isinstance(segment, Mapping) else None
+        if value is None or abs(value) >= 2**63:
+            raise DatasetError(f"{where} is {segment!r}; id and category_id must be whole numbers, not text")
+        values.append(value)
+    return values[0], values[1]
 
 
 def _check_ids(ids: np.ndarray, where: str) -> None:

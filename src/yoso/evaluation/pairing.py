@@ -10,8 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from yoso.errors import DatasetError
-
-ImageId = int | str
+from yoso.values import ImageId, image_id, mismatched_type
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,13 @@ class Listing:
 
 def file_names(images: Any) -> dict[ImageId, str]:
     """Return file names by image id from the list `images` of a COCO panoptic file, as far as it has them."""
-    return {
-        image["id"]: image["file_name"]
-        for image in (images if isinstance(images, list) else ())
-        if isinstance(image, dict)
-        and isinstance(image.get("id"), int | str)
-        and isinstance(image.get("file_name"), str)
-    }
+    names = {}
+    for image in images if isinstance(images, list) else ():
+        if isinstance(image, dict) and isinstance(image.get("file_name"), str):
+            key = image_id(image.get("id"))
+            if key is not None:
+                names[key] = image["file_name"]
+    return names
 
 
 def pair_images(gt: Listing, pred: Listing) -> dict[ImageId, ImageId]:
@@ -48,7 +47,7 @@ def pair_images(gt: Listing, pred: Listing) -> dict[ImageId, ImageId]:
     Raises:
         DatasetError: there are predictions, but neither ids nor file names fit.
     """
-    by_id = {image_id: image_id for image_id in gt.names if image_id in pred.names}
+    by_id = {key: key for key in gt.names if key in pred.names}
     contradiction = next((i for i in by_id if not _may_be_one(gt.names[i], pred.names[i])), None)
     by_name = _pairs_by_name(gt, pred)
     if contradiction is None and len(by_id) >= len(by_name) and (by_id or not pred.names):
@@ -56,10 +55,11 @@ def pair_images(gt: Listing, pred: Listing) -> dict[ImageId, ImageId]:
     if by_name:
         return by_name
     if contradiction is None:
+        first = next(iter(pred.names))
         raise DatasetError(
-            f"{pred.source}: none of its {len(pred.names)} image_ids (the first is {next(iter(pred.names))!r}) is in "
-            f"{gt.source} (the first there is {next(iter(gt.names))!r}), and no file names fit either; use the "
-            "image ids or the file names of the ground truth"
+            f"{pred.source}: none of its {len(pred.names)} image_ids (the first is {first!r}) is in {gt.source} (the "
+            f"first there is {next(iter(gt.names))!r}), and no file names fit either; use the image ids or the file "
+            f"names of the ground truth{mismatched_type(first, gt.names)}"
         )
     raise DatasetError(
         f"{pred.source}: image {contradiction!r} is {pred.names[contradiction]}, but {gt.names[contradiction]} in "

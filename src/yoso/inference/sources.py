@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoso.errors import ImageError
-
-_SUFFIXES = "avif bmp gif jfif jp2 jpe jpeg jpg mpo pbm pgm png ppm tga tif tiff webp"
-
-IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
-"""File endings, in lower case, of the images in a folder or of a pattern."""
+from yoso.files import image_files, is_image_file
 
 OVERLAY = ".overlay.png"
 """Ending of the pictures that `yoso predict` draws, which are no images to segment in a folder or of a pattern."""
@@ -123,7 +119,7 @@ def _expand(source: str, outputs: str | None) -> list[Path]:
     if not stat.S_ISDIR(mode):
         return [path]
     try:
-        children = sorted(child for child in path.iterdir() if _is_image(child))
+        children = image_files(path, recursive=False)
     except OSError as error:
         raise ImageError(f"{source}: cannot be listed ({error.strerror}); make the folder readable") from error
     nothing = f"{source}: holds no image; give a folder with images in it, or a pattern like '{source}/**/*'"
@@ -158,8 +154,4 @@ def _matches(pattern: str) -> list[Path]:
     ending = Path(pattern).suffix
     if len(ending) > 1 and not glob.has_magic(ending):
         return [path for path in paths if path.is_file()]
-    return [path for path in paths if _is_image(path)]
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return [path for path in paths if is_image_file(path)]

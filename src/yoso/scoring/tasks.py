@@ -12,7 +12,6 @@ import numpy as np
 from yoso.categories import Categories
 from yoso.data.coco_panoptic import PanopticExample
 from yoso.data.dataset import PanopticDataset
-from yoso.data.entries import ImageId
 from yoso.data.prediction_folder import PredictionWriter
 from yoso.drawing.pictures import Segmentation, comparison, comparison_sheet, write_picture
 from yoso.evaluation.breakdown import Breakdown, break_down
@@ -32,6 +31,7 @@ from yoso.evaluation.semantic import SemanticCounts, SemanticQuality, class_map,
 from yoso.files import read_id_map, write_json
 from yoso.scoring.confusion import confusion_picture
 from yoso.scoring.loop import TASK_NAMES, Metric, Prediction
+from yoso.values import ImageId
 
 NUM_WORST = 16
 """Images on the sheet of those with the lowest PQ."""

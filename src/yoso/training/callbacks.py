@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from yoso.categories import Categories
 from yoso.drawing.pictures import Segmentation, comparison, comparison_sheet
 from yoso.evaluation.report import as_json
-from yoso.files import written_whole
+from yoso.files import read_text, write_text
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Loaders
 from yoso.training.loggers import log_picture
@@ -68,12 +68,11 @@ class RunFolder:
     def evaluations(self) -> list[dict[str, Any]]:
         """Return the recorded evaluations, oldest first."""
         path = self.path / "validation.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return [json.loads(line) for line in read_text(path).splitlines()] if path.is_file() else []
 
     def record(self, evaluations: list[dict[str, Any]]) -> None:
         """Write all evaluations, whole or not at all, so that a killed process leaves no half line."""
-        with written_whole(self.path / "validation.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(each) + "\n" for each in evaluations))
+        write_text(self.path / "validation.jsonl", "".join(json.dumps(each) + "\n" for each in evaluations))
 
     def save(self, module: TrainingModule, metrics: dict[str, Any]) -> None:
         """Write the model folder."""
@@ -251,7 +250,7 @@ class Narrator(ProgressBar):
 
     def tell(self, line: str) -> None:
         """Write a line to the log, and to the screen where no bar moves."""
-        with self.log_path.open("a") as stream:
+        with self.log_path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
         if not self.console.is_terminal:
             self.console.print(line, soft_wrap=True, highlight=False)

@@ -6,10 +6,10 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from yoso.errors import ConfigError
+from yoso.files import read_text, read_yaml
 from yoso.training.config import TrainingConfig
 from yoso.training.recipes import find_recipe, recipe_of
 from yoso.training.start import defaults_of, settings_of, settings_of_run
@@ -55,7 +55,8 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
     if recipe is not None:
         path = find_recipe(recipe)
         check_keys(path, parser)
-        rest = ["--recipe", str(path), *rest]
+        # The text, not the name: jsonargparse would read the file in the encoding of the locale.
+        rest = [f"--recipe={read_text(path, ConfigError)}", *rest]
     check_options(rest, parser)
     try:
         parser.set_defaults(start_defaults(rest, parser))
@@ -135,10 +136,7 @@ def check_keys(path: Path, parser: ArgumentParser) -> None:
     Raises:
         ConfigError: the file is not YAML, or has a key that does not exist; names the closest that does.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:160]})") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: is not a recipe; a mapping of keys to values is needed")
     known = known_keys(parser)

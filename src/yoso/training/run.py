@@ -1,16 +1,12 @@
 """`train`: a recipe in, a run folder out."""
 
-import importlib.metadata
 import json
 import logging
-import platform
-import subprocess
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -21,8 +17,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from yoso.categories import Categories
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError
-from yoso.files import written_whole
+from yoso.files import read_yaml, write_text
 from yoso.model.yoso import YOSO
+from yoso.provenance import provenance
 from yoso.training.calibration import calibrate
 from yoso.training.callbacks import Keeper, MovingAverage, Narrator, RunFolder
 from yoso.training.checkpoints import (
@@ -68,27 +65,6 @@ def tell(line: str) -> None:
     print(line)
 
 
-def facts() -> dict[str, Any]:
-    """Return what made a result: versions, commit, machine."""
-    packages = ("yoso", "torch", "torchvision", "timm", "lightning", "numpy")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return {
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "device": device,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _commit() -> str | None:
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
 def build_trainer(folder: RunFolder) -> Trainer:
     """Return Lightning's trainer for a recipe, writing into the run's folder.
 
@@ -124,8 +100,7 @@ def build_trainer(folder: RunFolder) -> Trainer:
 
 def write_recipe(output: Path, config: TrainingConfig) -> None:
     """Write the resolved recipe into the run's folder; `yoso train <folder>/recipe.yaml` repeats the run."""
-    with written_whole(output / "recipe.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False))
+    write_text(output / "recipe.yaml", yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False))
 
 
 def train(config: TrainingConfig, resume: bool = False) -> Path:
@@ -151,7 +126,8 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
             raise ConfigError(f"{output}: already holds a run; add --resume to go on with it, or give another --output")
         config, loaders, network = prepare(replace(config, run=as_launched(config.run)), resume)
         module = TrainingModule(network, config, loaders.categories)
-        folder = RunFolder(output, config, loaders.categories, facts())
+        facts = provenance(training_device(config.run.accelerator))
+        folder = RunFolder(output, config, loaders.categories, facts)
         trainer = build_trainer(folder)
         if trainer.is_global_zero:
             write_recipe(output, config)
@@ -197,10 +173,10 @@ def with_recorded_batch(config: TrainingConfig) -> TrainingConfig:
     """
     path = Path(config.output) / "recipe.yaml"
     try:
-        recorded = yaml.safe_load(path.read_text())["run"]
+        recorded = read_yaml(path)["run"]
         batch_size, accumulate = int(recorded["batch_size"]), int(recorded["accumulate"])
         before = batch_size * accumulate * int(recorded["devices"]) * int(recorded["nodes"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (ConfigError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error!r}); it says how the run to resume was begun") from error
     run = config.run
     if run.auto_batch:

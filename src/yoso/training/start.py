@@ -6,11 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from yoso.categories import Categories
 from yoso.errors import CheckpointError, ConfigError, DatasetError
-from yoso.files import read_json
+from yoso.files import read_json, read_yaml
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.settings import InferenceConfig, config_from_json
@@ -62,8 +60,8 @@ def settings_of_run(recipe: Path) -> Settings:
         ConfigError: it cannot be read.
     """
     try:
-        return _settings(yaml.safe_load(recipe.read_text()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError, yaml.YAMLError) as error:
+        return _settings(read_yaml(recipe))
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise ConfigError(f"{recipe}: cannot be read ({error!r}); it says how the run to resume was begun") from error
 
 

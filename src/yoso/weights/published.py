@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yoso.errors import CheckpointError, DatasetError, OutputError
-from yoso.files import cannot_write, file_sha256, read_json, write_json, written_whole
+from yoso.files import cannot_write, file_sha256, read_json, read_text, write_json, write_text
+from yoso.installation import optional_packages
+from yoso.settings import is_offline
 from yoso.weights.download import download
 from yoso.weights.layout import WEIGHTS
 from yoso.weights.listener import current_listener
@@ -139,11 +141,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "yoso"
 
 
-def is_offline() -> bool:
-    """Tell whether `YOSO_OFFLINE` forbids to fetch anything."""
-    return os.environ.get("YOSO_OFFLINE", "").strip().lower() not in {"", "0", "false", "no", "off"}
-
-
 def is_cached(name: str) -> bool:
     """Tell whether a published model needs no fetching."""
     return (cache_folder() / name / SOURCE).is_file()
@@ -183,7 +180,8 @@ def published_folder(name: str, offline: bool = False) -> Path:
 @contextmanager
 def _alone(name: str) -> Generator[None, None, None]:
     """Wait until no other process fetches the same model, and keep others waiting."""
-    from filelock import FileLock, Timeout
+    with optional_packages(name):
+        from filelock import FileLock, Timeout
 
     lock = FileLock(cache_folder() / f".{name}.lock")
     try:
@@ -203,7 +201,8 @@ def _alone(name: str) -> Generator[None, None, None]:
 
 def _fetch(name: str, folder: Path) -> None:
     """Bring a model folder into the cache, whole."""
-    from yoso.weights.conversion import convert
+    with optional_packages(name):
+        from yoso.weights.conversion import convert
 
     if folder.exists():
         raise CheckpointError(f"{folder}: is in the way, and is not a model that was fetched; move or delete it")
@@ -221,8 +220,7 @@ def _fetch(name: str, folder: Path) -> None:
         _add_papers(making, name, url)
         facts = {"url": url, "sha256": sha256, "bytes": checkpoint.stat().st_size, "fetched": f"{datetime.now(UTC):%F}"}
         write_json(making / SOURCE, {**facts, "weights_sha256": file_sha256(making / WEIGHTS)}, indent=1)
-        with written_whole(_record(checkpoint)) as temporary:
-            temporary.write_text(f"{sha256}  {checkpoint.name}\n")
+        write_text(_record(checkpoint), f"{sha256}  {checkpoint.name}\n")
         os.replace(making, folder)
         checkpoint.unlink()
     except CheckpointError as error:
@@ -241,7 +239,7 @@ def _same_as_first(checkpoint: Path) -> str:
         CheckpointError: another one was recorded when the file was fetched first.
     """
     found, record = file_sha256(checkpoint), _record(checkpoint)
-    recorded = record.read_text().split()[:1] if record.is_file() else []
+    recorded = read_text(record).split()[:1] if record.is_file() else []
     if recorded and recorded != [found]:
         raise CheckpointError(
             f"its sha256 is {found}, but {recorded[0]} is recorded in {record}; delete that file only if you know why "
@@ -277,4 +275,4 @@ def _add_papers(folder: Path, name: str, url: str) -> None:
         for (shorter, longest), pq, things, stuff in published.scores
     )
     facts = {"name": name, "url": url, "benchmark": published.benchmark, "table": published.table}
-    (folder / "README.md").write_text(CARD.format(**facts, rows="\n".join(rows), cite=CITATION))
+    write_text(folder / "README.md", CARD.format(**facts, rows="\n".join(rows), cite=CITATION))
