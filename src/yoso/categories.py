@@ -28,6 +28,11 @@ class Category:
     is_thing: bool
     color: Color
 
+    @property
+    def kind(self) -> str:
+        """`thing` or `stuff`, for messages."""
+        return "thing" if self.is_thing else "stuff"
+
 
 def default_color(index: int) -> Color:
     """Return a colour that differs well from its neighbours' (golden-angle hues, three levels of lightness)."""
@@ -141,7 +146,7 @@ def check_same_classes(a: Categories, b: Categories, name_a: str, name_b: str) -
     Raises:
         ConfigError: they differ; names the first id that does.
     """
-    first, second = ({each.id: _described(each) for each in categories} for categories in (a, b))
+    first, second = ({c.id: f"{c.name!r} ({c.kind})" for c in categories} for categories in (a, b))
     for category_id in (*first, *second):
         here, there = first.get(category_id, "missing"), second.get(category_id, "missing")
         if here != there:
@@ -149,10 +154,6 @@ def check_same_classes(a: Categories, b: Categories, name_a: str, name_b: str) -
                 f"{name_a} and {name_b} have different classes: id {category_id} is {here} in the first and {there} in "
                 "the second; use files with the same categories"
             )
-
-
-def _described(category: Category) -> str:
-    return f"{category.name!r} ({'thing' if category.is_thing else 'stuff'})"
 
 
 def _category_from_json(entry: Any, index: int, where: str) -> Category:
