@@ -26,9 +26,8 @@ class Parser(argparse.ArgumentParser):
             description: one sentence.
             kwargs: argparse's own.
         """
-        super().__init__(
-            prog=f"yoso {command}", description=description, formatter_class=_Formatter, allow_abbrev=False, **kwargs
-        )
+        kwargs = {"formatter_class": _Formatter, "allow_abbrev": False, **kwargs}
+        super().__init__(prog=f"yoso {command}", description=description, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Raise argparse's message.
