@@ -21,6 +21,7 @@ from yoso.data.formats.plan import Plan, Scene, Size, SplitPlan
 from yoso.data.formats.shapes import Shape, corners, painted, polygon_mask, run_length_mask, union
 from yoso.errors import ConfigError, DatasetError, did_you_mean
 from yoso.files import image_files, read_json, read_labels, read_text, read_yaml
+from yoso.values import read_iscrowd
 
 IGNORED_LABELS = {"__ignore__", "_background_"}
 """What labelme's own converters pass over."""
@@ -244,7 +245,7 @@ def _coco_truth(annotations: list[tuple[dict[str, Any], str]], table: Categories
             mask = run_length_mask(segmentation, size, where)
         else:
             raise DatasetError(f"{where} has a box but no 'segmentation'; export masks, not boxes")
-        shapes.append(Shape(annotation["category_id"], mask, bool(annotation.get("iscrowd", 0))))
+        shapes.append(Shape(annotation["category_id"], mask, read_iscrowd(annotation, where)))
     return painted(shapes, table, size)
 
 
