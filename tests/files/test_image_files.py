@@ -194,7 +194,7 @@ class TestLargeImages:
     def test_more_than_the_limit(self, tmp_path):
         path = tmp_path / "bomb.png"
         path.write_bytes(png(40_000, 40_000, 1, 0, []))
-        with pytest.raises(ImageError, match=r"bomb.png: is 40000 x 40000, more than 1,000 megapixels; .*shrink"):
+        with pytest.raises(ImageError, match=r"bomb.png: is 40000 x 40000, more than 1,000 megapixels; resize or crop"):
             read_image(path)
 
     def test_pillows_limit_is_put_back_by_the_last_thread(self):
