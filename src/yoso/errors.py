@@ -15,6 +15,10 @@ class ConfigError(YosoError):
     """A recipe, an option or a name that does not exist or does not fit."""
 
 
+class MissingPackageError(ConfigError, ImportError):
+    """An optional package that is not installed; names the extra that brings it."""
+
+
 class DatasetError(YosoError):
     """Annotations or masks that are missing or are not what COCO panoptic asks for."""
 

@@ -134,7 +134,7 @@ def test_a_missing_package_names_the_extra(benchmark, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "transformers", None)
     status, _, (line,) = benchmark("--against", "maskformer")
-    assert (status, line) == (2, 'error: peers need the package transformers; pip install "yoso[benchmark]"')
+    assert (status, line) == (2, 'error: --against needs transformers; run: pip install "yoso-panoptic[benchmark]"')
 
 
 def test_the_documentation_names_every_option(capsys):

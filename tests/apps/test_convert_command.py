@@ -8,7 +8,7 @@ from yoso.apps.cli import main
 from yoso.class_tables import benchmark_categories
 from yoso.inference.loading import load
 from yoso.model.yoso import YOSO
-from yoso.weights.conversion import convertible, read_recipe
+from yoso.weights.official_recipes import convertible, read_recipe
 
 COUNTS = {"coco": (80, 53), "cityscapes": (8, 11), "ade20k": (100, 50), "mapillary": (37, 28)}
 

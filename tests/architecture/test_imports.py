@@ -4,16 +4,21 @@ import ast
 import re
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from yoso.apps.cli import COMMANDS
+from yoso.apps.data import SUBCOMMANDS
+from yoso.installation import EXTRAS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "yoso"
 
 FLOORS = [
-    {"errors", "categories", "class_tables", "structures", "settings", "files", "preprocess"},
+    {"errors", "categories", "class_tables", "structures", "settings", "files", "preprocess", "installation"},
     {"drawing"},
     {"model", "loss", "postprocess", "data", "evaluation", "tracking"},
     {"weights"},
@@ -176,16 +181,65 @@ def test_the_rule_itself():
     assert not allowed("apps", "__init__")
 
 
-def test_what_a_module_loads_at_once_is_a_declared_dependency():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.match(r"[\w.-]+", line)[0].lower() for line in project["dependencies"]}
-    homes = packages_distributions()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml"}
+
+
+def required(lines):
+    """The names to import of some requirements, those of our own extras among them included."""
+    found = set()
+    for line in lines:
+        name, _, extras = re.match(r"([\w.-]+)(\[([\w,-]+)\])?", line).groups()
+        if name == PROJECT["name"]:
+            found |= set().union(*(required(PROJECT["optional-dependencies"][extra]) for extra in extras.split(",")))
+        else:
+            found.add(IMPORTED_AS.get(name, name.replace("-", "_")))
+    return found
+
+
+ALWAYS_INSTALLED = required(PROJECT["dependencies"])
+
+EXTRA_OF = {
+    "structures": "torch",
+    "model": "torch",
+    "loss": "train",
+    "postprocess": "torch",
+    "data": "torch",
+    "evaluation": "eval",
+    "weights": "torch",
+    "inference": "torch",
+    "scoring": "eval",
+    "training": "train",
+    "export": "export",
+    "speed": "benchmark",
+    "reproduction": "benchmark",
+}
+"""What a room's modules may load at once besides what is always installed; a room that is not here: nothing more."""
+
+
+def foreign(names):
+    """The top-level names among dotted ones that are neither Python's own nor ours."""
+    return {top for name in names if (top := name.split(".")[0]) != "yoso" and top not in sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_a_module_loads_at_once_is_a_declared_dependency(room):
+    extra = EXTRA_OF.get(room)
+    declared = ALWAYS_INSTALLED | (required(PROJECT["optional-dependencies"][extra]) if extra else set())
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files_of(room)
+        for name in foreign(imported_modules(path, top_level_only=True)) - declared
+    ]
+    assert not wrong
+
+
+def test_what_a_function_loads_is_a_declared_dependency():
+    """Whose lack `yoso.installation` can explain, if it is not always installed."""
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in SOURCES
-        for name in imported_modules(path, top_level_only=True)
-        if (top := name.split(".")[0]) != "yoso" and top not in sys.stdlib_module_names
-        if not declared & {home.lower().replace("_", "-") for home in homes.get(top, [])}
+        for name in foreign(imported_modules(path)) - ALWAYS_INSTALLED - EXTRAS.keys()
     ]
     assert not wrong
 
@@ -205,3 +259,85 @@ def test_the_page_lists_every_room():
     planned = {"tracking", "video", "serve", "batch"}
     assert set(ROOMS) - {"__main__", "__init__"} <= listed
     assert set().union(*FLOORS[:-1]) - planned <= listed | set(ROOMS)
+
+
+class Import(NamedTuple):
+    """One imported name of a file; `explained` where the statement stands in a block of `optional_packages`."""
+
+    name: str
+    explained: bool
+
+
+def imports_at_run_time(node, explained=False) -> Iterator[Import]:
+    """Every import of a syntax tree, in functions too, but for those that only type checkers see."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name, explained) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield from (Import(f"{node.module}.{alias.name}", explained) for alias in node.names)
+    if isinstance(node, ast.With):
+        explained |= any(ast.unparse(item.context_expr).startswith("optional_packages(") for item in node.items)
+    for child in ast.iter_child_nodes(node):
+        yield from imports_at_run_time(child, explained)
+
+
+def file_of(name):
+    """The file that an imported name of ours is in."""
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    for place in (path, path.parent):
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return file
+    raise AssertionError(f"no module has {name}")
+
+
+def reached(entries):
+    """The files that are loaded sooner or later without an extra, each with its imports."""
+    found, waiting = {}, [file_of(name) for name in entries]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found[path] = list(imports_at_run_time(ast.parse(path.read_text(), str(path))))
+            ours = (one.name for one in found[path] if one.name.startswith("yoso.") and not one.explained)
+            waiting += [file_of(name) for name in ours]
+    return found
+
+
+LIGHT = [
+    "yoso.apps.cli",
+    *(command.module for command in COMMANDS.values() if command.extra is None),
+    *SUBCOMMANDS.values(),
+    "yoso.inference.loading.load",
+    "yoso.drawing.rendering.render",
+    "yoso.settings.InferenceConfig",
+    "yoso.model.config.ModelConfig",
+]
+"""What works without any extra: four commands, and what `import yoso` offers besides the network."""
+
+
+def test_what_works_without_an_extra_loads_only_what_is_always_installed():
+    """Anything else is loaded in a block of `optional_packages`, which says what to install."""
+    files = reached(LIGHT)
+    assert {PACKAGE / "inference" / "onnx_engine.py", PACKAGE / "evaluation" / "score.py"} <= files.keys()
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {one.name}"
+        for path, imports in files.items()
+        for one in imports
+        if not one.explained and foreign([one.name]) - ALWAYS_INSTALLED
+    ]
+    assert not wrong
+
+
+def test_where_the_light_part_ends():
+    doors = {
+        (str(path.relative_to(PACKAGE)), ".".join(one.name.split(".")[:3]))
+        for path, imports in reached(LIGHT).items()
+        for one in imports
+        if one.explained and one.name.startswith("yoso.")
+    }
+    assert doors == {
+        ("inference/loading.py", "yoso.inference.torch_engine"),
+        ("inference/loading.py", "yoso.weights.load"),
+        ("weights/published.py", "yoso.weights.conversion"),
+    }

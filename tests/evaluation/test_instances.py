@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 from hotcoco import COCO, COCOeval, mask
-from panoptic_pairs import CATEGORIES, random_pair, segment
 
+from panoptic_pairs import CATEGORIES, random_pair, segment
 from yoso.errors import ConfigError, DatasetError
 from yoso.evaluation.instances import Found, ImageInstances, mask_ap, run_lengths, true_instances
 
@@ -165,7 +165,7 @@ def test_an_image_given_twice_is_refused():
 
 def test_the_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    with pytest.raises(ConfigError, match=r'pip install "yoso\[eval\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "yoso-panoptic\[eval\]"'):
         run_lengths(np.zeros(SIZE, bool))
 
 

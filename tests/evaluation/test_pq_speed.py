@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from panoptic_pairs import load_script
 
 SCRIPT = load_script()

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import small_config, small_network
 
+from small_networks import small_config, small_network
 from yoso.model.aggregator import Aggregator, ConvolutionFirst, DeformablePyramid, InterpolationFirst, positions
 from yoso.model.config import ModelConfig
 from yoso.settings import config_from_json

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from small_networks import small_config, small_network
 
+from small_networks import small_config, small_network
 from yoso.errors import ConfigError
 from yoso.model.backbone import Backbone
 from yoso.model.yoso import YOSO

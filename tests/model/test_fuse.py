@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
-from golden_figures import CONFIGS, GOLDEN, Figures, network_of
-from small_networks import small_network
 from torch import nn
 
+from golden_figures import CONFIGS, GOLDEN, Figures, network_of
+from small_networks import small_network
 from yoso.model.aggregator import DeformableUpsample, positions
 from yoso.model.batchnorm import fold_backbone, folded
 from yoso.model.fuse import FusedUpsample, ParityUpsample, fuse, located_at

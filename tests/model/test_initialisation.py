@@ -5,9 +5,9 @@ import math
 
 import pytest
 import torch
-from golden_figures import CONFIGS, GOLDEN
 from scipy.stats import norm
 
+from golden_figures import CONFIGS, GOLDEN
 from yoso.model.aggregator import Aggregator
 from yoso.model.decoder import Decoder
 from yoso.weights.official import our_name

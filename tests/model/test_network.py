@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from small_networks import small_network
 
+from small_networks import small_network
 from yoso.model.decoder import masks_from_kernels, pooled_features
 from yoso.model.yoso import padded_size
 from yoso.structures import Outputs

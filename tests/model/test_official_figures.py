@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from golden_figures import FORWARDS, GOLDEN, TOLERANCE, Figures, fill, uniform
 
+from golden_figures import FORWARDS, GOLDEN, TOLERANCE, Figures, fill, uniform
 from yoso.model.attention import ATTENTIONS
 from yoso.model.config import ModelConfig
 from yoso.postprocess import Sizes, panoptic

@@ -88,7 +88,7 @@ def test_building_does_not_touch_the_random_state():
 
 def test_without_transformers_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ConfigError, match=r'pip install "yoso\[benchmark\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "yoso-panoptic\[benchmark\]"'):
         line_up([], ["torch"], ["mask2former"], [(64, 64)], Settings())
 
 

@@ -97,8 +97,6 @@ def test_the_result_of_a_graph(tiny_model, loaded, monkeypatch):
 @pytest.mark.parametrize(("runtime", "precision"), [("onnxruntime", "fp32"), ("torch", "bf16"), ("eager", "bf16")])
 def test_precision_is_what_ran_not_what_was_asked(tiny_model, runtime, precision):
     """An exported file in float32, which the bundled model has, stays one when the session asks for bfloat16."""
-    if runtime == "onnxruntime":
-        pytest.importorskip("onnxruntime")
     model = "facades-mnv2" if runtime == "onnxruntime" else str(tiny_model)
     entries = line_up([model], [runtime], [], [SIZE], Settings("cpu", "bf16"))
     (one,) = measure(entries, Plan(repeats=1, warmup=1, memory=False)).contestants

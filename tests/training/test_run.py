@@ -122,6 +122,7 @@ def test_fine_tuning_takes_over_what_fits(recipe, tmp_path):
 
 def test_weights_that_are_not_finite_stop_the_run_and_name_the_image(recipe, tiny_dataset):
     from yoso.data.dataset import PanopticDataset
+    from yoso.data.samples import training_sample
     from yoso.data.spec import load_spec
 
     dataset = PanopticDataset(load_spec(tiny_dataset).split("train"))
@@ -129,7 +130,7 @@ def test_weights_that_are_not_finite_stop_the_run_and_name_the_image(recipe, tin
     with torch.no_grad():
         module.network.decoder.proposals.bias.fill_(float("nan"))
     with pytest.raises(NonFiniteError, match=r"0\.png.*stage 0|stage 0.*0\.png"):
-        module.losses([dataset[0]])
+        module.losses([training_sample(dataset, 0)])
 
 
 def test_target_marks_void_and_keeps_emptied_segments():

@@ -6,8 +6,8 @@ import re
 
 import pytest
 import torch
-from golden_figures import CONFIGS, GOLDEN, official_tensors
 
+from golden_figures import CONFIGS, GOLDEN, official_tensors
 from yoso.errors import CheckpointError
 from yoso.model.yoso import YOSO
 from yoso.weights.official import load_official, our_name, read_official

@@ -20,12 +20,12 @@ from warm_start import begin, ended, wait_for
 from yoso.apps.console import TerminalListener
 from yoso.errors import CheckpointError, OutputError
 from yoso.weights import conversion, download, published
-from yoso.weights.conversion import convertible, read_recipe
 from yoso.weights.find import find_model
 from yoso.weights.listener import listening
 from yoso.weights.load import load_model
 from yoso.weights.model_folder import save_model
 from yoso.weights.official import our_name
+from yoso.weights.official_recipes import convertible, read_recipe
 from yoso.weights.published import PUBLISHED, cache_folder, is_cached, published_folder
 
 FILE = "yoso_res50_coco.pth"

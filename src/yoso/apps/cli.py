@@ -26,21 +26,25 @@ class Command(NamedTuple):
     Attributes:
         module: has `main(arguments) -> exit status`.
         help: one line.
+        extra: that has all the packages it needs; None if the package alone has them.
     """
 
     module: str
     help: str
+    extra: str | None = None
 
 
 COMMANDS = {
     "predict": Command("yoso.apps.predict", "segment photographs"),
-    "eval": Command("yoso.apps.evaluate", "run a model on a data set and score it"),
+    "eval": Command("yoso.apps.evaluate", "run a model on a data set and score it", "eval"),
     "pq": Command("yoso.apps.pq", "score saved predictions, no model needed"),
     "data": Command("yoso.apps.data", "prepare, check, show and convert data sets: `yoso data check DATASET`"),
-    "train": Command("yoso.apps.train", "train with a recipe"),
-    "export": Command("yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or plain torch"),
-    "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder"),
-    "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and their peers by one protocol"),
+    "train": Command("yoso.apps.train", "train with a recipe", "train"),
+    "export": Command(
+        "yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or plain torch", "export"
+    ),
+    "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder", "torch"),
+    "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and their peers by one protocol", "benchmark"),
     "models": Command("yoso.apps.models", "list the models that come with the package and those to fetch"),
 }
 
@@ -85,21 +89,28 @@ def _dispatch(arguments: list[str]) -> int:
         return 0 if arguments else USER_ERROR
     name, rest = arguments[0], arguments[1:]
     if name == "--version":
-        from importlib.metadata import version
+        from yoso.installation import installed_version
 
-        print(f"yoso {version('yoso')}")
+        print(f"yoso {installed_version()}")
         return 0
     if name not in COMMANDS:
         raise ConfigError(f"unknown {'option' if name.startswith('-') else 'command'} {name!r}.{_advice(name)}")
     try:
-        command = importlib.import_module(COMMANDS[name].module)
-        from yoso.apps.console import TerminalListener
-        from yoso.weights.listener import listening
+        from yoso.installation import optional_packages
 
-        with listening(TerminalListener()):
-            return command.main(rest)
+        with optional_packages(f"yoso {name}", COMMANDS[name].extra):
+            return _run(COMMANDS[name].module, rest)
     except SystemExit as leave:  # argparse leaves so after --help, jsonargparse after --print_config
         return leave.code if isinstance(leave.code, int) else USER_ERROR if leave.code else 0
+
+
+def _run(module: str, arguments: list[str]) -> int:
+    command = importlib.import_module(module)
+    from yoso.apps.console import TerminalListener
+    from yoso.weights.listener import listening
+
+    with listening(TerminalListener()):
+        return command.main(arguments)
 
 
 def help_text() -> str:

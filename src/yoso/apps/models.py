@@ -82,7 +82,7 @@ def describe(name: str, folder: Path) -> dict[str, Any]:
 
 def describe_published(name: str) -> dict[str, Any]:
     """Return the facts about a published model; its figures are the paper's, so `val`, which is measured, is empty."""
-    from yoso.weights.conversion import read_recipe
+    from yoso.weights.official_recipes import read_recipe
     from yoso.weights.published import LICENSE, PUBLISHED, RELEASE, cache_folder, is_cached
 
     published = PUBLISHED[name]

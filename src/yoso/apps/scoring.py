@@ -1,11 +1,11 @@
 """What `yoso eval`, its `--tune` and `yoso export` share: thresholds, classes, and what figures depend on."""
 
 import argparse
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from yoso.categories import Categories
 from yoso.errors import ConfigError
+from yoso.installation import versions
 
 if TYPE_CHECKING:
     from yoso.inference.predictor import Predictor
@@ -49,5 +49,5 @@ def circumstances(args: argparse.Namespace, predictor: "Predictor", num_images: 
         **thresholds_of(args, predictor),
         "runtime": predictor.runtime,
         "device": str(predictor.device),
-        "versions": {name: version(name) for name in ("yoso", "torch", "torchvision", "timm")},
+        "versions": versions(("yoso", "onnxruntime", "torch", "torchvision", "timm")),
     }

@@ -67,23 +67,34 @@ def draw_names(canvas: np.ndarray, coarse_slots: np.ndarray, step: int, names: S
         step: pixels per coarse pixel.
         names: at most one per slot.
     """
-    # Imported here because scipy takes longer to load than a small picture takes to draw.
-    from scipy.ndimage import find_objects
-
     areas = np.bincount(coarse_slots.ravel(), minlength=1)
-    boxes = find_objects(coarse_slots)
-    present = [name for name in names if name.slot <= len(boxes) and boxes[name.slot - 1] is not None]
+    boxes = _boxes(coarse_slots)
     placed: list[_Plate] = []
-    for name in sorted(present, key=lambda name: -areas[name.slot]):
-        box = boxes[name.slot - 1]
-        mask = coarse_slots[box] == name.slot
-        corner = (box[0].start, box[1].start)
+    for name in sorted((name for name in names if name.slot in boxes), key=lambda name: -areas[name.slot]):
+        rows, columns = boxes[name.slot]
+        mask = coarse_slots[rows, columns] == name.slot
+        corner = (rows.start, columns.start)
         for font_size in _font_sizes(canvas.shape[:2]):
             plate = _place(name, mask, corner, step, font_size)
             if plate is not None and _free(plate, placed, canvas.shape[:2]):
                 placed.append(plate)
                 _draw(canvas, plate)
                 break
+
+
+def _boxes(slots: np.ndarray) -> dict[int, tuple[slice, slice]]:
+    """Return the rows and columns of the box around each slot of a map (h, w); 0 is void and has none."""
+    places = np.nonzero(slots)
+    values, count = slots[places], int(slots.max(initial=0)) + 1
+    first, last = np.full((2, count), max(slots.shape)), np.full((2, count), -1)
+    for axis in (0, 1):
+        np.minimum.at(first[axis], values, places[axis])
+        np.maximum.at(last[axis], values, places[axis])
+    return {
+        slot: (slice(top, bottom + 1), slice(left, right + 1))
+        for slot, (top, left, bottom, right) in enumerate(np.concatenate([first, last]).T.tolist())
+        if bottom >= 0
+    }
 
 
 def _font_sizes(size: tuple[int, int]) -> tuple[int, ...]:
@@ -128,10 +139,28 @@ def _place(name: Name, mask: np.ndarray, corner: tuple[int, int], step: int, fon
 
 
 def _distance(mask: np.ndarray, column_width: float = 1.0) -> np.ndarray:
-    """Return each pixel's distance to the border of the mask, in rows, a column counting as `column_width` rows."""
-    from scipy.ndimage import distance_transform_edt
+    """Return each pixel's Euclidean distance to the nearest pixel outside the mask, in rows.
 
-    return np.asarray(distance_transform_edt(mask, sampling=(1.0, column_width)))
+    SciPy's `distance_transform_edt` gives the same, but loading it takes longer than drawing many pictures.
+
+    Args:
+        mask: (h, w) of bool; False all along the edge.
+        column_width: of a column, in rows.
+    """
+    rows = np.arange(mask.shape[0])[:, None]
+    above = rows - np.maximum.accumulate(np.where(mask, -1, rows), axis=0)
+    below = np.minimum.accumulate(np.where(mask, 2 * mask.shape[0], rows)[::-1], axis=0)[::-1] - rows
+    # Transposed, so that neighbouring columns are whole rows of memory.
+    in_column = np.ascontiguousarray((np.minimum(above, below) ** 2).T, np.float64)
+    squared = in_column.copy()
+    for shift in range(1, len(in_column)):
+        across = (shift * column_width) ** 2
+        if shift % 8 == 1 and across >= squared.max():
+            break
+        moved = in_column + across
+        np.minimum(squared[shift:], moved[:-shift], out=squared[shift:])
+        np.minimum(squared[:-shift], moved[shift:], out=squared[:-shift])
+    return np.sqrt(squared.T)
 
 
 def _middle(distance: np.ndarray) -> tuple[int, int]:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yoso.categories import Categories
-from yoso.errors import ConfigError, DatasetError
+from yoso.errors import DatasetError
 from yoso.evaluation.matching import Segments
+from yoso.installation import optional_packages
 
 MAX_DETECTIONS = 100
 """Best detections per image and class that COCO looks at."""
@@ -107,12 +108,8 @@ def coco_library() -> ModuleType:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
+    with optional_packages("mask AP"):
         import faster_coco_eval
-    except ImportError as error:
-        raise ConfigError(
-            'mask AP needs the package faster-coco-eval, which is not installed; pip install "yoso[eval]"'
-        ) from error
     return faster_coco_eval
 
 

@@ -2,9 +2,9 @@
 
 import json
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from typing import Any
 
+from yoso.installation import installed_version
 from yoso.preprocess import Size
 from yoso.weights.model_folder import Model
 
@@ -27,6 +27,6 @@ def facts(model: Model, form: str, size: Size | None, source_sha256: str) -> str
         "pixel_std": model.network.config.pixel_std,
         "about": model.about,
         "source_sha256": source_sha256,
-        "yoso": version("yoso"),
+        "yoso": installed_version(),
     }
     return json.dumps(content)

@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from yoso.errors import ConfigError
 from yoso.export.capture import capture, quietly
 from yoso.export.graph import GraphWriter, Value
 from yoso.export.metadata import facts
 from yoso.export.panoptic_graph import MergeInputs, MergeOutputs, write_merge, write_normalising, write_resizing
 from yoso.inference.onnx_engine import METADATA
+from yoso.installation import optional_packages
 from yoso.model.yoso import padded_size
 from yoso.preprocess import Size
 from yoso.weights.model_folder import Model
@@ -106,11 +106,9 @@ def import_onnx_ir() -> Any:
     Raises:
         ConfigError: what exporting needs is not installed.
     """
-    try:
+    with optional_packages():
         import onnx_ir
         import onnxscript  # noqa: F401  (torch's exporter needs it)
-    except ImportError as error:
-        raise ConfigError(f'{error.name} is not installed; run: pip install "yoso[onnx]"') from error
     return onnx_ir
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from yoso.errors import ConfigError
 from yoso.export.onnx_file import METADATA
+from yoso.installation import optional_packages
 
 QUANTIZED = ("Conv",)
 """The decoder's products stay in float32: they are few, and its masks are sums over the whole image."""
@@ -30,12 +31,10 @@ def quantize(onnx_path: Path, path: Path, photographs: Iterable[np.ndarray]) -> 
     Raises:
         ConfigError: onnxruntime's tools are not installed, or there is no photograph.
     """
-    try:
+    with optional_packages():
         import onnx
         import onnxruntime
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    except ImportError as error:
-        raise ConfigError(f'{error.name} is not installed; run: pip install "yoso[onnx]"') from error
     model = onnx.load(onnx_path)
     reader: Any = _Reader(photographs)
     with _silent(onnxruntime):

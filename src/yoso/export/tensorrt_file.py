@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yoso.errors import ConfigError, ExportError
+from yoso.installation import install_command
 
 WORKSPACE_BYTES = 4 * 2**30
 
@@ -22,8 +23,8 @@ def import_tensorrt() -> Any:
         import tensorrt  # pyrefly: ignore[missing-import]
     except ImportError as error:
         raise ConfigError(
-            'tensorrt is not installed; run: pip install "yoso[tensorrt]", or write --format onnx --form raw --size H '
-            "W here and build the engine with trtexec where TensorRT is"
+            f"tensorrt is not installed; run: {install_command('tensorrt')}, or write --format onnx --form raw "
+            "--size H W here and build the engine with trtexec where TensorRT is"
         ) from error
     version = tuple(int(part) for part in tensorrt.__version__.split(".")[:2])
     if version < (10, 1):

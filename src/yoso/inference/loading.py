@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from yoso.errors import CheckpointError, ConfigError, did_you_mean
 from yoso.files import PathLike, read_json
 from yoso.inference.predictor import Predictor
+from yoso.installation import optional_packages
 from yoso.settings import InferenceConfig, config_from_json
 from yoso.weights.layout import CONFIG, EXPORTED, WEIGHTS, bundled_models
 
@@ -26,7 +27,7 @@ FOREIGN = {
 """What `yoso export` writes and is not run here. To load an archive unpickles it, which could run anything."""
 
 FASTEST_FIRST = ("onnxruntime", "openvino")
-"""On a CPU, as measured at 512x800 and 640x640 (docs/speed.md); torch comes last and is always there."""
+"""On a CPU, as measured at 512x800 and 640x640 (docs/speed.md); torch comes last."""
 
 
 def load(
@@ -57,7 +58,7 @@ def load(
     if runtime not in {"auto", "torch", *FASTEST_FIRST}:
         raise ConfigError(f"unknown runtime {runtime!r}.{did_you_mean(runtime, ['auto', 'torch', *FASTEST_FIRST])}")
     wanted = FASTEST_FIRST if runtime == "auto" else (runtime,)
-    if runtime != "torch" and precision == "fp32" and (runtime != "auto" or _is_cpu(str(device))):
+    if runtime != "torch" and precision == "fp32" and (runtime != "auto" or _without_gpu(str(device))):
         found = _from_folder(name_or_folder, wanted, str(device), must=runtime != "auto")
         if found is not None:
             return found
@@ -80,8 +81,10 @@ def refuse_foreign(path: Path) -> None:
 
 def _in_torch(name_or_folder: PathLike, device: "str | torch.device", precision: str) -> Predictor:
     from yoso.inference.memory import loading_errors
-    from yoso.inference.torch_engine import TorchEngine, resolve_device
-    from yoso.weights.load import load_model
+
+    with optional_packages(f"model {name_or_folder}"):
+        from yoso.inference.torch_engine import TorchEngine, resolve_device
+        from yoso.weights.load import load_model
 
     resolved = resolve_device(device)
     with loading_errors(name_or_folder, resolved):
@@ -143,10 +146,15 @@ def _exported(path: Path, runtime: str, device: str) -> Predictor:
     return Predictor(engine, engine.categories, engine.inference, engine.about)
 
 
-def _is_cpu(device: str) -> bool:
-    """Tell whether a device is the CPU, without loading torch: "auto" is where no CUDA driver finds a device."""
+def _without_gpu(device: str) -> bool:
+    """Tell whether "auto" takes a runtime for the CPU: if PyTorch is not installed, or the device is the CPU.
+
+    "auto" is the CPU where no CUDA driver finds a device. PyTorch is not loaded to find out.
+    """
     if device != "auto":
         return device == "cpu"
+    if find_spec("torch") is None:
+        return True
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -15,6 +15,7 @@ from yoso.errors import CheckpointError, ConfigError
 from yoso.files import PathLike
 from yoso.inference.engine import Request, Timings
 from yoso.inference.memory import loading_errors, memory_errors
+from yoso.installation import optional_packages
 from yoso.postprocess.numpy_merge import PanopticArrays, panoptic_numpy
 from yoso.postprocess.segments import Segment, Sizes
 from yoso.preprocess import Size, resize, resized_size
@@ -169,10 +170,8 @@ def import_onnxruntime() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
+    with optional_packages():
         import onnxruntime
-    except ImportError as error:
-        raise ConfigError('onnxruntime is not installed; run: pip install "yoso[onnx]"') from error
     return onnxruntime
 
 

@@ -14,6 +14,7 @@ from yoso.files import PathLike
 from yoso.inference.engine import Request, Timings
 from yoso.inference.memory import loading_errors, memory_errors
 from yoso.inference.onnx_engine import METADATA, check_size, config_of, merged, num_threads
+from yoso.installation import optional_packages
 from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.postprocess.segments import Sizes
 from yoso.preprocess import Size, pad_with, resize, resized_size
@@ -113,8 +114,6 @@ def import_openvino() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
+    with optional_packages():
         import openvino
-    except ImportError as error:
-        raise ConfigError('openvino is not installed; run: pip install "yoso[openvino]"') from error
     return openvino

@@ -14,6 +14,7 @@ from yoso.categories import Categories
 from yoso.errors import ConfigError, ImageError
 from yoso.files import PathLike, read_image, to_rgb
 from yoso.inference.engine import Engine, Request, Timings
+from yoso.installation import optional_packages
 from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.preprocess import Size
 from yoso.settings import InferenceConfig
@@ -148,9 +149,10 @@ class Predictor:
 
         Raises:
             ImageError: a photograph that cannot be read, or an array that is not RGB uint8.
-            ConfigError: a size below 1 pixel, or an exported file that has the merge inside.
+            ConfigError: a size below 1 pixel, an exported file that has the merge inside, or PyTorch is not installed.
         """
-        import torch
+        with optional_packages("Predictor.outputs"):
+            import torch
 
         pixels = rgb_array(image)
         request = replace(self._request(input_size), output_size=(pixels.shape[0], pixels.shape[1]))

@@ -10,6 +10,7 @@ NumPy part never loads torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from yoso.installation import optional_packages
 from yoso.postprocess.segments import Segment, Sizes
 
 if TYPE_CHECKING:
@@ -65,4 +66,5 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    with optional_packages(f"{__name__}.{name}"):
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from yoso.errors import ConfigError
+from yoso.installation import optional_packages
 from yoso.preprocess import Size
 from yoso.speed.entry import Contestant, Entry, Prediction, Whole, autocast
 from yoso.speed.images import photograph
@@ -68,10 +68,8 @@ def check_peers() -> None:
     Raises:
         ConfigError: transformers is not installed.
     """
-    try:
+    with optional_packages("--against"):
         import transformers  # noqa: F401
-    except ImportError as error:
-        raise ConfigError('peers need the package transformers; pip install "yoso[benchmark]"') from error
 
 
 def build_network(peer: Peer, size: Size, seed: int = 0) -> nn.Module:

@@ -4,11 +4,12 @@ import datetime
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from yoso.installation import versions as installed_versions
 
 PACKAGES = ("yoso", "torch", "torchvision", "timm", "numpy", "transformers", "onnxruntime", "openvino")
 CPUINFO = Path("/proc/cpuinfo")
@@ -16,13 +17,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that matter, those that are installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **installed_versions(PACKAGES)}
 
 
 def hardware(device: torch.device) -> dict[str, str]:

@@ -25,11 +25,11 @@ from yoso.speed.images import photograph
 from yoso.speed.kept_queries import let_survive
 from yoso.speed.official import official_network, official_panoptic
 from yoso.speed.onnx_profile import stage_shares
-from yoso.weights.conversion import convertible, read_recipe
 from yoso.weights.find import find_model
 from yoso.weights.layout import EXPORTED, WEIGHTS, bundled_models
 from yoso.weights.load import load_model
 from yoso.weights.model_folder import Model, save_model
+from yoso.weights.official_recipes import convertible, read_recipe
 
 
 @dataclasses.dataclass(frozen=True)

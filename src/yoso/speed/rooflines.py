@@ -21,8 +21,8 @@ from yoso.preprocess import Size
 from yoso.speed.entry import Entry, Settings, synchronise
 from yoso.speed.ours import recipe_model
 from yoso.speed.results import Floor, Floors, Measurement
-from yoso.weights.conversion import convertible
 from yoso.weights.load import load_model
+from yoso.weights.official_recipes import convertible
 
 COUNTED_STAGES = ("backbone", "aggregator", "decoder")
 WHOLE = "network"

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from yoso import errors
 from yoso.data.coco_panoptic import PanopticExample
 from yoso.data.dataset import PanopticDataset
+from yoso.data.samples import training_sample
 from yoso.data.spec import DatasetSpec
 from yoso.data.transforms import build_transform, collate
 from yoso.structures import Sample
@@ -43,7 +44,7 @@ class Drawn(Dataset[Sample]):
         iteration = position // self.run.images_per_step
         augmentation = self.augmentation.at(min(1.0, iteration / self.run.iterations))
         transform, generator = build_transform(augmentation), torch.Generator().manual_seed(seed)
-        return transform(self.dataset[number], generator)
+        return transform(training_sample(self.dataset, number), generator)
 
 
 class Examples(Dataset[PanopticExample]):

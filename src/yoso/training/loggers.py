@@ -10,8 +10,8 @@ import numpy as np
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from yoso.errors import ConfigError
 from yoso.files import written_whole
+from yoso.installation import missing_package
 
 
 def tensorboard(output: Path) -> Logger:
@@ -25,7 +25,7 @@ def wandb(output: Path) -> Logger:
     Raises:
         ConfigError: the package is missing.
     """
-    require("wandb", "wandb")
+    require("wandb")
     name = hashlib.sha1(str(output.resolve()).encode()).hexdigest()[:12]
     return WandbLogger(project="yoso", name=output.name, id=name, resume="allow", save_dir=output)
 
@@ -36,7 +36,7 @@ def mlflow(output: Path) -> Logger:
     Raises:
         ConfigError: the package is missing.
     """
-    require("mlflow", "mlflow")
+    require("mlflow")
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         # The client alone, without a data base, writes to a folder only if it is told twice.
@@ -48,14 +48,14 @@ def mlflow(output: Path) -> Logger:
 LOGGERS: dict[str, Callable[[Path], Logger]] = {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}
 
 
-def require(package: str, extra: str) -> None:
+def require(package: str) -> None:
     """Check that an optional package is there.
 
     Raises:
         ConfigError: it is not; says how to install it.
     """
     if find_spec(package) is None:
-        raise ConfigError(f'run.loggers asks for {package}, which is not installed; pip install "yoso[{extra}]"')
+        raise missing_package(package, f"run.loggers={package}")
 
 
 def build_loggers(names: Sequence[str], output: Path) -> list[Logger]:

@@ -1,6 +1,5 @@
 """`train`: a recipe in, a run folder out."""
 
-import importlib.metadata
 import json
 import logging
 import platform
@@ -22,6 +21,7 @@ from yoso.categories import Categories
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError
 from yoso.files import written_whole
+from yoso.installation import versions
 from yoso.model.yoso import YOSO
 from yoso.training.calibration import calibrate
 from yoso.training.callbacks import Keeper, MovingAverage, Narrator, RunFolder
@@ -73,7 +73,7 @@ def facts() -> dict[str, Any]:
     packages = ("yoso", "torch", "torchvision", "timm", "lightning", "numpy")
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
     return {
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "versions": versions(packages),
         "python": platform.python_version(),
         "commit": _commit(),
         "device": device,

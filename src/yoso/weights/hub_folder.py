@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from yoso.errors import CheckpointError
+from yoso.installation import optional_packages
 from yoso.weights.layout import CONFIG, METRICS, PREPROCESSOR, WEIGHTS
 from yoso.weights.published import is_offline
 
@@ -23,8 +24,9 @@ def hub_folder(repository: str, offline: bool = False) -> Path:
     Raises:
         CheckpointError: it cannot be fetched, or is not in the cache.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    with optional_packages(f"hf:{repository}"):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return Path(snapshot_download(repository, allow_patterns=FILES, local_files_only=offline or is_offline()))

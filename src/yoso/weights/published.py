@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from yoso.errors import CheckpointError, DatasetError, OutputError
 from yoso.files import cannot_write, file_sha256, read_json, write_json, written_whole
+from yoso.installation import optional_packages
 from yoso.weights.download import download
 from yoso.weights.layout import WEIGHTS
 from yoso.weights.listener import current_listener
@@ -183,7 +184,8 @@ def published_folder(name: str, offline: bool = False) -> Path:
 @contextmanager
 def _alone(name: str) -> Generator[None, None, None]:
     """Wait until no other process fetches the same model, and keep others waiting."""
-    from filelock import FileLock, Timeout
+    with optional_packages(name):
+        from filelock import FileLock, Timeout
 
     lock = FileLock(cache_folder() / f".{name}.lock")
     try:
@@ -203,7 +205,8 @@ def _alone(name: str) -> Generator[None, None, None]:
 
 def _fetch(name: str, folder: Path) -> None:
     """Bring a model folder into the cache, whole."""
-    from yoso.weights.conversion import convert
+    with optional_packages(name):
+        from yoso.weights.conversion import convert
 
     if folder.exists():
         raise CheckpointError(f"{folder}: is in the way, and is not a model that was fetched; move or delete it")

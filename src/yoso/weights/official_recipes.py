@@ -1,0 +1,57 @@
+"""The recipes of the official checkpoints: what each says about its network. Loads no torch."""
+
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from yoso.categories import Categories
+from yoso.class_tables import benchmark_categories, class_tables
+from yoso.errors import ConfigError, did_you_mean
+from yoso.model.config import ModelConfig
+from yoso.settings import InferenceConfig, config_from_json
+
+
+class Recipe(NamedTuple):
+    """What a recipe says about the network itself.
+
+    Attributes:
+        model: the network's configuration.
+        inference: thresholds and test size.
+        categories: in the class-index order of the official checkpoints.
+        about: data and citation.
+    """
+
+    model: ModelConfig
+    inference: InferenceConfig
+    categories: Categories
+    about: dict[str, Any]
+
+
+def convertible() -> list[str]:
+    """Return the names of the recipes that there are official checkpoints of."""
+    named = {path.stem for path in recipes_folder().glob("*_r50.yaml")}
+    return sorted(name for name in named if name.removesuffix("_r50") in class_tables())
+
+
+def read_recipe(name: str) -> Recipe:
+    """Read a recipe that there is an official checkpoint of.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    if name not in convertible():
+        raise ConfigError(f"no official checkpoint belongs to recipe {name!r}.{did_you_mean(name, convertible())}")
+    content = yaml.safe_load((recipes_folder() / f"{name}.yaml").read_text())
+    return Recipe(
+        config_from_json(ModelConfig, content.get("model", {})),
+        config_from_json(InferenceConfig, content.get("inference", {})),
+        benchmark_categories(name.removesuffix("_r50")),
+        content.get("about", {}),
+    )
+
+
+def recipes_folder() -> Path:
+    """Return the folder of the recipes that come with the package."""
+    return Path(str(package_files("yoso"))) / "recipes"
