@@ -51,7 +51,7 @@ from yoso.structures import Sample
 from yoso.training.callbacks import moving_average
 from yoso.training.cli import parse
 from yoso.training.config import TrainingConfig
-from yoso.training.loaders import Drawn, Loaders
+from yoso.training.loaders import Loaders
 from yoso.training.module import TrainingModule, make_target
 from yoso.training.optimizer import build_optimizer, lr_factor
 from yoso.training.run import build_network
@@ -122,9 +122,12 @@ def batch_loss(model: nn.Module, network: YOSO, samples: list[Sample]) -> Tensor
 def batches(loaders: Loaders, config: TrainingConfig, seen: int) -> Iterator[list[Sample]]:
     """Yield batches in the order in which `yoso train` sees them, from the image `seen` on."""
     sampler = EndlessSampler(len(loaders.training), config.run.seed, seen)
-    drawn = Drawn(loaders.training, config)
     yield from DataLoader(
-        drawn, batch_size=config.run.batch_size, sampler=sampler, num_workers=config.run.workers, collate_fn=collate
+        loaders.samples(),
+        batch_size=config.run.batch_size,
+        sampler=sampler,
+        num_workers=config.run.workers,
+        collate_fn=collate,
     )
 
 

@@ -29,8 +29,8 @@ from yoso.speed.machine import circumstances
 from yoso.speed.protocol import Spread, interleaved, seconds
 from yoso.training.cli import parse
 from yoso.training.config import TrainingConfig
-from yoso.training.loaders import Batches, Drawn, Loaders, settle
-from yoso.training.memory import Trial, training_device
+from yoso.training.loaders import Batches, Loaders, init_worker
+from yoso.training.memory import MemoryProbe, training_device
 from yoso.training.run import build_network
 from yoso.training.sampling import EndlessSampler
 
@@ -64,12 +64,12 @@ def loader_speed(loaders: Loaders, config: TrainingConfig, workers: int, images:
     """Return images a second from the loader, after the first batch."""
     batch_size = config.run.batch_size
     loader = DataLoader(
-        Drawn(loaders.training, config),
+        loaders.samples(),
         batch_size=batch_size,
         sampler=EndlessSampler(len(loaders.training), config.run.seed),
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=settle,
+        worker_init_fn=init_worker,
     )
     batches = iter(Batches(loader, batch_size))
     next(batches)
@@ -82,7 +82,7 @@ def step_speed(loaders: Loaders, config: TrainingConfig, steps: int) -> float:
     """Return images a second through a training step: the median of some, after one of warm-up."""
     samples = [loaders.first(index) for index in range(config.run.batch_size)]
     device = training_device(config.run.accelerator)
-    trial = Trial(build_network(config, loaders.categories).train(), config, loaders, device)
+    trial = MemoryProbe(build_network(config, loaders.categories).train(), config, loaders, device)
     taken, errors = interleaved({"step": lambda: trial.step(samples)}, steps, 1, seconds(device))
     if errors:
         raise SystemExit(f"error: the training step: {errors['step']}")

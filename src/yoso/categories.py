@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yoso.errors import DatasetError
+from yoso.errors import ConfigError, DatasetError
 
 Color = tuple[int, int, int]
 
@@ -127,6 +127,32 @@ class Categories(Sequence[Category]):
         return [
             {"id": c.id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)} for c in self._categories
         ]
+
+
+def check_same_classes(a: Categories, b: Categories, name_a: str, name_b: str) -> None:
+    """Check that two lists of categories have the same classes: for every id the same name and kind, in any order.
+
+    Args:
+        a: one list.
+        b: the other list.
+        name_a: where `a` is from, for the error message.
+        name_b: where `b` is from.
+
+    Raises:
+        ConfigError: they differ; names the first id that does.
+    """
+    first, second = ({each.id: _described(each) for each in categories} for categories in (a, b))
+    for category_id in (*first, *second):
+        here, there = first.get(category_id, "missing"), second.get(category_id, "missing")
+        if here != there:
+            raise ConfigError(
+                f"{name_a} and {name_b} have different classes: id {category_id} is {here} in the first and {there} in "
+                "the second; use files with the same categories"
+            )
+
+
+def _described(category: Category) -> str:
+    return f"{category.name!r} ({'thing' if category.is_thing else 'stuff'})"
 
 
 def _category_from_json(entry: Any, index: int, where: str) -> Category:

@@ -59,7 +59,7 @@ def test_other_errors_are_not_swallowed():
 @pytest.fixture
 def greedy(monkeypatch):
     """Pretend that a step takes 1 GB and half a GB per image."""
-    monkeypatch.setattr(memory.Trial, "peak", lambda self, count: 10**9 + count * 5 * 10**8)
+    monkeypatch.setattr(memory.MemoryProbe, "peak", lambda self, count: 10**9 + count * 5 * 10**8)
 
 
 def test_a_batch_is_split_until_it_fits(changed, greedy):
@@ -89,7 +89,7 @@ def test_a_trial_takes_a_whole_step_and_leaves_the_network_alone(recipe):
     loaders = Loaders(recipe, load_spec(recipe.data))
     network = build_network(recipe, loaders.categories).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    trial = memory.Trial(network, recipe, loaders, torch.device("cpu"))
+    trial = memory.MemoryProbe(network, recipe, loaders, torch.device("cpu"))
     assert 10**8 < trial.peak(0) <= trial.peak(2) < memory_limit(torch.device("cpu"))
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     tried = trial.module.network.state_dict()

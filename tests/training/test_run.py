@@ -10,7 +10,7 @@ import yaml
 
 from yoso.categories import VOID, Categories
 from yoso.errors import CheckpointError, ConfigError, NonFiniteError
-from yoso.loss.criterion import LossConfig
+from yoso.loss.config import LossConfig
 from yoso.structures import PADDING, Sample
 from yoso.training import run
 from yoso.training.module import TrainingModule, make_target

@@ -162,7 +162,10 @@ def test_a_start_that_is_none(own, tmp_path):
         (["coco_r50", "--run.bach_size", "2"], "run.batch_size"),
         (["coco_r50", "--run.batch_size", "two"], "batch_size"),
         (["coco_r50", "--run.batch_size", "0"], "at least 1"),
-        (["coco_r50", "--schedule.frozen_backbone", "-1"], "schedule.frozen_backbone is -1; it must not be negative"),
+        (
+            ["coco_r50", "--schedule.warmup_iterations", "-1"],
+            "warmup_iterations is -1; it must not be negative",
+        ),
         (["coco_r50", "--model.attention", "sdcaa"], "attention"),
         (["coco_r50", "--augmentation.scale", "[2.0,0.1]"], "scale"),
         ([], "data"),

@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from yoso.errors import ConfigError, did_you_mean
+from yoso.settings import parse_input_size
 
 if TYPE_CHECKING:
     from yoso.inference.predictor import Predictor
@@ -52,27 +53,6 @@ class Parser(argparse.ArgumentParser):
         if rest:
             self.error(f"unexpected argument {rest[0]!r}")
         return namespace
-
-
-def input_size(text: str) -> tuple[int, int] | Literal["native"]:
-    """Read the value of `--input-size`.
-
-    Args:
-        text: "native", "SHORTER" or "SHORTERxLONGEST" in pixels; the longer side is unbounded if it is not given.
-
-    Raises:
-        ConfigError: anything else.
-    """
-    if text == "native":
-        return "native"
-    shorter, cross, longest = text.lower().partition("x")
-    try:
-        size = (int(shorter), int(longest) if cross else 10**9)
-    except ValueError:
-        size = (0, 0)
-    if min(size) < 1:
-        raise ConfigError(f"--input-size {text}: give SHORTER or SHORTERxLONGEST in pixels (as 512x800), or native")
-    return size
 
 
 def share(text: str) -> float:
@@ -136,7 +116,7 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
     parser.add_argument(
         "--input-size",
         "--size",
-        type=input_size,
+        type=parse_input_size,
         metavar="S[xL]|native",
         help="shorter side in pixels, and the most the longer one may get; native does not resize (default: the "
         "model's own)",

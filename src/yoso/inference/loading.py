@@ -127,9 +127,10 @@ def _local_folder(name_or_folder: PathLike) -> Path:
     folder = Path(name_or_folder)
     if (folder / CONFIG).is_file():
         return folder
+    from yoso.weights.find import model_name
     from yoso.weights.published import PUBLISHED, cache_folder
 
-    name = str(name_or_folder)
+    name = model_name(name_or_folder)
     return cache_folder() / name if name in PUBLISHED else bundled_models().get(name, folder)
 
 

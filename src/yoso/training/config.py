@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from yoso.data.transforms import Augmentation
+from yoso.data.augmentation import Augmentation
 from yoso.errors import ConfigError
-from yoso.loss.criterion import LossConfig
+from yoso.loss.config import LossConfig
 from yoso.model.config import ModelConfig
 from yoso.settings import InferenceConfig
 
@@ -37,7 +37,6 @@ class ScheduleConfig:
         gamma: factor, for "step".
         power: exponent, for "poly".
         warmup_iterations: the rate rises linearly to its value over these.
-        frozen_backbone: the backbone does not learn in the first so many iterations.
     """
 
     kind: Literal["step", "poly"] = "poly"
@@ -45,7 +44,6 @@ class ScheduleConfig:
     gamma: float = 0.1
     power: float = 0.9
     warmup_iterations: int = 0
-    frozen_backbone: int = 0
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -53,9 +51,8 @@ class ScheduleConfig:
         Raises:
             ConfigError: a number of iterations below 0.
         """
-        for name in ("warmup_iterations", "frozen_backbone"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"schedule.{name} is {getattr(self, name)}; it must not be negative")
+        if self.warmup_iterations < 0:
+            raise ConfigError(f"schedule.warmup_iterations is {self.warmup_iterations}; it must not be negative")
 
 
 @dataclass(frozen=True)

@@ -102,11 +102,11 @@ def fitted(config: TrainingConfig, network: YOSO, loaders: Loaders) -> TrainingC
     limit = round(run.memory_gigabytes * 1e9) or memory_limit(device)
     sizes = [size for size in range(1, run.batch_size + 1) if run.batch_size % size == 0]
     with torch.random.fork_rng(devices=[]):
-        trial = Trial(network, config, loaders, device)
-        batch_size = largest_that_fits(sizes, trial.peak, round(USABLE_SHARE * limit))
+        probe = MemoryProbe(network, config, loaders, device)
+        batch_size = largest_that_fits(sizes, probe.peak, round(USABLE_SHARE * limit))
     if not batch_size:
         one = replace(config, run=replace(run, batch_size=1))
-        raise out_of_memory(trial.samples[:1], one, f"({limit / 1e9:.1f} GB) while looking for a batch that fits")
+        raise out_of_memory(probe.samples[:1], one, f"({limit / 1e9:.1f} GB) while looking for a batch that fits")
     parts = run.accumulate * run.batch_size // batch_size
     return replace(config, run=replace(run, batch_size=batch_size, accumulate=parts, auto_batch=False))
 
@@ -140,7 +140,7 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-class Trial:
+class MemoryProbe:
     """Whole training steps on a copy of a network, to see what they take."""
 
     def __init__(self, network: YOSO, config: TrainingConfig, loaders: Loaders, device: torch.device) -> None:

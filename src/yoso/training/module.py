@@ -18,7 +18,6 @@ from yoso.inference.predictor import Predictor
 from yoso.inference.torch_engine import TorchEngine
 from yoso.loss.criterion import Criterion, mean_over_processes
 from yoso.loss.forcing import Forced, masks_given
-from yoso.loss.semantic import semantic_loss
 from yoso.model.aggregator import Factored
 from yoso.model.yoso import YOSO, padded_size
 from yoso.scoring.loop import Prediction, score_image
@@ -83,10 +82,8 @@ class TrainingModule(LightningModule):
         features = self.network.factored([sample.image for sample in samples])
         stages = self.network.decoder(features, all_stages=True)
         forced = self._forced(features, stages[0], targets) if self.config.loss.forced_weight else None
-        terms = self.criterion(stages, targets, step_counts, forced)
-        if self.head is not None:
-            terms["semantic"] = self.config.loss.semantic_weight * semantic_loss(self.head(features), targets)
-        return terms
+        semantic = self.head(features) if self.head is not None else None
+        return self.criterion(stages, targets, step_counts, forced, semantic)
 
     def _forced(self, features: Factored, proposals: StageOutputs, targets: list[Target]) -> Forced:
         """Run the stages again, as if the masks of the proposal stage had been right."""
@@ -169,10 +166,5 @@ class TrainingModule(LightningModule):
         """Return AdamW and its schedule, stepped every iteration."""
         optimizer = build_optimizer(self.network, self.config.optimizer, self.head)
         factor = lr_factor(self.config.schedule, self.config.run.iterations)
-        thawed = self.config.schedule.frozen_backbone
-        factors = [
-            (lambda iteration: factor(iteration) * (iteration >= thawed)) if group["backbone"] else factor
-            for group in optimizer.param_groups
-        ]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

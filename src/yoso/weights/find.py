@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from yoso.errors import CheckpointError, did_you_mean
+from yoso.errors import CheckpointError, did_you_mean, known_name
 from yoso.files import PathLike
 from yoso.weights.hub_folder import hub_folder
 from yoso.weights.layout import CONFIG, WEIGHTS, bundled_models
@@ -12,6 +12,17 @@ HUB = "hf:"
 """Prefix of a repository's name on the Hugging Face hub, where a model is asked for."""
 
 
+def model_name(name_or_folder: PathLike) -> str:
+    """Return the name of a bundled or published model as it is spelt in the package, or else the argument as text.
+
+    `coco_r50` and `coco-r50` are the same model, unless the name is that of a model folder.
+    """
+    name = str(name_or_folder)
+    if (Path(name) / CONFIG).is_file():
+        return name
+    return known_name(name, (*bundled_models(), *PUBLISHED)) or name
+
+
 def find_model(name_or_folder: PathLike, offline: bool = False) -> Path:
     """Return the folder of a model given by name or as a folder.
 
@@ -19,14 +30,15 @@ def find_model(name_or_folder: PathLike, offline: bool = False) -> Path:
     folder goes before it.
 
     Args:
-        name_or_folder: a bundled or published model's name, `hf:OWNER/NAME` on the Hugging Face hub, or a folder.
+        name_or_folder: the name of a bundled or published model, with hyphens or underscores; `hf:OWNER/NAME` on the
+            Hugging Face hub; or a folder.
         offline: fetch nothing; `YOSO_OFFLINE` says the same.
 
     Raises:
         CheckpointError: there is no such model, or the folder is not a model folder; or see `published_folder`.
         OutputError: the cache of fetched models cannot be written.
     """
-    name, folder = str(name_or_folder), Path(name_or_folder)
+    name, folder = model_name(name_or_folder), Path(name_or_folder)
     bundled = bundled_models()
     if name in bundled:
         return bundled[name]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from yoso.errors import CheckpointError
 from yoso.installation import optional_packages
+from yoso.settings import is_offline
 from yoso.weights.layout import CONFIG, METRICS, PREPROCESSOR, WEIGHTS
-from yoso.weights.published import is_offline
 
 PAPERS = ("README.md", "LICENSE", METRICS)
 """Files of a model folder that travel with it and are not made anew."""

@@ -8,7 +8,7 @@ import yaml
 
 from yoso.categories import Categories
 from yoso.class_tables import benchmark_categories, class_tables
-from yoso.errors import ConfigError, did_you_mean
+from yoso.errors import ConfigError, did_you_mean, known_name
 from yoso.model.config import ModelConfig
 from yoso.settings import InferenceConfig, config_from_json
 
@@ -41,13 +41,14 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         ConfigError: there is no such recipe.
     """
-    if name not in convertible():
+    recipe = known_name(name, convertible())
+    if recipe is None:
         raise ConfigError(f"no official checkpoint belongs to recipe {name!r}.{did_you_mean(name, convertible())}")
-    content = yaml.safe_load((recipes_folder() / f"{name}.yaml").read_text())
+    content = yaml.safe_load((recipes_folder() / f"{recipe}.yaml").read_text())
     return Recipe(
         config_from_json(ModelConfig, content.get("model", {})),
         config_from_json(InferenceConfig, content.get("inference", {})),
-        benchmark_categories(name.removesuffix("_r50")),
+        benchmark_categories(recipe.removesuffix("_r50")),
         content.get("about", {}),
     )
 

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from yoso.errors import CheckpointError, DatasetError, OutputError
 from yoso.files import cannot_write, file_sha256, read_json, write_json, written_whole
 from yoso.installation import optional_packages
+from yoso.settings import is_offline
 from yoso.weights.download import download
 from yoso.weights.layout import WEIGHTS
 from yoso.weights.listener import current_listener
@@ -138,11 +139,6 @@ def cache_folder() -> Path:
     if own := os.environ.get("YOSO_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "yoso"
-
-
-def is_offline() -> bool:
-    """Tell whether `YOSO_OFFLINE` forbids to fetch anything."""
-    return os.environ.get("YOSO_OFFLINE", "").strip().lower() not in {"", "0", "false", "no", "off"}
 
 
 def is_cached(name: str) -> bool:
