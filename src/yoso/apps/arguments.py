@@ -98,6 +98,8 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
         parser: the command's.
         default: the model to take if none is given; None makes `--model` obligatory.
     """
+    from yoso.inference.runtimes import runtime_names
+
     said = f" (default: {default})" if default else ""
     parser.add_argument(
         "--model",
@@ -110,7 +112,8 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
     parser.add_argument(
         "--runtime",
         default="auto",
-        help="auto, torch, onnxruntime, openvino; auto is, on a CPU, the fastest that is installed and exported for",
+        help=f"auto, {', '.join(runtime_names())}; auto is, on a CPU, the fastest one that is installed and has an "
+        "exported file in the model's folder",
     )
     parser.add_argument("--precision", default="fp32", help="fp32, or on a GPU bf16 (default: fp32)")
     parser.add_argument(

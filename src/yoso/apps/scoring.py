@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 from yoso.categories import Categories
 from yoso.errors import ConfigError
 from yoso.installation import versions
+from yoso.settings import Thresholds
 
 if TYPE_CHECKING:
     from yoso.inference.predictor import Predictor
 
 
-def thresholds_of(args: argparse.Namespace, predictor: "Predictor") -> dict[str, float]:
+def thresholds_of(args: argparse.Namespace, predictor: "Predictor") -> Thresholds:
     """Return the two thresholds: those given, else the model's."""
-    names = ("object_mask_threshold", "overlap_threshold")
-    return {n: getattr(predictor.inference, n) if getattr(args, n) is None else getattr(args, n) for n in names}
+    own, object_mask, overlap = predictor.inference.thresholds, args.object_mask_threshold, args.overlap_threshold
+    return Thresholds(
+        own.object_mask if object_mask is None else object_mask, own.overlap if overlap is None else overlap
+    )
 
 
 def check_classes(model: Categories, data: Categories, model_name: str, data_name: str) -> None:
@@ -40,13 +43,15 @@ def _kind(is_thing: bool) -> str:
 
 def circumstances(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:
     """Return what the figures depend on: model, data, settings, runtime and versions."""
+    thresholds = thresholds_of(args, predictor)
     return {
         "model": str(args.model),
         "data": str(args.data),
         "split": args.split,
         "images": num_images,
         "input_size": predictor.inference.input_size if args.input_size is None else args.input_size,
-        **thresholds_of(args, predictor),
+        "object_mask_threshold": thresholds.object_mask,
+        "overlap_threshold": thresholds.overlap,
         "runtime": predictor.runtime,
         "device": str(predictor.device),
         "versions": versions(("yoso", "onnxruntime", "torch", "torchvision", "timm")),

@@ -1,4 +1,4 @@
-"""Any timm model as a backbone: four feature maps at strides 4, 8, 16, 32 (the paper's C2 to C5)."""
+"""Any timm model as a backbone with four feature maps at strides 4, 8, 16, 32 (the paper's C2 to C5)."""
 
 from typing import Any
 
@@ -26,17 +26,17 @@ class Backbone(nn.Module):
 
         Args:
             name: a timm model, with or without its pretrained tag.
-            frozen_norm: keep BatchNorm at its statistics and leave its scale and shift untrained.
+            frozen_norm: keep BatchNorm at its statistics, and do not train its scale and shift.
             pretrained: let timm fetch its published weights.
-            options: further arguments of `timm.create_model`.
+            options: further arguments of `timm.create_model`; see `ModelConfig.backbone_options`.
 
         Raises:
-            ConfigError: timm has no such model, or it does not give maps at strides 4, 8, 16, 32.
+            ConfigError: timm has no such model, or the model has no maps at strides 4, 8, 16, 32.
         """
         super().__init__()
         if not timm.is_model(name):
             close = did_you_mean(name, timm.list_models())
-            advice = close if "Did you mean" in close else " `timm.list_models()` lists what there is."
+            advice = close if "Did you mean" in close else " `timm.list_models()` lists all of them."
             raise ConfigError(f"timm has no backbone {name!r}.{advice}")
         try:
             self.net = timm.create_model(
@@ -59,7 +59,7 @@ class Backbone(nn.Module):
         return [module for module in self.modules() if isinstance(module, _BatchNorm)]
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Switch to training; frozen BatchNorm stays as it is."""
+        """Switch between training and evaluation; frozen BatchNorm stays in evaluation mode."""
         super().train(mode)
         if self.frozen_norm:
             for module in self._norms():

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from yoso.errors import ConfigError, did_you_mean
+from yoso.inference.runtimes import runtime_of
 from yoso.preprocess import Size
 from yoso.speed import baselines, ours
 from yoso.speed.entry import Contestant, Entry, Settings
@@ -44,8 +45,8 @@ def line_up(
     entries = []
     for size in dict.fromkeys(sizes):
         for model, label in labels.items():
-            if Path(model).suffix in ours.FILES:
-                entries.append(Entry(label, model, ours.FILES[Path(model).suffix], size, settings))
+            if runtime := runtime_of(model):
+                entries.append(Entry(label, model, runtime.name, size, settings))
                 continue
             kinds = dict.fromkeys(runtimes)
             entries += [Entry(f"{label} {runtime}", model, runtime, size, settings) for runtime in kinds]

@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from yoso.errors import CheckpointError, ConfigError, did_you_mean
-from yoso.export.formats import Target, export
+from yoso.export.formats import ExportTarget, export
 from yoso.files import file_sha256
-from yoso.inference.loading import RUNTIMES as FILES
-from yoso.inference.loading import load, refuse_foreign
+from yoso.inference.loading import load
 from yoso.inference.predictor import Predictor
+from yoso.inference.runtimes import RUNTIMES as FILE_RUNTIMES
+from yoso.inference.runtimes import refuse_foreign, runtime_of
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes, panoptic_arrays
 from yoso.speed.entry import STAGES, Contestant, Entry, Prediction, Settings, Stages, autocast
@@ -26,7 +27,7 @@ from yoso.speed.kept_queries import let_survive
 from yoso.speed.official import official_network, official_panoptic
 from yoso.speed.onnx_profile import stage_shares
 from yoso.weights.find import find_model
-from yoso.weights.layout import EXPORTED, WEIGHTS, bundled_models
+from yoso.weights.layout import WEIGHTS, bundled_models
 from yoso.weights.load import load_model
 from yoso.weights.model_folder import Model, save_model
 from yoso.weights.official_recipes import convertible, read_recipe
@@ -42,18 +43,17 @@ class Deployed:
         precision: of the file.
     """
 
-    runtime: Literal["torch", "onnxruntime", "openvino"]
-    format: Literal["onnx", "openvino"] | None = None
+    runtime: str
+    format: str | None = None
     precision: Literal["fp32", "int8"] = "fp32"
 
 
 DEPLOYED = {
     "torch": Deployed("torch"),
-    "onnxruntime": Deployed("onnxruntime", "onnx"),
+    **{runtime.name: Deployed(runtime.name, runtime.format) for runtime in FILE_RUNTIMES.values()},
     "onnxruntime-int8": Deployed("onnxruntime", "onnx", "int8"),
-    "openvino": Deployed("openvino", "openvino"),
 }
-"""A new deployment form is a line here."""
+"""PyTorch, every runtime of `yoso.inference.runtimes`, and 8 bits."""
 
 RUNTIMES = ("official", "eager", *DEPLOYED)
 
@@ -70,7 +70,7 @@ def check_model(name: str) -> None:
     """
     known = {*bundled_models(), *convertible()}
     refuse_foreign(Path(name))
-    if Path(name).suffix in FILES:
+    if runtime_of(name):
         if not Path(name).is_file():
             raise CheckpointError(f"{name}: no such file")
         return
@@ -85,7 +85,7 @@ def asked_precision(entry: Entry) -> str:
     form = DEPLOYED.get(entry.runtime)
     if form is not None and form.format is not None:
         return form.precision
-    return "fp32" if Path(entry.model).suffix in FILES else entry.settings.precision
+    return "fp32" if runtime_of(entry.model) else entry.settings.precision
 
 
 def recipe_model(name: str, seed: int = 0) -> Model:
@@ -115,7 +115,7 @@ def build(entry: Entry, scratch: Path) -> Contestant:
     settings = entry.settings
     random_weights = entry.model in convertible()
     source = _random_folder(entry, scratch) if random_weights else entry.model
-    if Path(entry.model).suffix in FILES or entry.runtime in DEPLOYED:
+    if runtime_of(entry.model) or entry.runtime in DEPLOYED:
         return _deployed(entry, Path(source), random_weights, scratch)
     model = load_model(source, settings.device)
     if entry.runtime == "official":
@@ -165,8 +165,7 @@ def _eager(model: Model, settings: Settings, merge: Merge, random_weights: bool)
             outputs.mask_logits[0],
             Sizes(padded_size([size]), size, size),
             things,
-            inference.object_mask_threshold,
-            inference.overlap_threshold,
+            inference.thresholds,
         )
         return Prediction(segmentation, len(segments))
 
@@ -185,7 +184,7 @@ def _eager(model: Model, settings: Settings, merge: Merge, random_weights: bool)
 def _deployed(entry: Entry, source: Path, random_weights: bool, scratch: Path) -> Contestant:
     # ONNX Runtime and OpenVINO read it when they load a network.
     os.environ["OMP_NUM_THREADS"] = str(entry.settings.threads)
-    if source.suffix in FILES:
+    if runtime_of(source):
         return _of_file(entry, source, random_weights)
     form = DEPLOYED[entry.runtime]
     if form.format is not None:
@@ -250,16 +249,16 @@ def _exported(entry: Entry, source: Path, form: Deployed, scratch: Path) -> Path
     8 bits are calibrated on the photograph of the session alone: enough for the speed, not for the segments.
     """
     folder = find_model(source)
-    own = folder / EXPORTED[form.runtime]
+    runtime = FILE_RUNTIMES[form.runtime]
+    own = folder / runtime.file_name
     if own.is_file() and form.precision == "fp32":
         return own
-    suffix = Path(EXPORTED[form.runtime]).suffix
-    path = scratch / f"{folder.name}-{form.precision}{suffix}"
+    path = scratch / f"{folder.name}-{form.precision}{runtime.suffix}"
     if not path.is_file():
         assert form.format is not None
         sha256 = file_sha256(folder / WEIGHTS)
         photographs = [photograph(entry.size, entry.settings.image)]
-        target = Target(form.format, path, precision=form.precision, source_sha256=sha256)
+        target = ExportTarget(form.format, path, precision=form.precision, source_sha256=sha256)
         export(load_model(folder), target, photographs)
     return path
 

@@ -7,14 +7,13 @@ outputs of a stage, each moved once. What lies inside a stage may stay in a cach
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from yoso.inference.loading import RUNTIMES as FILES
+from yoso.inference.runtimes import runtime_of
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.preprocess import Size
@@ -138,7 +137,7 @@ def measure_floors(entries: Sequence[Entry], measured: Sequence[Measurement], se
     stages = []
     for entry, one in zip(entries, measured, strict=True):
         counted = [stage for stage in (*COUNTED_STAGES, WHOLE) if stage in one.stages]
-        foreign = one.mode.runtime == "peer" or Path(entry.model).suffix in FILES
+        foreign = one.mode.runtime == "peer" or runtime_of(entry.model)
         if not counted or foreign or one.mode.precision != settings.precision:
             continue
         model = recipe_model(entry.model) if entry.model in convertible() else load_model(entry.model)
