@@ -118,6 +118,8 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
         parser: the command's.
         default: the model to take if none is given; None makes `--model` obligatory.
     """
+    from yoso.inference.runtimes import runtime_names
+
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model",
@@ -131,7 +133,7 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
     model.add_argument(
         "--runtime",
         default="auto",
-        help="auto, torch, onnxruntime or openvino (default: auto, which on a CPU takes the fastest one that is "
+        help=f"auto, {', '.join(runtime_names())} (default: auto, which on a CPU takes the fastest one that is "
         "installed and for which the model has an exported file)",
     )
     model.add_argument("--precision", default="fp32", help="fp32, or bf16 on a GPU (default: fp32)")
