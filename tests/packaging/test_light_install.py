@@ -63,21 +63,9 @@ def installed(wheel, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory, tiny_dataset):
-    """A folder with the files that README's commands name."""
-    folder = tmp_path_factory.mktemp("work")
-    (folder / "holiday").mkdir()
-    for name in ("street.jpg", "holiday/1.jpg"):
-        shutil.copyfile(ROOT / "examples" / "building.jpg", folder / name)
-    for split in ("train", "val"):
-        shutil.copytree(tiny_dataset / split, folder / split)
-        shutil.copytree(tiny_dataset / "annotations" / f"panoptic_{split}", folder / f"panoptic_{split}")
-        shutil.copyfile(tiny_dataset / "annotations" / f"panoptic_{split}.json", folder / f"panoptic_{split}.json")
-    for name in ("truth", "predictions"):
-        shutil.copytree(folder / "panoptic_val", folder / name)
-        shutil.copyfile(folder / "panoptic_val.json", folder / f"{name}.json")
-    (folder / "mine.yaml").write_text(block("yaml"))
-    return folder
+def work(readme_folder, tmp_path_factory):
+    """A copy of the folder that README's commands run in."""
+    return shutil.copytree(readme_folder, tmp_path_factory.mktemp("light") / "work")
 
 
 def block(language):
