@@ -9,8 +9,8 @@ from yoso.categories import Categories, Category
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.settings import InferenceConfig
-from yoso.weights.conversion import Recipe
 from yoso.weights.official import our_name
+from yoso.weights.official_recipes import Recipe
 
 GOLDEN = Path(__file__).parent / "golden"
 

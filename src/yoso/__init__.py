@@ -1,4 +1,4 @@
-"""YOSO: real-time panoptic segmentation, from photographs to segments.
+"""YOSO: real-time panoptic segmentation, from images to segments.
 
     import yoso
 
@@ -6,7 +6,7 @@
     result = predictor("street.jpg")
     picture = yoso.render("street.jpg", result)
 
-The names below are imported on first use: importing the package loads no torch and prints nothing.
+The names below are imported on first use, so importing the package is fast. `YOSO` and `Outputs` need PyTorch.
 """
 
 from importlib import import_module
@@ -50,9 +50,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        value = import_module("importlib.metadata").version("yoso")
+        value = import_module("yoso.installation").installed_version()
     elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
+        with import_module("yoso.installation").optional_packages(f"yoso.{name}"):
+            value = getattr(import_module(_HOMES[name]), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

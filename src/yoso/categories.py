@@ -31,6 +31,11 @@ class Category:
     is_thing: bool
     color: Color
 
+    @property
+    def kind(self) -> str:
+        """`thing` or `stuff`, for messages."""
+        return "thing" if self.is_thing else "stuff"
+
 
 def default_color(index: int) -> Color:
     """Return a color that differs well from its neighbors: hues by the golden angle, three levels of lightness."""
@@ -163,7 +168,7 @@ def _meaning(category: Category | None) -> str:
     """Return what a category id stands for, for messages."""
     if category is None:
         return "missing"
-    return f"{category.name!r} ({'thing' if category.is_thing else 'stuff'})"
+    return f"{category.name!r} ({category.kind})"
 
 
 def _category_from_json(entry: Any, index: int, where: str) -> Category:

@@ -15,6 +15,10 @@ class ConfigError(YosoError):
     """A recipe, an option or a name that does not exist or does not fit."""
 
 
+class MissingPackageError(ConfigError, ImportError):
+    """An optional package that is not installed; names the extra that brings it."""
+
+
 class DatasetError(YosoError):
     """Annotations or masks that are missing or are not what COCO panoptic asks for."""
 
@@ -55,3 +59,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f" Did you mean {close[0]!r}?"
     return f" Known: {', '.join(names)}." if names else ""
+
+
+def known_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is spelt like `name`; hyphens and underscores are the same. None if there is none.
+
+    Args:
+        name: what the user typed.
+        known: the names that exist; an exact match is preferred.
+    """
+    names = list(known)
+    if name in names:
+        return name
+    plain = name.replace("-", "_")
+    return next((each for each in names if each.replace("-", "_") == plain), None)

@@ -12,10 +12,10 @@ from yoso.class_tables import benchmark_categories
 from yoso.data.formats.benchmarks import BENCHMARKS
 from yoso.model.yoso import YOSO
 from yoso.training.cli import parse
-from yoso.weights.conversion import recipes_folder
 from yoso.weights.find import find_model
 from yoso.weights.load import load_model
 from yoso.weights.official import our_name
+from yoso.weights.official_recipes import recipes_folder
 
 NOT_OURS = {"yoso_head.criterion.empty_weight"}
 """A constant of the official loss, which it saves with the weights."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -62,7 +63,6 @@ def test_evaluation_prints_the_figures_of_the_card(folder, shared, tmp_path, cap
 
 
 def test_its_exported_file_is_of_its_weights(folder):
-    onnxruntime = pytest.importorskip("onnxruntime", reason="the runtime of exported files is an extra")
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     facts = json.loads(session.get_modelmeta().custom_metadata_map["yoso"])
     assert facts["source_sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
@@ -82,7 +82,6 @@ runpy.run_path(script, run_name="__main__")
 
 
 def test_the_example_needs_numpy_pillow_and_onnxruntime_alone(folder, tmp_path):
-    pytest.importorskip("onnxruntime", reason="the runtime of exported files is an extra")
     pixels = np.full((180, 240, 3), 170, np.uint8)
     pixels[:40] = (150, 190, 240)
     for top in range(60, 160, 40):

@@ -44,7 +44,7 @@ def test_the_names_are_those_of_the_rooms():
 def test_version_is_the_distribution_s():
     from importlib.metadata import version
 
-    assert yoso.__version__ == version("yoso")
+    assert yoso.__version__ == version("yoso-panoptic")
 
 
 def test_a_name_that_is_not_there():

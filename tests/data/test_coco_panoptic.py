@@ -17,6 +17,7 @@ from yoso.categories import Categories, Category
 from yoso.data.coco_panoptic import ImageRecord, PanopticWriter, read_annotations
 from yoso.data.dataset import PanopticDataset
 from yoso.data.id_maps import measure
+from yoso.data.samples import training_sample
 from yoso.data.spec import Split
 from yoso.errors import DatasetError, ImageError, OutputError
 from yoso.files import id_to_rgb, read_json, write_id_map
@@ -67,7 +68,7 @@ def test_what_is_written_is_read(truth, image_id):
     with tempfile.TemporaryDirectory() as folder:
         split = write(folder, id_map, segments, image_id)
         dataset = PanopticDataset(split)
-        example, sample = dataset.example(0), dataset[0]
+        example, sample = dataset.example(0), training_sample(dataset, 0)
         info = read_json(split.annotations)["annotations"][0]["segments_info"]
     present = [segment for segment in segments if (id_map == segment["id"]).any()]
     assert dataset.categories == CATEGORIES
@@ -100,7 +101,7 @@ def test_crowd_void_and_unknown_pixels_become_void_and_empty_segments_stay(tmp_p
         info.pop(2)
         info.insert(0, {"id": 77, "category_id": 90, "iscrowd": 0})
 
-    sample = PanopticDataset(edited(split, change))[0]
+    sample = training_sample(PanopticDataset(edited(split, change)), 0)
     assert sample.labels.tolist() == [1, 2, 0]
     assert sample.segment_map.tolist() == [[0, 0, 0], [0, 3, 2]]
     assert sample.name == "field/a.png"
@@ -122,7 +123,7 @@ def test_class_sets_of_things_only_and_of_stuff_only(tmp_path, is_thing):
 
     dataset = PanopticDataset(edited(split, change))
     assert set(dataset.categories.is_thing) == {is_thing}
-    assert dataset[0].labels.tolist() == [2]
+    assert training_sample(dataset, 0).labels.tolist() == [2]
 
 
 def test_filter_empty_leaves_out_images_without_anything_to_learn(tmp_path):
@@ -233,7 +234,7 @@ def test_faulty_entries(tmp_path, change, match):
 )
 def test_oddities_that_do_no_harm(tmp_path, change):
     split = edited(write(tmp_path, np.ones((2, 2), np.int32), [{"id": 1, "category_id": 2}]), change)
-    assert PanopticDataset(split)[0].segment_map.tolist() == [[1, 1], [1, 1]]
+    assert training_sample(PanopticDataset(split), 0).segment_map.tolist() == [[1, 1], [1, 1]]
 
 
 def test_json_that_is_damaged_or_missing(tmp_path):
@@ -247,14 +248,14 @@ def test_files_that_do_not_fit(tmp_path):
     split = write(tmp_path, np.ones((4, 6), np.int32), [{"id": 1, "category_id": 2}])
     write_id_map(split.masks / "field/a.png", np.ones((6, 4), np.int32))
     with pytest.raises(DatasetError, match=re.escape(f"{split.masks / 'field/a.png'}: is 4x6, its image")) as caught:
-        PanopticDataset(split)[0]
+        training_sample(PanopticDataset(split), 0)
     assert f"{split.images / 'field/a.png'} is 6x4" in str(caught.value)
     (split.masks / "field/a.png").unlink()
     with pytest.raises(DatasetError, match="no such file"):
-        PanopticDataset(split)[0]
+        training_sample(PanopticDataset(split), 0)
     (split.images / "field/a.png").write_bytes(b"")
     with pytest.raises(ImageError, match="is empty"):
-        PanopticDataset(split)[0]
+        training_sample(PanopticDataset(split), 0)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +328,7 @@ def test_official_coco_sample(shared):
     entries = read_json(folder / "panoptic_examples.json")["annotations"]
     assert (len(dataset), len(dataset.categories), sum(dataset.categories.is_thing)) == (2, 133, 80)
     for index, entry in enumerate(entries):
-        example, sample = dataset.example(index), dataset[index]
+        example, sample = dataset.example(index), training_sample(dataset, index)
         assert example.record.image_id == entry["image_id"]
         assert measure(example.id_map) == {s["id"]: (s["area"], s["bbox"]) for s in entry["segments_info"]}
         targets = [segment for segment in entry["segments_info"] if not segment["iscrowd"]]

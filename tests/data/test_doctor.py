@@ -8,6 +8,7 @@ from PIL import Image
 from yoso.data.dataset import PanopticDataset
 from yoso.data.doctor import check_dataset, check_split, repair
 from yoso.data.findings import REMEDIES, WARNINGS
+from yoso.data.samples import training_sample
 from yoso.data.spec import Split, load_spec
 from yoso.errors import DatasetError, ImageError, OutputError
 from yoso.files import read_id_map, read_json, write_id_map
@@ -171,7 +172,7 @@ def test_each_fault_alone(split, tmp_path, name):
     dataset = PanopticDataset(fixed)
     assert len(dataset) in (7, 8)
     for index in range(len(dataset)):
-        assert dataset[index].name
+        assert training_sample(dataset, index).name
 
 
 def test_every_kind_is_tried():

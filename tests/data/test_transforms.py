@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from yoso.categories import VOID
+from yoso.data.augmentation import Augmentation
 from yoso.data.transforms import (
     FILL,
-    Augmentation,
     RandomSource,
     build_transform,
     collate,
@@ -20,7 +19,6 @@ from yoso.data.transforms import (
     recolored,
     resize_crop,
     resized,
-    without_small,
 )
 from yoso.errors import ConfigError
 from yoso.structures import PADDING, Sample
@@ -239,8 +237,6 @@ def test_recolored_is_hsv(pixel, saturation, degrees):
         {"shorter_sides": (0,)},
         {"scale": (0.0, 1.0)},
         {"scale": (2.0, 1.0)},
-        {"min_pixels": -1},
-        {"start_share": 0.0},
     ],
 )
 def test_impossible_augmentations(faulty):
@@ -253,36 +249,15 @@ def test_resize_crop_needs_a_shorter_side():
         Augmentation("resize_crop", shorter_sides=())
 
 
-@given(st.lists(st.integers(-1, 6), min_size=1, max_size=40), st.integers(0, 12))
-def test_small_targets_become_void_and_the_others_keep_their_order(pixels, min_pixels):
-    segment_map = torch.tensor([pixels], dtype=torch.int32)
-    labels = torch.tensor([10, 11, 12, 13, 14, 15])
-    sample = Sample(torch.zeros(3, 1, len(pixels), dtype=torch.uint8), segment_map, labels, "x.jpg")
-    result = without_small(sample, min_pixels)
-    kept = [number for number in range(1, 7) if pixels.count(number) >= min_pixels]
-    assert result.labels.tolist() == [labels[number - 1] for number in kept]
-    expected = [kept.index(value) + 1 if value in kept else min(value, VOID) for value in pixels]
-    assert result.segment_map[0].tolist() == expected
-    assert result.segment_map.dtype == torch.int32
-
-
-def test_crops_grow_from_a_share_to_the_whole_size():
-    augmentation = Augmentation(size=(320, 200), start_share=0.5)
-    sizes = [augmentation.at(progress).size for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    assert sizes == [(160, 96), (192, 128), (256, 160), (288, 160), (320, 200)]
-    assert Augmentation(size=(320, 200)).at(0.0).size == (320, 200)
-
-
-@pytest.mark.parametrize(("min_pixels", "left"), [(0, 2), (1, 1)])
-def test_a_target_that_the_crop_emptied(min_pixels, left):
+def test_a_target_that_the_crop_emptied_stays_a_target():
     image, segments = blocks(16, 64, 1, 2)
-    augmentation = Augmentation("resize_crop", size=(16, 32), shorter_sides=(16,), flip=False, min_pixels=min_pixels)
+    augmentation = Augmentation("resize_crop", size=(16, 32), shorter_sides=(16,), flip=False)
     results = [
         build_transform(augmentation)(sample_of(image, segments), torch.Generator().manual_seed(s)) for s in range(9)
     ]
     halves = [sample for sample in results if len(sample.segment_map.unique()) == 1]
     assert halves
-    assert all(len(sample.labels) == left for sample in halves)
+    assert all(len(sample.labels) == 2 for sample in halves)
 
 
 def test_collate_keeps_samples_of_different_sizes():

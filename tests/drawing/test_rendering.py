@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects
 
 from yoso.categories import default_color
 from yoso.drawing import labels, rendering
@@ -247,6 +247,26 @@ class TestArguments:
     def test_wrong_arguments(self, image, segmentation, alpha, match):
         with pytest.raises(ValueError, match=match):
             render(image, {"segmentation": segmentation, "segments_info": []}, alpha=alpha)
+
+
+@pytest.mark.parametrize("column_width", [1.0, 0.3, 0.04])
+def test_distances_are_scipy_s(column_width):
+    random = np.random.default_rng(0)
+    for height, width in ((1, 1), (3, 40), (70, 90), (256, 256)):
+        coarse = Image.fromarray(random.integers(0, 256, (5, 5), np.uint8)).resize((width, height))
+        for mask in (np.asarray(coarse) > 110, np.ones((height, width), bool)):
+            mask = np.pad(mask, 1)
+            expected = distance_transform_edt(mask, sampling=(1.0, column_width))
+            np.testing.assert_array_equal(labels._distance(mask, column_width), expected)
+
+
+def test_boxes_are_scipy_s():
+    slots = (
+        np.random.default_rng(0).choice([0, 1, 3, 9, 700], (30, 50), p=[0.9, 0.07, 0.01, 0.01, 0.01]).astype(np.int32)
+    )
+    expected = {slot: box for slot, box in enumerate(find_objects(slots), 1) if box is not None}
+    assert labels._boxes(slots) == expected
+    assert labels._boxes(np.zeros((4, 4), np.int32)) == {}
 
 
 def test_memory_stays_near_the_picture_itself():

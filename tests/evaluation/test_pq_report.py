@@ -3,12 +3,13 @@
 import json
 
 import numpy as np
-from panoptic_pairs import CATEGORIES
 from rich.console import Console
 
+from panoptic_pairs import CATEGORIES
+from yoso.apps.tables import panoptic_table
 from yoso.evaluation.matching import MatchCounts
 from yoso.evaluation.quality import panoptic_quality
-from yoso.evaluation.report import as_json, as_table
+from yoso.evaluation.report import as_json
 
 COUNTS = MatchCounts(np.array([1.5, 0.9, 0, 0]), np.array([2, 1, 0, 0]), np.array([1, 0, 0, 0]), np.array([1, 0, 0, 0]))
 RESULT = panoptic_quality(COUNTS, CATEGORIES)
@@ -35,7 +36,7 @@ def test_json_of_nothing_is_null_throughout():
 def test_the_table_has_a_row_per_class_and_group():
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(as_table(RESULT, CATEGORIES))
+        console.print(panoptic_table(RESULT, CATEGORIES))
     rows = {
         cells[0]: cells[1:]
         for cells in (line.replace("│", " ").split() for line in capture.get().splitlines())
@@ -51,5 +52,5 @@ def test_a_class_name_is_never_taken_for_markup():
     names = [type(category)(category.id, "[red]x", True, (0, 0, 0)) for category in CATEGORIES]
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(as_table(RESULT, type(CATEGORIES)(names)))
+        console.print(panoptic_table(RESULT, type(CATEGORIES)(names)))
     assert capture.get().count("[red]x") == 4

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from yoso.errors import ConfigError, NonFiniteError
 from yoso.loss.comparison import Comparison, EveryPosition, RandomPoints, covered_share
-from yoso.loss.criterion import Criterion, LossConfig, dice_loss, mask_loss, mean_num_targets
+from yoso.loss.config import LossConfig
+from yoso.loss.criterion import Criterion, dice_loss, mask_loss, mean_num_targets
 from yoso.loss.matcher import Match, assign, class_cost, dice_cost, mask_cost
-from yoso.loss.points import look_up, sample_points, uncertain_points
+from yoso.loss.points import ValidPixels, look_up, sample_points, uncertain_points
 from yoso.structures import StageOutputs, Target
 
 CLASSES, QUERIES, SIZE = 4, 6, 32
@@ -296,7 +297,7 @@ def test_uncertain_points_avoid_void():
     logits = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(0))
     images = torch.zeros(2, dtype=torch.int64)
     torch.manual_seed(0)
-    points = uncertain_points(logits, 100, 3.0, 0.75, (valid, images))
+    points = uncertain_points(logits, 100, 3.0, 0.75, ValidPixels(valid, images))
     assert look_up(valid, images, points[:, :75]).all()
     assert not look_up(valid, images, points[:, 75:]).all()
 
@@ -378,7 +379,7 @@ def test_non_finite_loss_of_an_image_without_targets():
     outputs, targets = batch([2, 0])
     with torch.no_grad():
         outputs[1].class_logits[1, 0, 0] = float("nan")
-    with pytest.raises(NonFiniteError, match=r"^photo1.jpg: the class loss of stage 1 is nan"):
+    with pytest.raises(NonFiniteError, match=r"^photo1.jpg: the loss term stage1/class is nan"):
         losses(DENSE, outputs, targets)
 
 

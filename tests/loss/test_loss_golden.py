@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from yoso.loss.comparison import RandomPoints
-from yoso.loss.criterion import Criterion, LossConfig
+from yoso.loss.config import LossConfig
+from yoso.loss.criterion import Criterion
 from yoso.loss.matcher import assign, class_cost, dice_cost, mask_cost
 from yoso.loss.points import uncertain_points
 from yoso.structures import StageOutputs, Target

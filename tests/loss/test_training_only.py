@@ -1,11 +1,14 @@
 """Losses that leave nothing behind at test: the stages' second run, and the classes of positions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from yoso.errors import NonFiniteError
-from yoso.loss.criterion import Criterion, LossConfig
+from yoso.loss.config import LossConfig
+from yoso.loss.criterion import Criterion
 from yoso.loss.forcing import Forced, masks_given
 from yoso.loss.matcher import Match
 from yoso.loss.semantic import semantic_loss
@@ -85,12 +88,48 @@ def test_without_anything_to_learn_the_gradient_is_zero():
         assert torch.autograd.grad(loss, [classes])[0].count_nonzero() == 0
 
 
-@pytest.mark.parametrize(("stage", "where"), [(1, "forced 1"), (11, "forced 11")])
-def test_what_is_not_finite_in_the_second_run_is_named(stage, where):
+def pair():
+    """Two named images with one target each, and the outputs of two stages for them."""
+    images = [replace(target((0, 8, 0, 8), labels=[0]), name=name) for name in ("a.jpg", "b.jpg")]
+    masks = torch.zeros(2, 4, 4, 4)
+    return images, [StageOutputs(None, masks), StageOutputs(torch.zeros(2, 4, CLASSES + 1), masks)]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_semantic_loss_that_is_not_finite_names_its_image(value):
+    truth, stages = pair()
+    classes = torch.zeros(2, CLASSES, 4, 4)
+    classes[1, 0, 0, 0] = value
+    criterion = Criterion(LossConfig(mask_sampling="dense", semantic_weight=1.0), CLASSES)
+    with pytest.raises(NonFiniteError, match=r"^b\.jpg: the loss term semantic is nan"):
+        criterion(stages, truth, semantic_logits=classes)
+
+
+def test_logits_that_are_finite_with_a_loss_that_is_not_name_all_images():
+    truth, stages = pair()
+    classes = torch.full((2, CLASSES, 4, 4), -3e38)
+    classes[:, 1] = 3e38
+    criterion = Criterion(LossConfig(mask_sampling="dense", semantic_weight=1.0), CLASSES)
+    with pytest.raises(NonFiniteError, match=r"^a\.jpg, b\.jpg: the loss term semantic is nan"):
+        criterion(stages, truth, semantic_logits=classes)
+
+
+def test_the_weighted_semantic_loss_is_a_term():
+    truth, stages = pair()
+    classes = torch.randn(2, CLASSES, 4, 4)
+    criterion = Criterion(LossConfig(mask_sampling="dense", semantic_weight=3.0), CLASSES)
+    terms = criterion(stages, truth, semantic_logits=classes)
+    assert list(terms)[-1] == "semantic"
+    assert terms["semantic"].item() == pytest.approx(3 * semantic_loss(classes, truth).item())
+    assert "semantic" not in criterion(stages, truth)
+
+
+@pytest.mark.parametrize(("stage", "term"), [(1, "forced1/mask"), (11, "forced11/mask")])
+def test_what_is_not_finite_in_the_second_run_is_named(stage, term):
     truth = [target((0, 8, 0, 8), labels=[0])]
     sound = StageOutputs(torch.zeros(1, 4, CLASSES + 1), torch.zeros(1, 4, 4, 4))
     broken = sound._replace(mask_logits=torch.full((1, 4, 4, 4), torch.nan))
     criterion = Criterion(LossConfig(mask_sampling="dense", forced_weight=0.5), CLASSES)
     forced = Forced([*[sound] * (stage - 1), broken], [match([0], [0])])
-    with pytest.raises(NonFiniteError, match=f"mask loss of {where} is nan"):
+    with pytest.raises(NonFiniteError, match=f"the loss term {term} is nan"):
         criterion([sound._replace(class_logits=None), sound], truth, forced=forced)

@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 import pytest
 import yaml
 
-from yoso.data.transforms import Augmentation
-from yoso.loss.criterion import LossConfig
+from yoso.data.augmentation import Augmentation
+from yoso.loss.config import LossConfig
 from yoso.model.config import ModelConfig
 from yoso.settings import InferenceConfig
 from yoso.training.config import OptimizerConfig, RunConfig, ScheduleConfig, TrainingConfig

@@ -11,11 +11,11 @@ from torch.utils.data import DataLoader
 from yoso import errors
 from yoso.data.spec import load_spec
 from yoso.data.transforms import collate
-from yoso.loss.criterion import LossConfig
+from yoso.loss.config import LossConfig
 from yoso.structures import Sample
 from yoso.training.cli import parse
 from yoso.training.config import OptimizerConfig, RunConfig
-from yoso.training.loaders import Batch, Batches, Drawn, Loaders, told
+from yoso.training.loaders import Batch, Batches, Loaders, original_error
 from yoso.training.module import TrainingModule
 from yoso.training.optimizer import build_optimizer
 from yoso.training.run import build_network
@@ -110,13 +110,13 @@ def test_errors_of_loading_processes_come_without_their_traceback():
         "Caught ImageError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File x\n"
         "yoso.errors.ImageError: a.png: is empty; replace it\n"
     )
-    error = told(errors.ImageError(text))
+    error = original_error(errors.ImageError(text))
     assert (type(error), str(error)) == (errors.ImageError, "a.png: is empty; replace it")
-    killed = told(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
+    killed = original_error(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
     assert isinstance(killed, errors.OutOfMemoryError)
     assert "--run.workers" in str(killed)
     other = ValueError("else")
-    assert told(other) is other
+    assert original_error(other) is other
 
 
 def test_a_damaged_photograph_is_one_line_with_workers_too(recipe, tmp_path):
@@ -126,8 +126,7 @@ def test_a_damaged_photograph_is_one_line_with_workers_too(recipe, tmp_path):
         path.write_bytes(path.read_bytes()[:200])
     config = replace(recipe, data=str(data), run=replace(recipe.run, workers=1))
     loaders = Loaders(config, load_spec(config.data))
-    drawn = Drawn(loaders.training, config)
-    loader = DataLoader(drawn, sampler=[(0, 0, 0), (1, 1, 1)], batch_size=2, num_workers=1, collate_fn=collate)
+    loader = DataLoader(loaders.samples(), sampler=[(0, 0), (1, 1)], batch_size=2, num_workers=1, collate_fn=collate)
     before = set(multiprocessing.active_children())
     with pytest.raises(errors.ImageError) as error:
         list(Batches(loader, 2))

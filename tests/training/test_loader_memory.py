@@ -9,6 +9,7 @@ import pytest
 
 from warm_start import begin, ended
 from yoso.data.dataset import PanopticDataset
+from yoso.data.samples import training_sample
 from yoso.data.spec import Split
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "loader_memory.py"
@@ -33,7 +34,7 @@ def test_the_synthetic_data_set_is_like_coco(script, tmp_path):
     assert len(dataset) == 200
     assert (len(dataset.categories), sum(dataset.categories.is_thing)) == (133, 80)
     assert 9 < np.diff(dataset.annotations.firsts).mean() < 13
-    assert dataset[150].image.shape == (3, 480, 640)
+    assert training_sample(dataset, 150).image.shape == (3, 480, 640)
 
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="measures as Linux does, from /proc")

@@ -1,16 +1,13 @@
 """Parameter groups and learning rates against those of the official code."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
 
-from yoso.categories import Categories, Category
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.training.config import OptimizerConfig, ScheduleConfig
-from yoso.training.module import TrainingModule
 from yoso.training.optimizer import build_optimizer, lr_factor, parameter_rules
 from yoso.weights.official import our_name
 
@@ -58,23 +55,6 @@ def test_learning_rates_are_the_official_ones(name, golden):
     for iteration, lr, backbone_lr in official["values_iter_lr_backbonelr"]:
         assert 1e-4 * factor(iteration) == pytest.approx(lr, rel=1e-9)
         assert 1e-5 * factor(iteration) == pytest.approx(backbone_lr, rel=1e-9)
-
-
-def test_a_frozen_backbone_thaws(recipe):
-    loss, run = replace(recipe.loss, semantic_weight=1.0), replace(recipe.run, iterations=10)
-    recipe = replace(recipe, schedule=ScheduleConfig(frozen_backbone=3), loss=loss, run=run)
-    categories = Categories(Category(i + 1, str(i), i < 2, (0, 0, 0)) for i in range(5))
-    module = TrainingModule(YOSO(recipe.model, 5), recipe, categories)
-    configured = module.configure_optimizers()
-    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
-    backbone = {id(parameter) for parameter in module.network.backbone.parameters()}
-    for iteration in range(6):
-        for group in optimizer.param_groups:
-            of_backbone = {id(parameter) in backbone for parameter in group["params"]}
-            assert len(of_backbone) == 1
-            assert (group["lr"] == 0) == (of_backbone == {True} and iteration < 3)
-        optimizer.step()
-        schedule.step()
 
 
 def test_warmup_rises_to_the_full_rate():

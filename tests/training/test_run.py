@@ -10,7 +10,7 @@ import yaml
 
 from yoso.categories import VOID, Categories
 from yoso.errors import CheckpointError, ConfigError, NonFiniteError
-from yoso.loss.criterion import LossConfig
+from yoso.loss.config import LossConfig
 from yoso.structures import PADDING, Sample
 from yoso.training import run
 from yoso.training.module import TrainingModule, make_target
@@ -122,6 +122,7 @@ def test_fine_tuning_takes_over_what_fits(recipe, tmp_path):
 
 def test_weights_that_are_not_finite_stop_the_run_and_name_the_image(recipe, tiny_dataset):
     from yoso.data.dataset import PanopticDataset
+    from yoso.data.samples import training_sample
     from yoso.data.spec import load_spec
 
     dataset = PanopticDataset(load_spec(tiny_dataset).split("train"))
@@ -129,7 +130,22 @@ def test_weights_that_are_not_finite_stop_the_run_and_name_the_image(recipe, tin
     with torch.no_grad():
         module.network.decoder.proposals.bias.fill_(float("nan"))
     with pytest.raises(NonFiniteError, match=r"0\.png.*stage 0|stage 0.*0\.png"):
-        module.losses([dataset[0]])
+        module.losses([training_sample(dataset, 0)])
+
+
+def test_a_semantic_head_that_breaks_stops_the_run_and_is_named(recipe, monkeypatch):
+    recipe = replace(recipe, loss=LossConfig(mask_sampling="dense", semantic_weight=1.0))
+    build = TrainingModule.configure_optimizers
+
+    def configure_optimizers(module):
+        module.head.bias.data.fill_(float("nan"))
+        return build(module)
+
+    monkeypatch.setattr(TrainingModule, "configure_optimizers", configure_optimizers)
+    with pytest.raises(
+        NonFiniteError, match=r"\.png: the loss term semantic is nan\. .*\(Iteration 1, .*no longer finite"
+    ):
+        run.train(recipe)
 
 
 def test_target_marks_void_and_keeps_emptied_segments():
@@ -183,7 +199,7 @@ def test_a_start_with_other_classes_says_so_and_trains(recipe, tiny_model, tmp_p
     changed = replace(recipe, start=str(start), model=donor.network.config, run=replace(recipe.run, iterations=2))
     folder = run.train(changed)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("start: ")]
-    assert "its 3 classes (square!, sky!, ground!) are not the 3 of the data (square, sky, ground)" in line
+    assert "its 3 classes (square!, sky!, ground!) are not the 3 of the data set (square, sky, ground)" in line
     assert load_model(folder).categories.names == ("square", "sky", "ground")
     shutil.rmtree(start)
     run.train(changed, resume=True)  # needs the start no more

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from yoso.loss.criterion import Criterion, LossConfig
+from yoso.loss.config import LossConfig
+from yoso.loss.criterion import Criterion
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO, padded_size
 from yoso.structures import StageOutputs, Target

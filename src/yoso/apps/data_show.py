@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from yoso.apps.arguments import Parser
 from yoso.apps.console import show, with_progress
-from yoso.apps.pictures import drawable, drawn, write_picture
 from yoso.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ def main(arguments: list[str]) -> int:
 
     from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
+    from yoso.drawing.pictures import write_picture
     from yoso.drawing.rendering import contact_sheet
 
     spec = load_spec(args.dataset)
@@ -61,6 +61,8 @@ def choose_images(length: int, number: int, seed: int | None) -> list[int]:
 
 
 def _tile(dataset: "PanopticDataset", index: int) -> "tuple[np.ndarray, str]":
+    from yoso.drawing.pictures import Segmentation, drawn_segmentation
+
     example = dataset.example(index)
-    truth = {"segmentation": example.id_map, "segments_info": drawable(example.segments, dataset.categories)}
-    return drawn(example.image, truth, dataset.categories), example.record.file_name
+    truth = Segmentation(example.id_map, example.segments, dataset.categories)
+    return drawn_segmentation(example.image, truth), example.record.file_name

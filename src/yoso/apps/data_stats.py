@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 from yoso.apps.arguments import Parser
 from yoso.apps.console import progress_report, show, show_json
-from yoso.apps.pictures import write_picture
-from yoso.drawing.charts import bar_chart
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,6 +52,9 @@ def main(arguments: list[str]) -> int:
         name, statistics = next(iter(found.items()))
         colors = [category.color for category in read_annotations(spec.split(name).annotations).categories]
         bars = [(row.name, row.segments, color) for row, color in zip(statistics.classes, colors, strict=True)]
+        from yoso.drawing.charts import bar_chart
+        from yoso.drawing.pictures import write_picture
+
         write_picture(args.chart, bar_chart(f"{spec.name}, {name}: segments per class", bars))
         if not args.json:
             show(f"chart: {args.chart}")

@@ -1,24 +1,40 @@
-"""`yoso eval`: run a model on a split of a data set, keep its predictions, score them, show the worst."""
+"""`yoso eval`: run a model on a split of a data set, save its predictions and score them."""
 
 import argparse
 import statistics
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser, add_model_options, open_model
-from yoso.apps.console import make_folder, show, show_json, with_progress
-from yoso.categories import Categories, check_same_classes
+from yoso.apps.console import show, show_json, watch
+from yoso.apps.scoring import COMMAND, METRICS, TUNING, check_classes, conditions, thresholds_of
+from yoso.apps.signals import sigterm_raises
 from yoso.errors import ConfigError, did_you_mean
-from yoso.scoring.scores import TASKS, Prediction
+from yoso.scoring.loop import TASK_NAMES
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from yoso.data.coco_panoptic import PanopticExample
     from yoso.data.dataset import PanopticDataset
     from yoso.inference.predictor import Predictor
+    from yoso.scoring.loop import Predict
+
+
+OUTPUTS = {
+    "panoptic": ("panoptic.json", "panoptic", "confusion.png", "worst.png"),
+    "instance": ("instances.json",),
+    "semantic": (),
+}
+"""What each task writes, beside `metrics.json`."""
+
+EPILOG = """\
+Output in DIR: metrics.json; of the task panoptic, panoptic.json and panoptic/ (predictions in COCO panoptic format), \
+confusion.png and worst.png; of instance, instances.json (COCO results). With --tune, tuning.json only.
+
+examples:
+  yoso eval --model runs/mine/model --data mine.yaml
+  yoso eval --model coco-r50 --data coco --input-size 512x800 --tasks panoptic,instance,semantic
+  yoso eval --model runs/mine/model --data mine.yaml --tune --write
+"""
 
 
 def build_parser() -> Parser:
@@ -26,27 +42,30 @@ def build_parser() -> Parser:
     parser = Parser(
         "eval",
         "Run a model on a data set and score it.",
-        epilog="Written: metrics.json; for panoptic, panoptic.json and panoptic/ (predictions, COCO panoptic), "
-        "confusion.png, worst.png; for instance, instances.json (COCO results); with --tune, tuning.json alone.",
+        usage="yoso eval --model MODEL --data DATASET [options]",
+        epilog=EPILOG,
     )
     add_model_options(parser, None)
-    parser.add_argument("--data", required=True, help="a data set's YAML, folder or name")
-    parser.add_argument("--split", default="val", help="train or val (default: val)")
-    parser.add_argument(
+    data = parser.add_argument_group("data set")
+    data.add_argument("--data", required=True, metavar="DATASET", help="a data set's YAML file, folder or name")
+    data.add_argument("--split", default="val", help="train or val (default: val)")
+    data.add_argument("--limit", type=int, metavar="N", help="take the first N images only")
+    scores = parser.add_argument_group("scores")
+    scores.add_argument(
         "--tasks",
         type=task_names,
         metavar="TASK[,TASK]",
-        help=f"what to score: {', '.join(TASKS)} (default: panoptic)",
+        help=f"what to score: {', '.join(TASK_NAMES)} (default: panoptic)",
     )
-    parser.add_argument("--output", default="yoso-eval", metavar="DIR", help="default: yoso-eval")
-    parser.add_argument("--limit", type=int, metavar="N", help="take the first N images only")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
-    parser.add_argument(
+    scores.add_argument(
         "--tune",
         action="store_true",
-        help="search the two thresholds for the highest PQ instead of scoring; one that is given stays as it is",
+        help="instead of scoring, search the two thresholds with the highest PQ; one that is given stays fixed",
     )
-    parser.add_argument("--write", action="store_true", help="with --tune: put the best pair into the model folder")
+    scores.add_argument("--write", action="store_true", help="with --tune: write the thresholds to the model folder")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", default="yoso-eval", metavar="DIR", help="default: yoso-eval")
+    output.add_argument("--json", action="store_true", help="print one JSON document instead of the tables")
     return parser
 
 
@@ -58,10 +77,10 @@ def task_names(text: str) -> tuple[str, ...]:
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
-        if name not in TASKS:
-            raise ConfigError(f"--tasks: unknown task {name!r}.{did_you_mean(name, TASKS)}")
+        if name not in TASK_NAMES:
+            raise ConfigError(f"--tasks: unknown task {name!r}.{did_you_mean(name, TASK_NAMES)}")
     if not names:
-        raise ConfigError(f"--tasks: no task is named; known: {', '.join(TASKS)}")
+        raise ConfigError(f"--tasks: give at least one task of {', '.join(TASK_NAMES)}")
     return names
 
 
@@ -76,140 +95,105 @@ def main(arguments: list[str]) -> int:
 
     Raises:
         YosoError: a model or data set that is missing or damaged, or whose classes differ; an output that cannot be
-            written; an option that contradicts another.
+            written or replaced; an option that contradicts another.
     """
     args = build_parser().parse(arguments)
     _check_options(args)
     from yoso.data.dataset import PanopticDataset
+    from yoso.data.prediction_folder import reserved
     from yoso.data.spec import load_spec
 
     dataset = PanopticDataset(load_spec(args.data).split(args.split))
-    output = make_folder(args.output)
-    _spare_truth(output, dataset)
-    if args.tune:
-        from yoso.apps.tune import tune
+    output = Path(args.output)
+    with sigterm_raises(), reserved(output):
+        _check_output(args, output, dataset)
+        if args.tune:
+            from yoso.apps.tune import tune
 
-        return tune(args, dataset, output)
-    tasks = args.tasks or ("panoptic",)
-    predictor = open_model(args, logits=set(tasks) != {"panoptic"})
+            tune(args, dataset, output)
+        else:
+            _score(args, dataset, output)
+    return 0
+
+
+def _score(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> None:
+    """Run the model over the split, print the scores and write the files of the tasks."""
+    from yoso.apps.tables import tables_of
+    from yoso.files import write_json
+    from yoso.scoring.loop import score_split
+    from yoso.scoring.tasks import TASKS
+
+    names = _tasks(args)
+    predictor = open_model(args, logits=set(names) != {"panoptic"})
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
-    scores = [TASKS[name](dataset, predictor.categories, output) for name in tasks]
-    seconds = []
-    for example in examples(dataset, args.limit, "evaluating"):
-        prediction = predict(predictor, example.image, tasks, args)
-        for score in scores:
-            score.add(example, prediction)
-        seconds.append(prediction.seconds)
-    metrics = facts(args, predictor, len(seconds)) | {"median_seconds": statistics.median(seconds)}
-    for score in scores:
-        metrics |= score.as_json()
-    _write_metrics(output / "metrics.json", metrics)
-    files = [("metrics", output / "metrics.json"), *(file for score in scores for file in score.write())]
+    tasks = [TASKS[name](dataset, predictor.categories, output) for name in names]
+    predict = _predict(predictor, names, args)
+    (output / METRICS).unlink(missing_ok=True)  # its scores are not those of the predictions written now
+    seconds = score_split(dataset, predict, tasks, limit=args.limit, watch=watch("evaluating"))
+    metrics = conditions(args, predictor, len(seconds)) | {"median_seconds": statistics.median(seconds)}
+    for task in tasks:
+        metrics |= task.as_json()
+    write_json(output / METRICS, metrics, indent=1)
+    files = [("metrics", output / METRICS), *(file for task in tasks for file in task.write())]
     if args.json:
         show_json(metrics)
     else:
-        show(*(table for score in scores for table in score.tables()), _summary(metrics, files))
-    return 0
+        show(*(table for task in tasks for table in tables_of(task)), _summary(metrics, files))
 
 
 def _check_options(args: argparse.Namespace) -> None:
     if args.limit is not None and args.limit < 1:
-        raise ConfigError(f"--limit {args.limit}: at least one image is needed")
+        raise ConfigError(f"--limit {args.limit}: give a number of images, at least 1")
     if args.tune and args.tasks not in (None, ("panoptic",)):
-        raise ConfigError("--tune searches for the highest PQ; leave --tasks out, and score the others afterwards")
+        raise ConfigError("--tune scores PQ only; leave --tasks out, and score the other tasks afterwards")
     if args.write and not args.tune:
-        raise ConfigError("--write writes what --tune has found; give both")
+        raise ConfigError("--write needs --tune, whose thresholds it writes; give both")
 
 
-def examples(dataset: "PanopticDataset", limit: int | None, what: str) -> "Iterator[PanopticExample]":
-    """Yield the first `limit` images of a split, or all, with a bar that says how far it is.
+def _predict(predictor: "Predictor", tasks: Sequence[str], args: argparse.Namespace) -> "Predict":
+    """Return a function that predicts what the tasks need, at the input size and thresholds of `args`."""
+    from yoso.scoring.predicting import with_both, with_logits, with_segments
 
-    Raises:
-        YosoError: an image or its truth cannot be read.
-    """
-    num_images = min(len(dataset), limit or len(dataset))
-    for index in with_progress(range(num_images), num_images, what):
-        yield dataset.example(index)
-
-
-def predict(predictor: "Predictor", image: "np.ndarray", tasks: Sequence[str], args: argparse.Namespace) -> Prediction:
-    """Run the network once on a photograph and return what the tasks need.
-
-    Args:
-        predictor: the model.
-        image: uint8 RGB array (H, W, 3).
-        tasks: names of `TASKS`.
-        args: `input_size` and the two thresholds.
-
-    Raises:
-        YosoError: not enough memory, or sizes that cannot be.
-    """
     thresholds = thresholds_of(args, predictor)
     if tuple(tasks) == ("panoptic",):
-        result, took = predictor.timed(image, input_size=args.input_size, **thresholds)
-        seconds = took.resize_seconds + took.network_seconds + took.merge_seconds
-        return Prediction(seconds, result["segmentation"], result["segments_info"])
-    from yoso.postprocess import panoptic
-
-    start = time.perf_counter()
-    logits = predictor.outputs(image, input_size=args.input_size)
+        return with_segments(
+            predictor,
+            input_size=args.input_size,
+            object_mask_threshold=thresholds.object_mask,
+            overlap_threshold=thresholds.overlap,
+        )
     if "panoptic" not in tasks:
-        # The one number waits for the device, which works on after the call returns.
-        float(logits[0].sum())
-        return Prediction(time.perf_counter() - start, logits=logits)
-    merged = panoptic(*logits, predictor.categories.is_thing, **thresholds)
-    id_map = merged.segmentation.cpu().numpy()
-    infos = [{"id": s.id, "label_id": s.class_index, "score": s.score} for s in merged.segments]
-    return Prediction(time.perf_counter() - start, id_map, infos, logits)
+        return with_logits(predictor, args.input_size)
+    return with_both(predictor, args.input_size, thresholds)
 
 
-def thresholds_of(args: argparse.Namespace, predictor: "Predictor") -> dict[str, float]:
-    """Return the two thresholds: those given, else the model's."""
-    names = ("object_mask_threshold", "overlap_threshold")
-    return {n: getattr(predictor.inference, n) if getattr(args, n) is None else getattr(args, n) for n in names}
-
-
-def check_classes(model: Categories, data: Categories, model_name: str, data_name: str) -> None:
-    """Check that every class of a model is one of the data set's, under the same id.
+def _check_output(args: argparse.Namespace, output: Path, dataset: "PanopticDataset") -> None:
+    """Make sure that nothing but an earlier output of this command is replaced.
 
     Raises:
-        ConfigError: they are not; names the first that differs.
+        OutputError: something would be.
     """
-    check_same_classes(model, data, f"model {model_name}", f"data set {data_name}", b_may_have_more=True)
+    from yoso.data.prediction_folder import check_output, earlier_predictions
+
+    names = [TUNING] if args.tune else [METRICS, *(name for task in _tasks(args) for name in OUTPUTS[task])]
+    is_own = earlier_predictions(output) is not None or any(_is_own(output / name) for name in (METRICS, TUNING))
+    check_output(output, names, [dataset.split.annotations, dataset.split.masks], is_own)
 
 
-def _spare_truth(output: Path, dataset: "PanopticDataset") -> None:
-    """Refuse to write predictions over the ground truth.
+def _is_own(path: Path) -> bool:
+    """Tell whether a JSON file was written by this command."""
+    from yoso.errors import DatasetError
+    from yoso.files import read_json
 
-    Raises:
-        ConfigError: the files would be the same.
-    """
-    truth = {dataset.split.annotations.resolve(), dataset.split.masks.resolve()}
-    if truth & {(output / "panoptic.json").resolve(), (output / "panoptic").resolve()}:
-        raise ConfigError(f"--output {output}: predictions would overwrite the ground truth there; choose another")
-
-
-def facts(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:
-    """Return what the figures depend on."""
-    from importlib.metadata import version
-
-    return {
-        "model": str(args.model),
-        "data": str(args.data),
-        "split": args.split,
-        "images": num_images,
-        "input_size": predictor.inference.input_size if args.input_size is None else args.input_size,
-        **thresholds_of(args, predictor),
-        "runtime": predictor.runtime,
-        "device": str(predictor.device),
-        "versions": {name: version(name) for name in ("yoso", "torch", "torchvision", "timm")},
-    }
+    try:
+        content = read_json(path)
+    except DatasetError:
+        return False
+    return isinstance(content, dict) and content.get("command") == COMMAND
 
 
-def _write_metrics(path: Path, metrics: dict[str, Any]) -> None:
-    from yoso.files import write_json
-
-    write_json(path, metrics, indent=1)
+def _tasks(args: argparse.Namespace) -> tuple[str, ...]:
+    return args.tasks or ("panoptic",)
 
 
 def _summary(metrics: dict[str, Any], files: list[tuple[str, Path]]) -> str:

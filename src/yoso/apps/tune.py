@@ -1,4 +1,4 @@
-"""`yoso eval --tune`: search the two thresholds of a model for the highest PQ on a split."""
+"""`yoso eval --tune`: search the two thresholds with the highest PQ of a model on a split."""
 
 import argparse
 import os
@@ -6,84 +6,73 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.console import show, show_json
-from yoso.apps.evaluate import check_classes, examples, facts, thresholds_of
+from yoso.apps.console import show, show_json, watch
+from yoso.apps.scoring import TUNING, check_classes, conditions, thresholds_of
 from yoso.errors import ConfigError, DatasetError, OutputError
 
 if TYPE_CHECKING:
     from yoso.data.dataset import PanopticDataset
     from yoso.inference.predictor import Predictor
     from yoso.scoring.tuning import Grid, ThresholdSearch
-    from yoso.settings import InferenceConfig
+    from yoso.settings import InferenceConfig, Thresholds
 
 STEPS = tuple(number / 10 for number in range(10))
-"""Values tried of each threshold, beside the model's own."""
+"""Values to try of each threshold, beside the model's own."""
 
 
-def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> int:
-    """Search, print the table of PQ over the grid, and write `tuning.json`; with `--write`, the model's `config.json`.
+def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> None:
+    """Search, print PQ over the grid, and write `tuning.json`; with `--write`, also the model's `config.json`.
 
     Args:
         args: of `yoso eval`.
         dataset: the split.
         output: the folder to write to.
 
-    Returns:
-        The exit status.
-
     Raises:
-        YosoError: as `yoso eval`; a model folder that cannot be written; a split on which there is no PQ.
+        YosoError: as `yoso eval`; a model folder that cannot be written; a split without a PQ.
     """
     from yoso.apps.arguments import open_model
     from yoso.files import write_json
-    from yoso.weights.edit import save_inference
+    from yoso.scoring.loop import score_split
+    from yoso.scoring.predicting import with_logits
+    from yoso.scoring.tuning import ThresholdSearch
+    from yoso.weights.config_file import save_inference
 
-    folder = writable_model(args.model) if args.write else None
+    folder = writable_model(args.model, args.offline) if args.write else None
     predictor = open_model(args, logits=True)
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
-    search, num_images = _searched(args, predictor, dataset)
-    current = thresholds_of(args, predictor)
-    best = search.best((current["object_mask_threshold"], current["overlap_threshold"]))
+    search = ThresholdSearch(grid_of(args, predictor), predictor.categories, dataset.categories)
+    predict = with_logits(predictor, args.input_size)
+    num_images = len(score_split(dataset, predict, [search], limit=args.limit, watch=watch("searching")))
+    best = search.best(thresholds_of(args, predictor))
     if best is None:
         raise DatasetError(
-            f"--tune: the {num_images} images of {args.data} {args.split} have no segment to find, so PQ does not "
-            "exist; take another split"
+            f"--tune: the {num_images} images of {args.data} {args.split} have no segment to find, so there is no PQ; "
+            "use another split"
         )
     inference = replace(
         predictor.inference,
-        object_mask_threshold=best[0],
-        overlap_threshold=best[1],
+        object_mask_threshold=best.object_mask,
+        overlap_threshold=best.overlap,
         input_size=predictor.inference.input_size if args.input_size is None else _stored(args.input_size),
     )
-    content = facts(args, predictor, num_images) | _findings(search, best, inference)
-    write_json(output / "tuning.json", content, indent=1)
-    written = [output / "tuning.json"]
+    content = conditions(args, predictor, num_images) | _findings(search, best, inference)
+    write_json(output / TUNING, content, indent=1)
+    written = [output / TUNING]
     if folder is not None:
         written.append(save_inference(folder, inference))
     if args.json:
         show_json(content)
     else:
         _show(search, best, written)
-    return 0
 
 
-def _searched(
-    args: argparse.Namespace, predictor: "Predictor", dataset: "PanopticDataset"
-) -> "tuple[ThresholdSearch, int]":
-    """Return the search after all images, and how many they are."""
-    from yoso.scoring.tuning import ThresholdSearch, Truth
-
-    search = ThresholdSearch(grid_of(args, predictor), predictor.categories, dataset.categories)
-    num_images = 0
-    for example in examples(dataset, args.limit, "searching"):
-        truth = Truth(example.id_map, example.segments, example.record.file_name)
-        search.add(*predictor.outputs(example.image, input_size=args.input_size), truth)
-        num_images += 1
-    return search, num_images
-
-
-def writable_model(model: str) -> Path:
+def writable_model(model: str, offline: bool) -> Path:
     """Return the folder of a model whose configuration may be changed.
+
+    Args:
+        model: a name or a folder.
+        offline: fetch nothing.
 
     Raises:
         CheckpointError: there is no such model.
@@ -91,38 +80,41 @@ def writable_model(model: str) -> Path:
         OutputError: its folder cannot be written.
     """
     from yoso.weights.find import find_model
-    from yoso.weights.layout import CONFIG, bundled_models
+    from yoso.weights.layout import CONFIG, is_bundled
 
-    folder = find_model(model)
-    if folder.resolve() in {bundled.resolve() for bundled in bundled_models().values()}:
+    folder = find_model(model, offline)
+    if is_bundled(folder):
         raise ConfigError(
-            f"--write: {model} comes with the package and is not changed; copy its folder {folder} and give the copy, "
-            "or give the thresholds to the commands"
+            f"--write: {model} comes with the package and is not changed; give a copy of its folder {folder}, or give "
+            "the thresholds to each command"
         )
     if not os.access(folder, os.W_OK) or not os.access(folder / CONFIG, os.W_OK):
         raise OutputError(
-            f"{folder / CONFIG}: cannot be written (permission denied); copy the folder, or leave --write out"
+            f"{folder / CONFIG}: cannot be written (permission denied); give a copy of the folder, or leave --write out"
         )
     return folder
 
 
 def grid_of(args: argparse.Namespace, predictor: "Predictor") -> "Grid":
-    """Return the pairs to try: steps of 0.1 and the model's own; a threshold that is given stays as it is."""
+    """Return the pairs to try: steps of 0.1 and the model's own; a threshold that is given stays fixed."""
     from yoso.scoring.tuning import Grid
 
     axes = []
-    for name, current in thresholds_of(args, predictor).items():
-        given = getattr(args, name) is not None
-        axes.append((current,) if given else tuple(sorted({*STEPS, current})))
+    thresholds = thresholds_of(args, predictor)
+    for given, current in (
+        (args.object_mask_threshold, thresholds.object_mask),
+        (args.overlap_threshold, thresholds.overlap),
+    ):
+        axes.append(tuple(sorted({*STEPS, current})) if given is None else (current,))
     return Grid(*axes)
 
 
 def _stored(input_size: Any) -> "tuple[int, int] | None":
-    """Return `--input-size` as a model folder holds it."""
+    """Return `--input-size` as a model folder stores it."""
     return None if input_size == "native" else input_size
 
 
-def _findings(search: "ThresholdSearch", best: tuple[float, float], inference: "InferenceConfig") -> dict[str, Any]:
+def _findings(search: "ThresholdSearch", best: "Thresholds", inference: "InferenceConfig") -> dict[str, Any]:
     import numpy as np
 
     table = search.table()
@@ -130,20 +122,26 @@ def _findings(search: "ThresholdSearch", best: tuple[float, float], inference: "
         "object_mask_thresholds": list(search.grid.object_mask_thresholds),
         "overlap_thresholds": list(search.grid.overlap_thresholds),
         "pq": [[None if np.isnan(value) else value for value in row] for row in table.tolist()],
-        "best": {"object_mask_threshold": best[0], "overlap_threshold": best[1], "pq": float(np.nanmax(table))},
+        "best": {
+            "object_mask_threshold": best.object_mask,
+            "overlap_threshold": best.overlap,
+            "pq": float(np.nanmax(table)),
+        },
         "inference": asdict(inference),
     }
 
 
-def _show(search: "ThresholdSearch", best: tuple[float, float], written: list[Path]) -> None:
+def _show(search: "ThresholdSearch", best: "Thresholds", written: list[Path]) -> None:
     import numpy as np
 
-    from yoso.evaluation.details_report import tuning_table
+    from yoso.apps.tables import tuning_table
 
     table = search.table()
     show(
-        tuning_table(search.grid.object_mask_thresholds, search.grid.overlap_thresholds, table, best),
-        f'best: PQ {100 * np.nanmax(table):.1f}; for it, "inference" in the model\'s config.json needs '
-        f'"object_mask_threshold": {best[0]:g}, "overlap_threshold": {best[1]:g}'
+        tuning_table(
+            search.grid.object_mask_thresholds, search.grid.overlap_thresholds, table, (best.object_mask, best.overlap)
+        ),
+        f'best: PQ {100 * np.nanmax(table):.1f} with "object_mask_threshold": {best.object_mask:g}, '
+        f'"overlap_threshold": {best.overlap:g} (below "inference" in the model\'s config.json)'
         f"\nwritten: {', '.join(str(path) for path in written)}",
     )

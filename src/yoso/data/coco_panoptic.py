@@ -207,9 +207,19 @@ def segments_info(
 class PanopticWriter:
     """Writes predictions or annotations: a PNG with each image, the JSON at the end."""
 
-    def __init__(self, annotations: PathLike, masks: PathLike, categories: Categories) -> None:
-        """Write the JSON to `annotations` and the PNGs into the folder `masks`."""
+    def __init__(
+        self, annotations: PathLike, masks: PathLike, categories: Categories, info: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the JSON to `annotations` and the PNGs into the folder `masks`.
+
+        Args:
+            annotations: the JSON.
+            masks: the folder.
+            categories: that the segments are of.
+            info: for the format's key of that name.
+        """
         self.annotations, self.masks, self.categories = Path(annotations), Path(masks), categories
+        self.info = dict(info or {})
         self.images: list[dict[str, Any]] = []
         self.entries: list[dict[str, Any]] = []
         self._names: set[str] = set()
@@ -239,10 +249,17 @@ class PanopticWriter:
         infos = segments_info(path, id_map, segments, self.categories)
         write_id_map(path, id_map)
         height, width = id_map.shape
-        self.images.append({"id": record.image_id, "file_name": record.file_name, "height": height, "width": width})
-        self.entries.append({"image_id": record.image_id, "file_name": record.mask_name, "segments_info": infos})
-        self._names.add(record.mask_name)
-        self._ids.add(record.image_id)
+        self._keep(
+            {"id": record.image_id, "file_name": record.file_name, "height": height, "width": width},
+            {"image_id": record.image_id, "file_name": record.mask_name, "segments_info": infos},
+        )
+
+    def _keep(self, image: dict[str, Any], entry: dict[str, Any]) -> None:
+        """List an image whose PNG is written."""
+        self.images.append(image)
+        self.entries.append(entry)
+        self._names.add(entry["file_name"])
+        self._ids.add(image["id"])
 
     def close(self) -> Path:
         """Write the JSON and return its path.
@@ -251,5 +268,5 @@ class PanopticWriter:
             OutputError: it cannot be written.
         """
         content = {"images": self.images, "annotations": self.entries, "categories": self.categories.to_json()}
-        write_json(self.annotations, content)
+        write_json(self.annotations, {"info": self.info, **content} if self.info else content)
         return self.annotations

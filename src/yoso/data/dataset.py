@@ -1,19 +1,15 @@
-"""One split of a data set, as training and evaluation read it."""
+"""One split of a data set, as training and evaluation read it. Loads no torch."""
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
 
 from yoso.data.coco_panoptic import DOCTOR, ImageRecord, PanopticExample, read_annotations
-from yoso.data.id_maps import renumbered
 from yoso.data.spec import Split
 from yoso.errors import DatasetError
 from yoso.files import read_id_map, read_image
-from yoso.structures import Sample
 
 
-class PanopticDataset(Dataset[Sample]):
-    """One split of a data set: `dataset[index]` is a training sample, `dataset.example(index)` the files' content."""
+class PanopticDataset:
+    """One split of a data set."""
 
     def __init__(self, split: Split, filter_empty: bool = False) -> None:
         """Read the split's annotations.
@@ -61,19 +57,3 @@ class PanopticDataset(Dataset[Sample]):
         rows = self.annotations.segments_of(int(self.indices[index])).tolist()
         segments = [{"id": i, "category_id": category, "iscrowd": crowd} for i, category, crowd in rows]
         return PanopticExample(image, id_map, segments, record)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Read a training sample: ids become 1..M in the order of the JSON; crowds and unlisted ids become void.
-
-        A segment that the PNG lacks stays, as an empty target. For errors see `example`.
-        """
-        example = self.example(index)
-        targets = [segment for segment in example.segments if not segment["iscrowd"]]
-        ids = np.array([segment["id"] for segment in targets], np.int32)
-        labels = [self.categories.index_of(segment["category_id"]) for segment in targets]
-        return Sample(
-            torch.from_numpy(example.image).permute(2, 0, 1),
-            torch.from_numpy(renumbered(example.id_map, ids)),
-            torch.tensor(labels, dtype=torch.int64),
-            example.record.file_name,
-        )

@@ -5,15 +5,12 @@ nearest to the map, as in the official implementation.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
-from yoso.categories import VOID
-from yoso.errors import ConfigError
+from yoso.data.augmentation import Augmentation
 from yoso.preprocess import resized_size
 from yoso.structures import PADDING, Sample
 
@@ -21,62 +18,6 @@ FILL = 128
 """Value of padded pixels, before normalization."""
 
 Transform = Callable[[Sample, torch.Generator], Sample]
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How training images are augmented.
-
-    Attributes:
-        kind: "large_scale_jitter" (COCO) resizes by a random factor and crops or pads to `size`; "resize_crop" (the
-            other benchmarks) resizes the shorter side to one of `shorter_sides` and crops to at most `size`.
-        size: (height, width) in pixels.
-        scale: range of the random factor, 1 being the size that just fits, for "large_scale_jitter".
-        shorter_sides: in pixels, one of which is chosen, for "resize_crop".
-        longest: maximum longer side in pixels, for "resize_crop".
-        color_jitter: vary brightness, contrast, saturation and hue as SSD does.
-        flip: mirror half of the images.
-        pad: pad to `size` after "resize_crop" (ADE20K).
-        min_pixels: a target with fewer pixels after the crop is dropped, and its pixels become void. With 0, as in the
-            official implementation, a target without pixels stays: a query must predict its class and an empty mask.
-        start_share: share of `size` at the first iteration; it grows evenly to 1, in steps of 32 pixels.
-    """
-
-    kind: Literal["large_scale_jitter", "resize_crop"] = "large_scale_jitter"
-    size: tuple[int, int] = (1024, 1024)
-    scale: tuple[float, float] = (0.1, 2.0)
-    shorter_sides: tuple[int, ...] = (640,)
-    longest: int = 2560
-    color_jitter: bool = False
-    flip: bool = True
-    pad: bool = False
-    min_pixels: int = 0
-    start_share: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ConfigError: a size or a scale is not positive, a range is reversed, or a share is out of range.
-        """
-        if min(*self.size, self.longest, *self.shorter_sides) < 1:
-            raise ConfigError("augmentation: size, longest and shorter_sides must be at least 1 pixel")
-        if self.kind == "resize_crop" and not self.shorter_sides:
-            raise ConfigError("augmentation.shorter_sides is empty; resize_crop needs at least one")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ConfigError(f"augmentation.scale is {self.scale}; two factors above 0 are needed, smaller one first")
-        if self.min_pixels < 0:
-            raise ConfigError(f"augmentation.min_pixels is {self.min_pixels}; it must be at least 0")
-        if not 0 < self.start_share <= 1:
-            raise ConfigError(f"augmentation.start_share is {self.start_share}; it must be above 0 and at most 1")
-
-    def at(self, progress: float) -> "Augmentation":
-        """Return the augmentation at a share of the run, 0 to 1."""
-        share = self.start_share + (1 - self.start_share) * progress
-        if share >= 1:
-            return self
-        height, width = (min(side, max(32, round(side * share / 32) * 32)) for side in self.size)
-        return replace(self, size=(height, width))
 
 
 def build_transform(augmentation: Augmentation) -> Transform:
@@ -94,25 +35,9 @@ def build_transform(augmentation: Augmentation) -> Transform:
         else:
             image, segments = resize_crop(image, segments, augmentation, random)
         moved = torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous()
-        moved_sample = sample._replace(image=moved, segment_map=torch.from_numpy(segments.copy()))
-        return without_small(moved_sample, augmentation.min_pixels)
+        return sample._replace(image=moved, segment_map=torch.from_numpy(segments.copy()))
 
     return transform
-
-
-def without_small(sample: Sample, min_pixels: int) -> Sample:
-    """Drop the targets with fewer pixels, which become void, and renumber the others in their order."""
-    if min_pixels == 0:
-        return sample
-    count = len(sample.labels)
-    pixels = torch.bincount(sample.segment_map.clamp(min=0).flatten().long(), minlength=count + 1)[1:]
-    keep = pixels >= min_pixels
-    if keep.all():
-        return sample
-    # The last entry is for padding, whose index is -1.
-    table = torch.cat([torch.tensor([VOID]), torch.where(keep, keep.cumsum(0), VOID), torch.tensor([PADDING])])
-    segment_map = table.to(sample.segment_map.dtype)[sample.segment_map.long()]
-    return sample._replace(segment_map=segment_map, labels=sample.labels[keep])
 
 
 class RandomSource:

@@ -2,32 +2,27 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
 
 from yoso.categories import Color
-
-if TYPE_CHECKING:
-    import numpy as np
+from yoso.drawing.labels import font, shortened
 
 WIDTH, ROW, NAMES, NUMBERS, MARGIN = 1000, 18, 280, 90, 14
 BACKGROUND, INK, LINE = (250, 250, 250), (30, 32, 36), (222, 224, 228)
 
 
-def bar_chart(title: str, bars: Sequence[tuple[str, int, Color]]) -> "np.ndarray":
-    """Draw one bar per row, longest first, on a logarithmic scale: classes differ by factors of thousands.
+def bar_chart(title: str, bars: Sequence[tuple[str, int, Color]]) -> np.ndarray:
+    """Draw one bar per row, longest first, on a logarithmic scale, because classes differ by factors of thousands.
 
     Args:
         title: one line.
-        bars: name, number from 0 up, and colour of each.
+        bars: name, number (0 or more) and color of each.
 
     Returns:
         uint8 array (H, W, 3), RGB.
     """
-    import numpy as np
-    from PIL import Image, ImageDraw
-
-    from yoso.drawing.labels import font, shortened
-
     ordered = sorted(bars, key=lambda bar: -bar[1])
     decades = max(1, math.ceil(math.log10(max(1, ordered[0][1] if ordered else 1) + 1)))
     room = WIDTH - NAMES - NUMBERS - 2 * MARGIN

@@ -1,54 +1,54 @@
-"""A confusion matrix as a picture: a darker cell is a larger share of its row."""
+"""Confusion matrices as a picture: the darker a cell, the larger its share of the row."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from yoso.evaluation.details_report import NOTHING, VOID_ROW
+import numpy as np
+from PIL import Image, ImageDraw
 
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image, ImageDraw
-
-    from yoso.evaluation.breakdown import Confusion
+from yoso.drawing.labels import font, shortened
 
 CELL_PIXELS = (48, 11)
-"""Side of a cell where there are few classes, and the least where there are many."""
+"""Maximum and minimum side of a cell."""
 
 PANEL_PIXELS = 1400
-"""What a panel's cells should not exceed, unless the least cells do."""
+"""Side that the cells of a matrix together stay below, unless the minimum side of a cell is too large for that."""
 
 PAPER, INK, DEEP = (250, 250, 250), (30, 32, 36), (16, 60, 120)
 
 
-def draw_confusion(confusion: "Confusion", names: Sequence[str]) -> "np.ndarray":
-    """Draw the two matrices side by side, segments left and pixels right.
+class ConfusionMatrix(NamedTuple):
+    """Counts to draw.
+
+    Attributes:
+        title: one line.
+        counts: (rows, columns).
+    """
+
+    title: str
+    counts: np.ndarray
+
+
+def draw_confusion(matrices: Sequence[ConfusionMatrix], rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
+    """Draw matrices side by side.
 
     Args:
-        confusion: the counts.
-        names: of the K classes.
+        matrices: all of the same shape.
+        rows: names of the rows.
+        columns: names of the columns.
 
     Returns:
         uint8 array (H, W, 3), RGB.
     """
-    import numpy as np
-
-    panels = [
-        _panel(confusion.segments, names, "segments: row is the truth, column the prediction, % of the row"),
-        _panel(confusion.pixels, names, "pixels, likewise"),
-    ]
-    return np.concatenate(panels, axis=1)
+    return np.concatenate([_panel(matrix, rows, columns) for matrix in matrices], axis=1)
 
 
-def _panel(matrix: "np.ndarray", names: Sequence[str], title: str) -> "np.ndarray":
-    import numpy as np
-    from PIL import Image, ImageDraw
-
-    from yoso.drawing.labels import font
-
-    num_rows, num_columns = matrix.shape
+def _panel(matrix: ConfusionMatrix, row_names: Sequence[str], column_names: Sequence[str]) -> np.ndarray:
+    title, counts = matrix
+    num_rows, num_columns = counts.shape
     cell = int(np.clip(PANEL_PIXELS // num_rows, CELL_PIXELS[1], CELL_PIXELS[0]))
     size = min(15, cell)
-    rows, columns = _shortened([*names, NOTHING, VOID_ROW]), _shortened([*names, NOTHING])
+    rows, columns = [shortened(name) for name in row_names], [shortened(name) for name in column_names]
     margin = round(max(font(size).getlength(name) for name in rows)) + 2 * size
     top = margin + 3 * size
     picture = Image.new("RGB", (margin + num_columns * cell + size, top + num_rows * cell + size), PAPER)
@@ -58,25 +58,15 @@ def _panel(matrix: "np.ndarray", names: Sequence[str], title: str) -> "np.ndarra
         writer.text((margin - size // 2, top + (place + 0.5) * cell), name, INK, font(size), anchor="rm")
     for place, name in enumerate(columns):
         _write_upwards(picture, name, margin + place * cell, top, (cell, size))
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    for row, column in np.ndindex(*matrix.shape):
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    for row, column in np.ndindex(*counts.shape):
         corner = (margin + column * cell, top + row * cell)
         _draw_cell(writer, corner, cell, float(share[row, column]))
     return np.array(picture)
 
 
-def _shortened(names: Sequence[str]) -> list[str]:
-    from yoso.drawing.labels import shortened
-
-    return [shortened(name) for name in names]
-
-
-def _write_upwards(picture: "Image.Image", name: str, left: int, bottom: int, sizes: tuple[int, int]) -> None:
-    """Write a column's name from the bottom up; `sizes` are those of a cell and of the text, in pixels."""
-    from PIL import Image, ImageDraw
-
-    from yoso.drawing.labels import font
-
+def _write_upwards(picture: Image.Image, name: str, left: int, bottom: int, sizes: tuple[int, int]) -> None:
+    """Write the name of a column upwards; `sizes` are those of a cell and of the text, in pixels."""
     cell, size = sizes
     length = round(font(size).getlength(name)) + 1
     label = Image.new("RGB", (length, cell), PAPER)
@@ -84,11 +74,9 @@ def _write_upwards(picture: "Image.Image", name: str, left: int, bottom: int, si
     picture.paste(label.transpose(Image.Transpose.ROTATE_90), (left, bottom - length - size // 2))
 
 
-def _draw_cell(writer: "ImageDraw.ImageDraw", corner: tuple[int, int], cell: int, share: float) -> None:
-    from yoso.drawing.labels import font
-
+def _draw_cell(writer: ImageDraw.ImageDraw, corner: tuple[int, int], cell: int, share: float) -> None:
     left, top = corner
-    # The root makes small shares visible, which is what one looks for off the diagonal.
+    # The square root makes small shares visible, which are what matters off the diagonal.
     depth = share**0.5
     color = tuple(round(paper + depth * (deep - paper)) for paper, deep in zip((255, 255, 255), DEEP, strict=True))
     writer.rectangle((left, top, left + cell - 2, top + cell - 2), color)

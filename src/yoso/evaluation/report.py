@@ -1,78 +1,95 @@
-"""Panoptic quality for people and for programs."""
+"""Scores as dictionaries and lists that `json` can write: values between 0 and 1.
+
+A value that does not exist, such as the PQ of a class that does not occur, is None, which JSON writes as null.
+"""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from yoso.categories import Categories
-from yoso.evaluation.quality import ClassQuality, PanopticQualityResult, Quality
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from yoso.categories import Categories, Category
+from yoso.evaluation.breakdown import Breakdown, quality_by_size
+from yoso.evaluation.instances import MaskAP
+from yoso.evaluation.quality import PanopticQualityResult
+from yoso.evaluation.semantic import SemanticQuality
 
 GROUPS = ("all", "things", "stuff")
+NOTHING, VOID_ROW = "nothing", "void"
+"""Names of the additional column and rows of a confusion matrix: no segment; void in the ground truth."""
 
 
 def as_json(result: PanopticQualityResult, categories: Categories) -> dict[str, Any]:
-    """Return plain dictionaries and lists that `json` can write; figures between 0 and 1.
+    """Return panoptic quality.
 
     Args:
-        result: the figures.
-        categories: the classes they are of.
+        result: the scores.
+        categories: their classes.
 
     Returns:
         `all`, `things`, `stuff`: {pq, sq, rq, n}, and `per_class`: a list of {category_id, name, is_thing} with the
-        fields of `ClassQuality`. A figure of a class or group that does not occur is None, which JSON writes as null.
+        fields of `ClassQuality`.
     """
-    content: dict[str, Any] = {group: _plain(getattr(result, group)) for group in GROUPS}
+    content: dict[str, Any] = {group: _plain(getattr(result, group)._asdict()) for group in GROUPS}
     content["per_class"] = [
-        {"category_id": category.id, "name": category.name, "is_thing": category.is_thing, **_plain(row)}
+        {"category_id": category.id, "name": category.name, "is_thing": category.is_thing, **_plain(row._asdict())}
         for category, row in zip(categories, result.per_class, strict=True)
     ]
     return content
 
 
-def as_table(result: PanopticQualityResult, categories: Categories) -> "Table":
-    """Return a rich table: a row per class, then things, stuff and all; PQ, SQ, RQ times 100.
-
-    A dash stands for a figure of a class or group that does not occur.
+def breakdown_as_json(breakdown: Breakdown, categories: Categories) -> dict[str, Any]:
+    """Return `by_size` and `confusion`.
 
     Args:
-        result: the figures.
-        categories: the classes they are of.
+        breakdown: the counts.
+        categories: their classes.
+
+    Returns:
+        `by_size`: {small, medium, large} with the fields of `SizeQuality`; `confusion`: {rows, columns, segments,
+        pixels}: the names of rows and columns, and the two matrices as lists of rows.
     """
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title="Panoptic quality (x100)")
-    table.add_column("class")
-    table.add_column("kind")
-    for column in ("PQ", "SQ", "RQ", "matched", "mistaken", "missed"):
-        table.add_column(column, justify="right")
-    rows = list(zip(categories, result.per_class, strict=True))
-    for category, row in rows:
-        kind = "thing" if category.is_thing else "stuff"
-        table.add_row(Text(category.name), kind, *_percent(row), *_totals([row]))
-    table.add_section()
-    for group, members in (
-        ("things", [row for category, row in rows if category.is_thing]),
-        ("stuff", [row for category, row in rows if not category.is_thing]),
-        ("all", [row for _, row in rows]),
-    ):
-        quality = getattr(result, group)
-        table.add_row(group, f"n = {quality.n}", *_percent(quality), *_totals(members), style="bold")
-    return table
-
-
-def _totals(rows: list[ClassQuality]) -> list[str]:
-    fields = ("true_positive", "false_positive", "false_negative")
-    return [str(sum(getattr(row, field) for row in rows)) for field in fields]
-
-
-def _percent(row: Quality | ClassQuality) -> list[str]:
-    return ["-" if math.isnan(value) else f"{100 * value:.1f}" for value in (row.pq, row.sq, row.rq)]
-
-
-def _plain(row: Quality | ClassQuality) -> dict[str, Any]:
+    confusion = breakdown.confusion
+    sizes = quality_by_size(breakdown.by_size, categories)
     return {
-        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row._asdict().items()
+        "by_size": {name: _plain(figures._asdict()) for name, figures in sizes.items()},
+        "confusion": {
+            "rows": [*categories.names, NOTHING, VOID_ROW],
+            "columns": [*categories.names, NOTHING],
+            "segments": confusion.segments.tolist(),
+            "pixels": confusion.pixels.tolist(),
+        },
     }
+
+
+def instances_as_json(result: MaskAP, categories: Categories) -> dict[str, Any]:
+    """Return the fields of `MaskAP`, `per_class` with category_id and name.
+
+    Args:
+        result: the scores.
+        categories: the classes of the data set.
+    """
+    rows = zip(things_of(categories), result.per_class, strict=True)
+    per_class = [{"category_id": c.id, "name": c.name, **_plain(row._asdict())} for c, row in rows]
+    return {**_plain(result._asdict()), "per_class": per_class}
+
+
+def semantic_as_json(result: SemanticQuality, categories: Categories) -> dict[str, Any]:
+    """Return the fields of `SemanticQuality`, `per_class` with category_id, name and is_thing.
+
+    Args:
+        result: the scores.
+        categories: the classes of the data set.
+    """
+    per_class = [
+        {"category_id": c.id, "name": c.name, "is_thing": c.is_thing, **_plain(row._asdict())}
+        for c, row in zip(categories, result.per_class, strict=True)
+    ]
+    return {**_plain(result._asdict()), "per_class": per_class}
+
+
+def things_of(categories: Categories) -> list[Category]:
+    """Return the categories that are things, in order."""
+    return [category for category in categories if category.is_thing]
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields.items()}

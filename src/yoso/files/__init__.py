@@ -10,10 +10,12 @@ from yoso.files.images import (
     read_id_map,
     read_image,
     read_labels,
+    read_mask,
     rgb_to_id,
     to_rgb,
     write_id_map,
 )
+from yoso.files.names import safe_child
 from yoso.files.paths import (
     IMAGE_SUFFIXES,
     PathLike,
@@ -41,10 +43,12 @@ __all__ = [
     "read_image",
     "read_json",
     "read_labels",
+    "read_mask",
     "read_text",
     "read_yaml",
     "reading",
     "rgb_to_id",
+    "safe_child",
     "to_rgb",
     "write_id_map",
     "write_json",

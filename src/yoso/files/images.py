@@ -218,6 +218,24 @@ def read_labels(path: PathLike, content: BytesIO | None = None) -> np.ndarray:
         raise DatasetError(f"{path}: has mode {image.mode}, but labels are 8-bit, 16-bit or RGB; use the original file")
 
 
+def read_mask(content: BytesIO, name: str) -> np.ndarray:
+    """Read the image of a mask, of which all pixels are set that are not 0.
+
+    Args:
+        content: the image file.
+        name: what messages call it.
+
+    Returns:
+        bool array (H, W).
+
+    Raises:
+        DatasetError: it is damaged or not an image.
+    """
+    with _opened(name, DatasetError, "a mask", content) as image:
+        values = np.asarray(image if image.mode in {"1", "L", "P", "I", "I;16"} else image.convert("L"))
+    return values != 0
+
+
 def probe_image(path: PathLike, content: BytesIO | None = None) -> tuple[tuple[int, int], str]:
     """Return the size and mode of an image file, and check that the file is complete, if possible without decoding it.
 

@@ -1,1 +1,1 @@
-"""What training minimises."""
+"""The loss: matching, comparison of masks, and the criterion. Knows no trainer."""

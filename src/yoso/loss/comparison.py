@@ -1,7 +1,7 @@
-"""Where predicted masks and targets are compared: at random points, or at every position of the logits.
+"""Where predicted masks and targets are compared: at random points, or at every position of the mask logits.
 
-Both ways answer the same two questions: what to compare when matching one image, and what to compare once the queries
-are matched. The letter R counts the matched masks of the whole batch.
+Both classes answer two questions: what to compare when matching one image, and what to compare once the queries are
+matched. The letter R counts the matched masks of the whole batch.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from yoso.loss.matcher import Match
-from yoso.loss.points import look_up, sample_points, uncertain_points
+from yoso.loss.points import ValidPixels, sample_points, uncertain_points
 from yoso.structures import Target
 
 
@@ -21,9 +21,9 @@ class Comparison(NamedTuple):
     """Predictions and truth at the same positions.
 
     Attributes:
-        logits: a row per predicted mask.
-        truth: a row per target, 0 to 1.
-        weight: how much each position counts, 0 to 1, for all rows or per row; None means all count fully.
+        logits: one row per predicted mask.
+        truth: one row per target, 0 to 1.
+        weight: of each position, 0 to 1, for all rows or per row; None means 1 everywhere.
     """
 
     logits: Float[Tensor, "rows P"]
@@ -32,7 +32,7 @@ class Comparison(NamedTuple):
 
 
 class RandomPoints:
-    """Compares at random points, as the official code does: 12,544 of them per mask in the paper."""
+    """Compares masks at random points, as the official implementation does; the paper uses 12,544 per mask."""
 
     def __init__(
         self,
@@ -48,8 +48,8 @@ class RandomPoints:
             targets: one per image, all of one padded size.
             num_points: points per mask, P.
             oversample_ratio: candidates per point.
-            importance_ratio: share of the points that go where the prediction is least sure, 0 to 1.
-            ignore_void: points on pixels that are not valid get the weight 0.
+            importance_ratio: share of the points chosen where the prediction is least certain, 0 to 1.
+            ignore_void: give points on pixels that are not valid a weight of 0.
         """
         self.num_points = num_points
         self.oversample_ratio = oversample_ratio
@@ -58,31 +58,32 @@ class RandomPoints:
         self.valid = stack_valid(targets) if ignore_void else None
 
     def for_matching(self, image: int, logits: Float[Tensor, "N h w"]) -> Comparison:
-        """Draw `torch.rand(1, P, 2)` and compare all queries of an image with all its targets there."""
+        """Draw `torch.rand(1, P, 2)` and compare all queries of an image with all its targets at these points."""
         points = torch.rand(1, self.num_points, 2, device=logits.device)
         weight = None
         if self.valid is not None:
-            weight = look_up(self.valid, torch.tensor([image], device=logits.device), points)[0].float()
+            weight = ValidPixels(self.valid, torch.tensor([image], device=logits.device)).at(points)[0].float()
         return Comparison(sample_points(logits, points), sample_points(self.masks[image], points), weight)
 
     def for_loss(self, logits: Float[Tensor, "R h w"], matches: Sequence[Match]) -> Comparison:
-        """Draw points for each matched mask, mostly where it is unsure, and compare it with its target there."""
+        """Draw points for each matched mask, mostly where it is uncertain, and compare it with its target there."""
         valid = None
         if self.valid is not None:
             counts = torch.tensor([len(match.targets) for match in matches], device=logits.device)
-            valid = (self.valid, torch.arange(len(matches), device=logits.device).repeat_interleave(counts))
+            images = torch.arange(len(matches), device=logits.device).repeat_interleave(counts)
+            valid = ValidPixels(self.valid, images)
         points = uncertain_points(logits.detach(), self.num_points, self.oversample_ratio, self.importance_ratio, valid)
         rows = points.split([len(match.targets) for match in matches])
         truth = torch.cat([sample_matched(*each) for each in zip(self.masks, matches, rows, strict=True)])
-        weight = None if valid is None else look_up(*valid, points).float()
+        weight = None if valid is None else valid.at(points).float()
         return Comparison(sample_points(logits, points), truth, weight)
 
 
 class EveryPosition:
-    """Compares at every position of the logits with the share of its pixels that a target covers.
+    """Compares masks at every position of the logits; the truth is the share of the position's pixels in the target.
 
-    Nothing is random, and the targets are reduced once for all stages. The matching, which takes all queries with all
-    targets, looks at means of 2 x 2 positions: a quarter of the work.
+    Nothing is random, and the targets are reduced once for all stages. The matching, which compares all queries with
+    all targets, uses means of 2 x 2 positions: a quarter of the work.
     """
 
     def __init__(self, targets: Sequence[Target], size: tuple[int, int], ignore_void: bool) -> None:
@@ -91,10 +92,10 @@ class EveryPosition:
         Args:
             targets: one per image, all of one padded size.
             size: (h, w) of the logits; H and W are multiples of them.
-            ignore_void: a position counts by its share of valid pixels, and its truth is the targets' share of those.
+            ignore_void: weigh a position by its share of valid pixels; its truth is the target's share of those.
 
         Raises:
-            ValueError: the targets' size is not a multiple of `size`.
+            ValueError: the size of the targets is not a multiple of `size`.
         """
         self.coarse_size = size if size[0] % 2 or size[1] % 2 else (size[0] // 2, size[1] // 2)
         self.truth, self.weight = [], None
@@ -134,7 +135,7 @@ class EveryPosition:
 
 def sample_matched(masks: Float[Tensor, "M H W"], match: Match, points: Float[Tensor, "R P 2"]) -> Float[Tensor, "R P"]:
     """Sample the target of each pair at the pair's own points."""
-    # Reordering the points instead of the masks spares a copy of all masks, unless some target stayed unmatched.
+    # Reordering the points instead of the masks saves a copy of all masks, unless a target is unmatched.
     targets, order = match.targets.sort()
     if len(targets) < len(masks):
         masks = masks[targets]
@@ -144,7 +145,7 @@ def sample_matched(masks: Float[Tensor, "M H W"], match: Match, points: Float[Te
 
 
 def stack_valid(targets: Sequence[Target]) -> Bool[Tensor, "B H W"]:
-    """Return which pixels of each image take part; all of them where a target does not say."""
+    """Return which pixels of each image take part; all of them if a target has no `valid`."""
     return torch.stack(
         [
             target.valid if target.valid is not None else target.masks.new_ones(target.masks.shape[-2:])
@@ -158,7 +159,7 @@ def covered_share(masks: Bool[Tensor, "M H W"], size: tuple[int, int]) -> Float[
 
     Args:
         masks: any number of masks.
-        size: (h, w) of the result; H and W are multiples of them, by 15 at most.
+        size: (h, w) of the result; H and W are at most 15 times as large, and multiples of it.
 
     Raises:
         ValueError: they are not.
@@ -166,7 +167,7 @@ def covered_share(masks: Bool[Tensor, "M H W"], size: tuple[int, int]) -> Float[
     (height, width), (rows, columns) = masks.shape[-2:], size
     if height % rows or width % columns or max(height // rows, width // columns) > 15:
         raise ValueError(f"targets of {height}x{width} pixels do not fit mask logits of {rows}x{columns}")
-    # Adding bytes is eight times faster on a CPU than averaging a float copy, and 15 x 15 still fits into a byte.
+    # Adding bytes is eight times faster on a CPU than averaging a float copy, and 15 x 15 fits into a byte.
     count = sum_of_blocks(masks.contiguous().view(torch.uint8), size)
     return count.float() / (height // rows * (width // columns))
 
@@ -178,7 +179,7 @@ def mean_of_blocks(maps: Float[Tensor, "R h w"], size: tuple[int, int]) -> Float
 
 
 def sum_of_blocks(maps: Shaped[Tensor, "R h w"], size: tuple[int, int]) -> Shaped[Tensor, "R rows columns"]:
-    """Return the sum of each block of positions in the dtype of the maps; `size` divides (h, w)."""
+    """Return the sum of each block of positions, in the dtype of the maps; `size` divides (h, w)."""
     rows, columns = size
     maps = reduce(torch.add, maps.unflatten(1, (rows, maps.shape[1] // rows)).unbind(2))
     return reduce(torch.add, maps.unflatten(2, (columns, maps.shape[2] // columns)).unbind(3))

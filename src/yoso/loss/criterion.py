@@ -1,87 +1,32 @@
-"""What training minimises: classes, masks and dice at every stage, each stage matched on its own.
+"""The set prediction loss (paper, section 3.1): class, mask and dice terms at every stage, each stage matched anew."""
 
-This is the set prediction loss of the paper's section 3.1.
-"""
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from yoso.errors import ConfigError, NonFiniteError
+from yoso.errors import NonFiniteError
 from yoso.loss.comparison import Comparison, EveryPosition, RandomPoints
+from yoso.loss.config import LossConfig
 from yoso.loss.forcing import Forced
 from yoso.loss.matcher import Match, assign, class_cost, dice_cost, mask_cost
+from yoso.loss.semantic import semantic_loss
 from yoso.structures import StageOutputs, Target
 
 
-@dataclass(frozen=True)
-class LossConfig:
-    """Weights of the terms, in the loss and in the matching alike, and where masks are compared.
-
-    Attributes:
-        class_weight: on the cross-entropy; in the matching, on minus the probability of the target's class.
-        mask_weight: on the masks' binary cross-entropy.
-        dice_weight: on the masks' dice loss.
-        no_object_weight: weight of the `no_object` class within the cross-entropy.
-        num_points: points per mask ("points" only).
-        oversample_ratio: candidates per point, at least 1 ("points" only).
-        importance_ratio: share of points chosen where the prediction is least sure, 0 to 1 ("points" only).
-        mask_sampling: "points" compares at random points, as the paper's models were trained; "dense" at every
-            position of the logits, with the share of pixels that a target covers, and matches on means of 2 x 2
-            positions: not random, and faster on a CPU.
-        ignore_void: void and crowd pixels take no part in the mask terms; in the paper's models they are negatives.
-        forced_weight: on the terms of the stages' second run, in which each matched query pools the features under its
-            target's own mask: what a stage makes of a good mask is learnt before there are any. 0 for none, as in
-            the paper. Nothing of it is left at test, nor of the next.
-        semantic_weight: on the classes of single positions, by a linear layer on the features S; see `semantic_loss`.
-    """
-
-    class_weight: float = 2.0
-    mask_weight: float = 5.0
-    dice_weight: float = 5.0
-    no_object_weight: float = 0.1
-    num_points: int = 12544
-    oversample_ratio: float = 3.0
-    importance_ratio: float = 0.75
-    mask_sampling: Literal["points", "dense"] = "points"
-    ignore_void: bool = False
-    forced_weight: float = 0.0
-    semantic_weight: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: a negative weight, no points, or a ratio out of its range.
-        """
-        weights = ("class_weight", "mask_weight", "dice_weight", "no_object_weight")
-        for name in (*weights, "forced_weight", "semantic_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"loss.{name} is {getattr(self, name)}; it must not be negative")
-        if self.num_points < 1:
-            raise ConfigError(f"loss.num_points is {self.num_points}; it must be at least 1")
-        if self.oversample_ratio < 1:
-            raise ConfigError(f"loss.oversample_ratio is {self.oversample_ratio}; it must be at least 1")
-        if not 0 <= self.importance_ratio <= 1:
-            raise ConfigError(f"loss.importance_ratio is {self.importance_ratio}; it must be from 0 to 1")
-
-
 class Criterion(nn.Module):
-    """The set criterion: match queries to targets, then compare each pair; the others should say `no_object`."""
+    """The set criterion: match queries with targets, then compare each pair; unmatched queries learn `no_object`."""
 
     class_weights: Float[Tensor, " L"]
 
     def __init__(self, config: LossConfig, num_classes: int) -> None:
-        """Prepare the criterion.
+        """Build the criterion.
 
         Args:
             config: weights and sampling.
-            num_classes: classes of the data set, K, without `no_object`.
+            num_classes: K, without `no_object`.
         """
         super().__init__()
         self.config = config
@@ -95,43 +40,49 @@ class Criterion(nn.Module):
         targets: Sequence[Target],
         step_counts: Sequence[int] | None = None,
         forced: Forced | None = None,
+        semantic_logits: Float[Tensor, "B K h w"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """Return the weighted terms, whose sum is the loss. All is computed in float32, under autocast too.
+        """Return the weighted terms, whose sum is the loss. Everything is computed in float32, also under autocast.
 
         At each stage, random numbers are drawn for the matching of each image in turn, then for the losses of all
-        matched masks. A batch without any target has mask and dice terms of zero, with a gradient of zero.
+        matched masks. For a batch without targets, the mask and dice terms are zero and so is their gradient.
 
-        The mean of the terms over processes and over the parts of a step is the term of the whole step in one batch,
-        however its images are dealt out. (The official code divides the class term by each process's own weights.)
+        The mean of the terms over processes and over the parts of a step equals the terms of the whole step in one
+        batch. (The official implementation divides the class term by each process's own weights.)
 
         Args:
-            stages: what the decoder's stages say of B images, the proposal stage (without classes) first.
-            targets: one per image, on the device of the stages; masks of one padded size.
-            step_counts: the number of targets of every image that this process gives to the optimiser step, where
-                these images are one of several equal parts of it; None means that they are all.
-            forced: the second run of the stages, if there is one; its matches are those of stage 0 from
-                `first_matches`.
+            stages: outputs of the decoder stages for B images; the proposal stage (without classes) comes first.
+            targets: one per image, on the device of the stages, with masks of one padded size.
+            step_counts: number of targets of every image that this process contributes to the optimizer step, if
+                these images are one of several equal parts of it; None if they are the whole step.
+            forced: the second run of the stages, if there is one, with the matches of `first_matches`.
+            semantic_logits: class logits of single positions, without `no_object`, if they are trained.
 
         Returns:
-            `stage{i}/class` (where the stage has classes): the sum over all queries, weighted by class, divided by
-            the weights' sum, averaged over all parts and processes; for a step in one part, the weighted mean.
-            `stage{i}/mask`, `stage{i}/dice`: the sum over matched masks, divided by the number of targets, averaged
-            over all parts and processes and at least 1.
-            `forced{i}/...`: the same for the second run, each query with the target it was matched with at stage 0.
+            `stage{i}/class` (for stages with classes): cross-entropy over all queries, weighted by class and divided by
+            the sum of the weights over all parts and processes.
+            `stage{i}/mask`, `stage{i}/dice`: sum over matched masks, divided by the number of targets, which is
+            averaged over all parts and processes and is at least 1.
+            `forced{i}/...`: the same for the second run, each query with its target of stage 0.
+            `semantic`: see `semantic_loss`.
 
         Raises:
             NonFiniteError: a matching cost or a term is NaN or infinite; names it, the stage and the image.
         """
         device = stages[0].mask_logits.device
+        terms, logits = {}, {}
         with torch.autocast(device.type, enabled=False):
             compare = self._comparer(stages[0], targets)
             num_targets = mean_num_targets(targets, device, step_counts)
             class_share = self._class_share(stages[0].mask_logits.shape[1], targets, device, step_counts)
-            terms = {}
             for run, outputs, matches, factor in self._runs(stages, targets, compare, forced):
-                for name, value in self._losses(outputs, targets, matches, compare, num_targets).items():
+                for name, value, source in self._losses(outputs, targets, matches, compare, num_targets):
                     terms[f"{run}/{name}"] = factor * (value * class_share if name == "class" else value)
-            check_finite(terms, stages, targets, forced)
+                    logits[f"{run}/{name}"] = source
+            if semantic_logits is not None:
+                terms["semantic"] = self.config.semantic_weight * semantic_loss(semantic_logits, targets)
+                logits["semantic"] = semantic_logits
+            check_finite(terms, logits, targets)
         return terms
 
     def _runs(
@@ -141,7 +92,7 @@ class Criterion(nn.Module):
         compare: RandomPoints | EveryPosition,
         forced: Forced | None,
     ) -> Iterator[tuple[str, StageOutputs, list[Match], float]]:
-        """Yield every run of a stage: its name, outputs, matches and weight."""
+        """Yield the name, outputs, matches and weight of every run of a stage."""
         for stage, outputs in enumerate(map(in_float32, stages)):
             known = forced.matches if forced and stage == 0 else None
             yield f"stage{stage}", outputs, known or self._match(stage, outputs, targets, compare), 1.0
@@ -150,7 +101,7 @@ class Criterion(nn.Module):
                 yield f"forced{stage}", outputs, forced.matches, self.config.forced_weight
 
     def first_matches(self, outputs: StageOutputs, targets: Sequence[Target]) -> list[Match]:
-        """Match the queries of the proposal stage; for `Forced`."""
+        """Return the matches of the proposal stage, for `Forced`."""
         with torch.autocast(outputs.mask_logits.device.type, enabled=False):
             outputs = in_float32(outputs)
             return self._match(0, outputs, targets, self._comparer(outputs, targets))
@@ -167,9 +118,9 @@ class Criterion(nn.Module):
     def _class_share(
         self, num_queries: int, targets: Sequence[Target], device: torch.device, step_counts: Sequence[int] | None
     ) -> Float[Tensor, ""]:
-        """Return the weights of these images' queries as a share of the mean over parts and processes; 1 for one.
+        """Return the class weight of these images' queries relative to its mean over parts and processes.
 
-        How many queries will be matched is known beforehand: the fewer of queries and targets.
+        The number of matched queries is known beforehand: the smaller of the numbers of queries and targets.
         """
 
         def weight(counts: Sequence[int]) -> float:
@@ -208,22 +159,21 @@ class Criterion(nn.Module):
         matches: Sequence[Match],
         compare: RandomPoints | EveryPosition,
         num_targets: Float[Tensor, ""],
-    ) -> dict[str, Float[Tensor, ""]]:
-        terms = {}
+    ) -> Iterator[tuple[str, Float[Tensor, ""], Float[Tensor, "B N _ ..."]]]:
+        """Yield the name of each term of one run, its value, and the logits that it was computed from."""
         if outputs.class_logits is not None:
             classes = matched_classes(outputs.class_logits, targets, matches)
             loss = F.cross_entropy(outputs.class_logits.flatten(0, 1), classes.flatten(), self.class_weights.float())
-            terms["class"] = self.config.class_weight * loss
+            yield "class", self.config.class_weight * loss, outputs.class_logits
         images = torch.cat([torch.full_like(match.queries, image) for image, match in enumerate(matches)])
         logits = outputs.mask_logits[images, torch.cat([match.queries for match in matches])]
         compared = compare.for_loss(logits, matches)
-        terms["mask"] = self.config.mask_weight * mask_loss(compared).sum() / num_targets
-        terms["dice"] = self.config.dice_weight * dice_loss(compared).sum() / num_targets
-        return terms
+        yield "mask", self.config.mask_weight * mask_loss(compared).sum() / num_targets, outputs.mask_logits
+        yield "dice", self.config.dice_weight * dice_loss(compared).sum() / num_targets, outputs.mask_logits
 
 
 def in_float32(outputs: StageOutputs) -> StageOutputs:
-    """Return a stage's outputs in full precision, whatever the network ran in."""
+    """Return a stage's outputs in float32."""
     classes = None if outputs.class_logits is None else outputs.class_logits.float()
     return StageOutputs(classes, outputs.mask_logits.float())
 
@@ -231,7 +181,7 @@ def in_float32(outputs: StageOutputs) -> StageOutputs:
 def matched_classes(
     class_logits: Float[Tensor, "B N L"], targets: Sequence[Target], matches: Sequence[Match]
 ) -> Int[Tensor, "B N"]:
-    """Return the class that each query should say: its target's, or `no_object`."""
+    """Return the class that each query learns: that of its target, or `no_object`."""
     classes = torch.full(class_logits.shape[:2], class_logits.shape[2] - 1, device=class_logits.device)
     for row, target, match in zip(classes, targets, matches, strict=True):
         row[match.queries] = target.labels[match.targets].long()
@@ -239,14 +189,14 @@ def matched_classes(
 
 
 def mask_loss(compared: Comparison) -> Float[Tensor, " R"]:
-    """Return each matched mask's binary cross-entropy, averaged over the positions by their weight."""
+    """Return the binary cross-entropy of each matched mask, averaged over the positions by weight."""
     logits, truth, weight = compared
     loss = F.binary_cross_entropy_with_logits(logits, truth, weight, reduction="none")
     return loss.mean(1) if weight is None else loss.sum(1) / weight.sum(1).clamp(min=1)
 
 
 def dice_loss(compared: Comparison) -> Float[Tensor, " R"]:
-    """Return each matched mask's dice loss, 1 - (2 |a b| + 1) / (|a| + |b| + 1), 0 to 1."""
+    """Return the dice loss of each matched mask, 1 - (2 |a b| + 1) / (|a| + |b| + 1), 0 to 1."""
     inside, truth, weight = compared.logits.sigmoid(), compared.truth, compared.weight
     area = inside.sum(1)
     if weight is not None:
@@ -261,7 +211,7 @@ def mean_num_targets(
 
     Args:
         targets: of the batch.
-        device: where the result is needed.
+        device: of the result.
         step_counts: see `Criterion.forward`.
     """
     counts = [len(target.labels) for target in targets] if step_counts is None else step_counts
@@ -270,7 +220,7 @@ def mean_num_targets(
 
 
 def mean_over_processes(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return the mean over all processes, the value itself where there is one; it is changed in place."""
+    """Return the mean over all processes, computed in place; the value itself if there is only one process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(value)
         value /= torch.distributed.get_world_size()
@@ -278,23 +228,28 @@ def mean_over_processes(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape
 
 
 def check_finite(
-    terms: dict[str, Float[Tensor, ""]],
-    stages: Sequence[StageOutputs],
+    terms: Mapping[str, Float[Tensor, ""]],
+    logits: Mapping[str, Float[Tensor, "B ..."]],
     targets: Sequence[Target],
-    forced: Forced | None = None,
 ) -> None:
-    """Raise NonFiniteError for the first term that is NaN or infinite, naming the images whose logits are."""
-    # One question for all terms, as each answer makes a GPU wait.
+    """Check that every term of the loss is finite.
+
+    Args:
+        terms: by name.
+        logits: that each term was computed from, by the same names.
+        targets: one per image, for the names of the images.
+
+    Raises:
+        NonFiniteError: a term is NaN or infinite; names the first one and the images whose logits are not finite, or
+            all images if those of all are.
+    """
+    # One test for all terms, because each test makes the CPU wait for a GPU.
     if bool(torch.stack(list(terms.values())).isfinite().all()):
         return
-    term, value = next((term, value) for term, value in terms.items() if not bool(value.isfinite()))
-    place, kind = term.split("/")
-    run, stage = place.rstrip("0123456789"), place.lstrip("abcdefghijklmnopqrstuvwxyz")
-    outputs = forced.stages[int(stage) - 1] if forced and run == "forced" else stages[int(stage)]
-    logits = outputs.mask_logits if kind != "class" or outputs.class_logits is None else outputs.class_logits
+    term = next(name for name, value in terms.items() if not bool(value.isfinite()))
     names = [target.name or f"image {image}" for image, target in enumerate(targets)]
-    bad = [name for name, image in zip(names, logits, strict=True) if not bool(image.isfinite().all())]
+    bad = [name for name, image in zip(names, logits[term], strict=True) if not bool(image.isfinite().all())]
     raise NonFiniteError(
-        f"{', '.join(bad or names)}: the {kind} loss of {run} {stage} is {value.item()}. Lower the learning rate, "
-        "train in float32, or start from other weights."
+        f"{', '.join(bad or names)}: the loss term {term} is {terms[term].item()}. Lower the learning rate, train in "
+        "float32, or start from other weights."
     )

@@ -1,4 +1,4 @@
-"""Teacher forcing: the stages run once more, as if the masks before them had been right."""
+"""Teacher forcing: the stages run a second time with the target's mask for every matched query."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from yoso.loss.comparison import covered_share
 from yoso.loss.matcher import Match
 from yoso.structures import StageOutputs, Target
 
-SURE = 10.0
-"""Logit of a mask that was given."""
+GIVEN_LOGIT = 10.0
+"""Logit inside a given mask; outside it is the negative."""
 
 
 class Forced(NamedTuple):
@@ -29,16 +29,16 @@ class Forced(NamedTuple):
 def masks_given(
     mask_logits: Float[Tensor, "B N h w"], targets: Sequence[Target], matches: Sequence[Match]
 ) -> Float[Tensor, "B N h w"]:
-    """Return mask logits in which every matched query has its target's mask; the others keep their own.
+    """Return mask logits in which every matched query has its target's mask; other queries keep their own.
 
     Args:
         mask_logits: of the proposal stage.
-        targets: one per image, masks of one padded size.
-        matches: of the same stage.
+        targets: one per image, with masks of one padded size.
+        matches: of the proposal stage.
     """
     given = mask_logits.detach().float().clone()
     size = (given.shape[2], given.shape[3])
     for logits, target, match in zip(given, targets, matches, strict=True):
         covered = covered_share(target.masks[match.targets], size) >= 0.5
-        logits[match.queries] = SURE * (2.0 * covered - 1)
+        logits[match.queries] = GIVEN_LOGIT * (2.0 * covered - 1)
     return given

@@ -1,4 +1,4 @@
-"""Bipartite matching: which query answers for which target (paper, section 3.1)."""
+"""Bipartite matching of queries and targets (paper, section 3.1)."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -14,11 +14,11 @@ from yoso.errors import NonFiniteError
 
 
 class Match(NamedTuple):
-    """The pairs of one image: query `queries[i]` answers for target `targets[i]`.
+    """The matched pairs of one image: query `queries[i]` with target `targets[i]`.
 
     Attributes:
-        queries: rising query indices; min(N, M) of them.
-        targets: the target of each, every one at most once.
+        queries: query indices in ascending order; min(N, M) of them.
+        targets: target index of each; no target occurs twice.
     """
 
     queries: Int[Tensor, " R"]
@@ -26,7 +26,7 @@ class Match(NamedTuple):
 
 
 def class_cost(logits: Float[Tensor, "N L"], labels: Int[Tensor, " M"]) -> Float[Tensor, "N M"]:
-    """Return minus the probability that each query gives to each target's class, -1 to 0.
+    """Return minus the probability that each query assigns to each target's class, -1 to 0.
 
     Args:
         logits: class logits, the last one `no_object`.
@@ -40,13 +40,13 @@ def mask_cost(
 ) -> Float[Tensor, "N M"]:
     """Return the mean binary cross-entropy of every query with every target.
 
-    As bce(x, t) = softplus(x) - x t, one matrix product serves all pairs.
+    Since bce(x, t) = softplus(x) - x t, one matrix product computes all pairs.
 
     Args:
         logits: of each query's mask, at P positions.
         truth: of each target at the same positions, 0 to 1.
-        weight: of each position, 0 to 1; None means all ones. The mean is over the weights, whose sum counts as 1 at
-            least.
+        weight: of each position, 0 to 1; None means 1 everywhere. The sum is divided by the sum of the weights, or by
+            1 if that is smaller.
     """
     if weight is None:
         return (F.softplus(logits).sum(1, keepdim=True) - logits @ truth.T) / logits.shape[1]
@@ -62,7 +62,7 @@ def dice_cost(
     Args:
         logits: of each query's mask, at P positions; a is their sigmoid.
         truth: of each target at the same positions, 0 to 1; b above.
-        weight: of each position in the sums, 0 to 1; None means all ones.
+        weight: of each position in the sums, 0 to 1; None means 1 everywhere.
     """
     inside = logits.sigmoid()
     if weight is None:
@@ -74,18 +74,18 @@ def dice_cost(
 
 
 def assign(costs: Mapping[str, Float[Tensor, "N M"]], image: str, stage: int) -> Match:
-    """Return the cheapest one-to-one assignment of min(N, M) pairs.
+    """Return the one-to-one assignment of min(N, M) pairs with the lowest total cost.
 
     Args:
         costs: weighted terms by name; their sum is minimised.
-        image: name of the image, for the message.
-        stage: decoder stage, for the message.
+        image: name of the image, for the error message.
+        stage: decoder stage, for the error message.
 
     Returns:
         The pairs, on the device of the costs.
 
     Raises:
-        NonFiniteError: a term is NaN or infinite somewhere.
+        NonFiniteError: a term contains NaN or infinity.
     """
     terms = list(costs.values())
     total = torch.stack(terms).sum(0).cpu().numpy()

@@ -1,7 +1,7 @@
-"""A loss of single positions of the features S, for training only.
+"""The semantic loss: the class of each position of the features S, for training only.
 
-A query learns from one mask at a time, and only once its mask is about right. A plain question, asked at every
-position, teaches the features sooner: which class is here? A linear layer answers, so what it needs lies open in S.
+A query learns from one mask at a time, and only once that mask is roughly right. Classifying every position with a
+linear layer trains the features from the start.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,12 @@ from yoso.structures import Target
 def semantic_loss(class_logits: Float[Tensor, "B K h w"], targets: Sequence[Target]) -> Float[Tensor, ""]:
     """Return the cross-entropy of the classes at all labelled positions, averaged over images.
 
-    Within an image a class weighs as the square root of its area: small ones count for more than their share.
+    Within an image a class weighs as the square root of its area, so that small classes count for more than their
+    share.
 
     Args:
         class_logits: without `no_object`.
-        targets: one per image; positions under several targets count for each by its share.
+        targets: one per image; a position under several targets counts for each by its covered share.
     """
     batch, num_classes, *size = class_logits.shape
     log_probabilities = class_logits.float().log_softmax(1)

@@ -1,4 +1,4 @@
-"""AdamW's parameter groups and the learning rate by iteration, as the official code has them."""
+"""AdamW's parameter groups and the learning rate by iteration, as in the official implementation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 def parameter_rules(network: nn.Module, config: OptimizerConfig) -> dict[str, tuple[float, float]]:
     """Return (learning-rate multiplier, weight decay) of every trainable parameter, by name.
 
-    Normalisation layers do not decay; biases do. Parameters under `backbone` learn slower.
+    Parameters of normalisation layers do not decay; biases do. Parameters under `backbone` learn more slowly.
     """
     rules = {}
     for module_name, module in network.named_modules():
@@ -31,21 +31,20 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig, head: nn.Module
     """Return AdamW over the network's trainable parameters, grouped by rule.
 
     Args:
-        network: what is trained.
-        config: rates, decay.
-        head: layers that only training has; they learn beside it.
+        network: the network to train.
+        config: learning rate and weight decay.
+        head: layers that exist only in training.
     """
-    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     parameters = dict(network.named_parameters())
     for name, rule in parameter_rules(network, config).items():
-        groups.setdefault((*rule, name.startswith("backbone")), []).append(parameters[name])
+        groups.setdefault(rule, []).append(parameters[name])
     settings: list[dict[str, Any]] = [
-        {"params": members, "lr": config.lr * multiplier, "weight_decay": decay, "backbone": backbone}
-        for (multiplier, decay, backbone), members in groups.items()
+        {"params": members, "lr": config.lr * multiplier, "weight_decay": decay}
+        for (multiplier, decay), members in groups.items()
     ]
     if head is not None:
-        own = {"params": list(head.parameters()), "lr": config.lr, "weight_decay": config.weight_decay}
-        settings.append({**own, "backbone": False})
+        settings.append({"params": list(head.parameters()), "lr": config.lr, "weight_decay": config.weight_decay})
     return torch.optim.AdamW(settings, lr=config.lr)
 
 
