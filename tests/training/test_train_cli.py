@@ -1,6 +1,8 @@
 """Recipes, options, help, and the errors for wrong ones."""
 
+import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -274,3 +276,19 @@ def test_a_recipe_is_read_in_any_unicode_encoding(tmp_path, encoding):
     path.write_text("---\n# Straße\ndata: Straße.yaml\noptimizer: {lr: 1e-3}\n", encoding=encoding)
     config, _ = parse([str(path)])
     assert (config.data, config.optimizer.lr) == ("Straße.yaml", 1e-3)
+
+
+def test_a_recipe_does_not_depend_on_the_locale(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("# Straße\nabout: {author: Öztürk}\ndata: Straße.yaml\noptimizer: {lr: 1e-3}\n", encoding="utf-8")
+    code = "from yoso.training.cli import parse; c, _ = parse([FILE]); print(ascii([c.data, c.about, c.optimizer.lr]))"
+    run = subprocess.run(
+        [sys.executable, "-c", code.replace("FILE", repr(str(path)))],
+        env={**os.environ, "PYTHONUTF8": "0", "LC_ALL": "C"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    assert run.stderr == ""
+    assert ast.literal_eval(run.stdout) == ["Straße.yaml", {"author": "Öztürk"}, 1e-3]
