@@ -1,9 +1,9 @@
-"""One parser reads every size that is written as two sides with an x."""
+"""Settings that every command shares: sizes, and whether downloads are allowed."""
 
 import pytest
 
-from yoso.errors import ConfigError
-from yoso.settings import UNBOUNDED, parse_input_size, parse_size
+from yoso.errors import ConfigError, known_name
+from yoso.settings import UNBOUNDED, is_offline, parse_input_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,28 @@ def test_anything_else_is_no_input_size(text):
 def test_an_input_size_may_be_native_or_the_shorter_side_alone():
     assert parse_input_size("native") == "native"
     assert parse_input_size("320") == (320, UNBOUNDED)
+
+
+@pytest.mark.parametrize(
+    ("value", "offline"), [(None, False), ("", False), ("0", False), ("no", False), ("1", True), ("yes", True)]
+)
+def test_the_environment_forbids_downloads(value, offline, monkeypatch):
+    monkeypatch.delenv("YOSO_OFFLINE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("YOSO_OFFLINE", value)
+    assert is_offline() is offline
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("coco-r50", "coco-r50"),
+        ("coco_r50", "coco-r50"),
+        ("a_b", "a_b"),
+        ("a-b", "a-b"),
+        ("coco r50", None),
+        ("", None),
+    ],
+)
+def test_hyphens_and_underscores_are_the_same_in_names(name, found):
+    assert known_name(name, ["coco-r50", "a-b", "a_b"]) == found

@@ -11,7 +11,6 @@ DISTRIBUTION = "yoso-panoptic"
 """Name to install; the package to import and the command are both `yoso`."""
 
 EXTRAS = {
-    "filelock": "torch",
     "huggingface_hub": "torch",
     "jaxtyping": "torch",
     "safetensors": "torch",

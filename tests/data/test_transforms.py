@@ -10,13 +10,13 @@ from PIL import Image
 from yoso.data.augmentation import Augmentation
 from yoso.data.transforms import (
     FILL,
-    Draw,
+    RandomSource,
     build_transform,
     collate,
     color_jitter,
     large_scale_jitter,
     padded,
-    recoloured,
+    recolored,
     resize_crop,
     resized,
 )
@@ -26,7 +26,7 @@ from yoso.structures import PADDING, Sample
 SIDES = st.integers(1, 40)
 
 
-class Scripted(Draw):
+class Scripted(RandomSource):
     """Gives the numbers of a script; each is a share of the range asked for."""
 
     def __init__(self, *shares):
@@ -157,7 +157,7 @@ def test_crop_reaches_every_place_and_its_axes_are_independent():
         _, ids = resize_crop(image, segments, augmentation, Scripted(0, (top + 0.5) / 3, (left + 0.5) / 5))
         np.testing.assert_array_equal(ids, segments[top : top + 4, left : left + 4])
     generator = torch.Generator().manual_seed(0)
-    firsts = {int(resize_crop(image, segments, augmentation, Draw(generator))[1][0, 0]) for _ in range(300)}
+    firsts = {int(resize_crop(image, segments, augmentation, RandomSource(generator))[1][0, 0]) for _ in range(300)}
     assert firsts == {8 * top + left for top in range(3) for left in range(5)}
 
 
@@ -219,12 +219,12 @@ def test_color_jitter_by_hand(shares, expected):
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3), st.floats(0.5, 1.5), st.floats(-36, 36))
-def test_recoloured_is_hsv(pixel, saturation, degrees):
+def test_recolored_is_hsv(pixel, saturation, degrees):
     import colorsys
 
     hue, chroma, value = colorsys.rgb_to_hsv(*pixel)
     expected = colorsys.hsv_to_rgb((hue + degrees / 360) % 1, min(1.0, chroma * saturation), value)
-    result = recoloured(np.array([[pixel]], np.uint8), saturation, degrees)
+    result = recolored(np.array([[pixel]], np.uint8), saturation, degrees)
     assert result.dtype == np.uint8
     np.testing.assert_allclose(result[0, 0], expected, atol=0.501)
 

@@ -69,7 +69,7 @@ def folder(readme_folder, tmp_path, monkeypatch):
     return target
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", list(commands()))
 def test_command(line, folder, monkeypatch, capsys):
     words = shlex.split(line)[1:]
     assert not [word for word in words if word.startswith(("[", "...")) and not word.startswith("[3")], (
@@ -95,7 +95,7 @@ def stop_training():
     raise UnderstoodError
 
 
-@pytest.mark.parametrize("script", scripts())
+@pytest.mark.parametrize("script", list(scripts()))
 def test_python(script, folder):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

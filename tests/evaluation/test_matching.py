@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from panoptic_pairs import CATEGORIES, FIELDS, load_script, pairs, random_pair, segment
 
+from panoptic_pairs import CATEGORIES, FIELDS, load_script, pairs, random_pair, segment
 from yoso.errors import DatasetError
 from yoso.evaluation import matching
 from yoso.evaluation.matching import MatchCounts, count_matches

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hotcoco.semantic import SemanticEval
 from hypothesis import given
-from panoptic_pairs import CATEGORIES, pairs, random_pair, segment
 
+from panoptic_pairs import CATEGORIES, pairs, random_pair, segment
 from yoso.errors import DatasetError
 from yoso.evaluation.semantic import IGNORED, SemanticCounts, class_map, count_pixels, semantic_quality
 

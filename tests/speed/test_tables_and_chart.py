@@ -196,13 +196,5 @@ def test_the_page_compares_the_bundled_model_with_its_backbone():
     assert f"{ratio:.1f} times as long as its backbone" in PAGE
 
 
-def test_the_readme_quotes_what_was_measured():
-    _, seconds = medians("cpu_r50_512x800")
-    quoted = {name: milliseconds(median) for name, median in seconds.items()}
-    ours = [f"coco_r50 {runtime}" for runtime in ("onnxruntime", "openvino", "torch")]
-    names = [*ours, "maskformer", "coco_r50 official", "mask2former", "coco_r50 onnxruntime-int8"]
-    assert f"\n| {' | '.join(quoted[name] for name in names)} |\n" in (ROOT / "README.md").read_text()
-
-
 def test_there_are_results_to_compare_with_the_documentation():
     assert len(COMMITTED) >= 3

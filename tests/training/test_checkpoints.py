@@ -113,7 +113,7 @@ def test_sigterm_saves_and_ends_well(uninterrupted, as_yaml, tmp_path):
     process.terminate()
     assert ended(process) == 0, output.read_text()
     assert "stopped by SIGTERM after iteration" in output.read_text()
-    assert "go on with --resume" in output.read_text()
+    assert "continue with --resume" in output.read_text()
     assert int(newest_checkpoint(tmp_path / "stopped").stem) < 8
     train(recipe, resume=True)
     assert_equal(state(tmp_path / "stopped"), expected)

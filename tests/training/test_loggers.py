@@ -6,11 +6,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lightning.pytorch.loggers import Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from yoso.apps.cli import main
+from yoso.training import loggers
 from yoso.training.loggers import build_loggers, log_picture
 from yoso.training.run import train
+
+
+class Started(Logger):
+    """A logger whose run is started."""
+
+    name = version = "made for tests"
+    experiment = None
+
+    def log_metrics(self, *_, **__):
+        pytest.fail("logged")
+
+    log_hyperparams = log_metrics
+
+
+class NotLoggedIn(Started):
+    """A logger whose run cannot be started."""
+
+    @property
+    def experiment(self):
+        raise RuntimeError("api_key not configured\n(no-tty)")
+
 
 PICTURE = np.zeros((8, 12, 3), np.uint8)
 
@@ -69,11 +92,41 @@ def test_each_logger_is_made_once(tmp_path):
 
 
 def test_a_run_folder_elsewhere_makes_another_wandb_run(tmp_path, monkeypatch):
-    made, other = [], loggers.tensorboard(tmp_path)
-    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    made, other = [], Started()
+    monkeypatch.setattr(loggers, "require", lambda package: None)
     monkeypatch.setattr(loggers, "WandbLogger", lambda **options: made.append(options) or other)
     for name in ("a", "b", "a"):
-        loggers.wandb(Path(tmp_path, name))
+        loggers.wandb(Path(tmp_path, name), False)
     first, second, again = made
     assert first == again
     assert first["id"] != second["id"]
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_wandb_stays_local_when_the_training_is_offline(offline, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setattr(loggers, "WandbLogger", lambda **options: made.append(options) or Started())
+    build_loggers(["wandb"], tmp_path, offline)
+    assert made[0]["offline"] is offline
+
+
+def test_an_mlflow_server_is_refused_offline(changed, as_yaml, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    assert main(["train", as_yaml(changed(loggers=("mlflow",))), "--offline"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "MLFLOW_TRACKING_URI is http://tracking:5000, and offline no server is used; unset it to log to" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_logger_that_cannot_start_is_one_line_before_the_training(changed, as_yaml, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setattr(loggers, "WandbLogger", lambda **_: NotLoggedIn())
+    assert main(["train", as_yaml(changed(loggers=("wandb",)))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "error: run.loggers: NotLoggedIn cannot start (api_key not configured (no-tty)); log in by `wandb login`, or "
+        "set WANDB_MODE=offline"
+    )
+    assert not (tmp_path / "run" / "recipe.yaml").exists()

@@ -15,6 +15,7 @@ from yoso.training import memory
 from yoso.training.loaders import Loaders
 from yoso.training.memory import USABLE_SHARE, largest_that_fits, memory_limit
 from yoso.training.module import TrainingModule
+from yoso.training.resume import resumable
 from yoso.training.run import build_network, prepare, train
 
 SIZES = [1, 2, 4, 8, 16]
@@ -63,7 +64,7 @@ def greedy(monkeypatch):
 
 
 def test_a_batch_is_split_until_it_fits(changed, greedy):
-    config, loaders, _ = prepare(changed(batch_size=12, auto_batch=True, memory_gigabytes=3.2 / USABLE_SHARE), False)
+    config, loaders, _ = prepare(changed(batch_size=12, auto_batch=True, memory_gigabytes=3.2 / USABLE_SHARE))
     assert (config.run.batch_size, config.run.accumulate, config.run.auto_batch) == (4, 6, False)
     assert config.run.images_per_step == 24
     assert loaders.config is config
@@ -82,7 +83,7 @@ def test_batch_auto_from_the_command_line(changed, greedy, as_yaml, tmp_path, ca
 
 def test_not_even_one_image(changed, greedy):
     with pytest.raises(OutOfMemoryError, match=r"batch of 1 .*\d\.png, 96x64 with \d segments; train with a smaller"):
-        prepare(changed(auto_batch=True, memory_gigabytes=0.5), False)
+        prepare(changed(auto_batch=True, memory_gigabytes=0.5))
 
 
 def test_a_trial_takes_a_whole_step_and_leaves_the_network_alone(recipe):
@@ -111,7 +112,7 @@ def test_out_of_memory_names_the_batch_and_the_remedy(recipe, as_yaml, monkeypat
 
 def test_resuming_takes_the_split_of_the_run(changed, as_yaml):
     train(changed(iterations=1, batch_size=1, accumulate=2, validate_every=0))
-    config, *_ = prepare(changed(batch_size=2, accumulate=1, auto_batch=True), True)
+    config = resumable(changed(batch_size=2, accumulate=1, auto_batch=True))
     assert (config.run.batch_size, config.run.accumulate) == (1, 2)
-    with pytest.raises(ConfigError, match="begun with 2 images per step in 2 batches"):
-        prepare(changed(batch_size=2, accumulate=2), True)
+    with pytest.raises(ConfigError, match="started with 2 images per step in 2 parts"):
+        resumable(changed(batch_size=2, accumulate=2))

@@ -141,7 +141,7 @@ def test_two_machines_that_are_stopped_go_on_as_one(recipe, as_yaml, tmp_path, c
     capsys.readouterr()
     options = ["--resume", "--run.iterations", str(step + 2)]
     assert main(["train", path, *options]) == 2
-    assert "the run was begun with 4 images per step" in capsys.readouterr().err
+    assert "the run was started with 4 images per step" in capsys.readouterr().err
     assert main(["train", path, *options, "--batch", "4"]) == 0
     assert newest_checkpoint(tmp_path / "run").stem == f"{step + 2:08d}"
     lines = [line for line in log.read_text().splitlines() if f"/{step + 2} " in line]

@@ -133,6 +133,21 @@ def test_weights_that_are_not_finite_stop_the_run_and_name_the_image(recipe, tin
         module.losses([training_sample(dataset, 0)])
 
 
+def test_a_semantic_head_that_breaks_stops_the_run_and_is_named(recipe, monkeypatch):
+    recipe = replace(recipe, loss=LossConfig(mask_sampling="dense", semantic_weight=1.0))
+    build = TrainingModule.configure_optimizers
+
+    def configure_optimizers(module):
+        module.head.bias.data.fill_(float("nan"))
+        return build(module)
+
+    monkeypatch.setattr(TrainingModule, "configure_optimizers", configure_optimizers)
+    with pytest.raises(
+        NonFiniteError, match=r"\.png: the loss term semantic is nan\. .*\(Iteration 1, .*no longer finite"
+    ):
+        run.train(recipe)
+
+
 def test_target_marks_void_and_keeps_emptied_segments():
     segment_map = torch.tensor([[1, 1, VOID], [3, PADDING, PADDING]], dtype=torch.int32)
     sample = Sample(torch.zeros(3, 2, 3, dtype=torch.uint8), segment_map, torch.tensor([4, 5, 6]), "x.png")
@@ -184,7 +199,7 @@ def test_a_start_with_other_classes_says_so_and_trains(recipe, tiny_model, tmp_p
     changed = replace(recipe, start=str(start), model=donor.network.config, run=replace(recipe.run, iterations=2))
     folder = run.train(changed)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("start: ")]
-    assert "its 3 classes (square!, sky!, ground!) are not the 3 of the data (square, sky, ground)" in line
+    assert "its 3 classes (square!, sky!, ground!) are not the 3 of the data set (square, sky, ground)" in line
     assert load_model(folder).categories.names == ("square", "sky", "ground")
     shutil.rmtree(start)
     run.train(changed, resume=True)  # needs the start no more

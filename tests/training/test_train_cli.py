@@ -1,7 +1,9 @@
-"""Recipes, options, and what is said about wrong ones."""
+"""Recipes, options, help, and the errors for wrong ones."""
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -9,9 +11,10 @@ import yaml
 
 from yoso.errors import CheckpointError, ConfigError
 from yoso.model.config import ModelConfig
-from yoso.training.cli import main, parse
-from yoso.training.recipes import recipe_of, recipes
-from yoso.training.start import settings_of
+from yoso.training.cli import SHORT, build_parser, known_keys, main, parse
+from yoso.training.defaults import config_of_model
+from yoso.training.help import COMMON
+from yoso.training.recipes import find_recipe, recipe_of, recipes
 
 
 @pytest.mark.parametrize("name", sorted(recipes()))
@@ -68,22 +71,84 @@ def test_the_bundled_model_is_trained_with_the_recipe_for_small_data():
     ("arguments", "recipe", "rest"),
     [
         (["small", "--data", "x"], "small", ["--data", "x"]),
-        (["--recipe", "small", "mine.yaml", "--run.seed", "1"], "small", ["--data=mine.yaml", "--run.seed", "1"]),
-        (["--run.seed=1", "--recipe=small", "mine.yaml"], "small", ["--run.seed=1", "--data=mine.yaml"]),
-        (["--recipe", "small", "--data", "x"], "small", ["--data", "x"]),
         (["--data", "x"], None, ["--data", "x"]),
         ([], None, []),
     ],
 )
-def test_recipe_and_data_may_stand_in_two_ways(arguments, recipe, rest):
+def test_the_recipe_comes_first(arguments, recipe, rest):
     assert recipe_of(arguments) == (recipe, rest)
 
 
-def test_a_data_set_after_the_recipe():
-    config, _ = parse(["--recipe", "small", "mine.yaml", "--run.iterations", "7"])
-    assert (config.data, config.run.iterations, config.model.position_frequencies) == ("mine.yaml", 7, 5)
+@pytest.mark.parametrize(
+    ("arguments", "rest", "advice"),
+    [
+        (["--recipe", "small", "mine.yaml", "--run.seed", "1"], ["--data=mine.yaml", "--run.seed", "1"], "mine.yaml"),
+        (["--run.seed=1", "--recipe=small", "mine.yaml"], ["--run.seed=1", "--data=mine.yaml"], "mine.yaml"),
+        (["--recipe", "small", "--data", "x"], ["--data", "x"], "DATASET"),
+    ],
+)
+def test_the_option_recipe_still_works_and_is_deprecated(arguments, rest, advice):
+    with pytest.warns(UserWarning, match=f"--recipe is deprecated; use: yoso train small --data {advice}"):
+        assert recipe_of(arguments) == ("small", rest)
+
+
+def test_a_data_set_after_the_option_recipe():
+    with pytest.warns(UserWarning, match="deprecated"):
+        config, _ = parse(["--recipe", "small", "mine.yaml", "--run.iterations", "7"])
+    assert config == parse(["small", "--data", "mine.yaml", "--run.iterations", "7"])[0]
     with pytest.raises(ConfigError, match="--recipe needs a value"):
         parse(["--recipe"])
+
+
+def test_a_recipe_of_ones_own_is_given_as_a_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("data: a.yaml\nrun: {seed: 3}\n")
+    assert parse([str(path)])[0].data == "a.yaml"
+    config, _ = parse([str(path), "--data", "b.yaml"])
+    assert (config.data, config.run.seed) == ("b.yaml", 3)
+
+
+@pytest.mark.parametrize("name", ["coco-r50", "coco_r50"])
+def test_names_of_recipes_have_two_spellings(name):
+    assert find_recipe(name) == recipes()["coco_r50"]
+
+
+def test_help_fits_on_a_screen_and_names_every_recipe(capsys):
+    for option in ("--help", "-h"):
+        assert main([option]) == 0
+        text = capsys.readouterr().out
+        assert text.startswith("usage: yoso train RECIPE --data DATASET [options]\n")
+        assert len(text.splitlines()) < 50
+        assert max(map(len, text.splitlines())) <= 110
+        assert all(f"\n  {name} " in text for name in recipes())
+    assert "--help-all" in text
+
+
+def test_options_of_the_help_exist():
+    parsed = {name.split()[0].removeprefix("--") for name in COMMON}
+    assert parsed - set(SHORT) <= known_keys(build_parser())
+
+
+def test_help_all_lists_every_option_under_a_heading(capsys):
+    assert main(["coco_r50", "--help-all"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: yoso train RECIPE --data DATASET [options]\n")
+    headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert [each.split()[0].strip(":,") for each in headings] == [
+        *("options", "network", "thresholds", "loss", "augmentation", "optimizer", "learning-rate", "length", "short"),
+    ]
+    groups = {"model", "inference", "loss", "augmentation", "optimizer", "schedule", "run"}
+    missing = {key for key in known_keys(build_parser()) if f"--{key} " not in text and f"--{key}\n" not in text}
+    assert missing == {"recipe", *groups}
+
+
+def test_the_command_line_is_read_without_loading_torch():
+    script = (
+        "import sys; from yoso.training.cli import main, parse; parse(['small', '--start', 'facades-mnv2']); "
+        "main(['--help-all']); print(sorted({'torch', 'timm', 'scipy', 'lightning'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_options_override_the_recipe():
@@ -114,7 +179,7 @@ def own(tmp_path):
 
 
 def test_a_recipe_without_a_network_has_that_of_its_start(own):
-    there = settings_of("facades-mnv2")
+    there = config_of_model("facades-mnv2")
     for arguments in ([own], ["--data", "mine.yaml", "--start", "facades-mnv2"]):
         config, _ = parse(arguments)
         assert (config.model, config.inference) == there
@@ -133,8 +198,8 @@ def test_print_config_shows_the_network_of_the_start(own, capsys, tmp_path):
 
 
 def test_recipes_and_starts_that_belong_together(tmp_path):
-    there = settings_of("facades-mnv2")
-    for arguments in (["facades_mnv2"], ["--recipe", "small", "mine.yaml"]):
+    there = config_of_model("facades-mnv2")
+    for arguments in (["facades_mnv2"], ["small", "--data", "mine.yaml"]):
         config, _ = parse([*arguments, "--start", "facades-mnv2"])
         assert config.model == there.model  # what `small` does not say, as the mean of pixels, is the start's
         assert config.inference.object_mask_threshold == 0.3
@@ -168,7 +233,10 @@ def test_a_start_that_is_none(own, tmp_path):
         ),
         (["coco_r50", "--model.attention", "sdcaa"], "attention"),
         (["coco_r50", "--augmentation.scale", "[2.0,0.1]"], "scale"),
-        ([], "data"),
+        ([], "no recipe is given; usage: yoso train RECIPE --data DATASET"),
+        (["--start", "facades-mnv2"], "no data set is given; usage: yoso train RECIPE --data DATASET"),
+        (["coco_r50", "mine.yaml"], "unexpected argument 'mine.yaml'; usage: yoso train RECIPE --data DATASET"),
+        (["coco_r50", "--augmentation.start_share", "1"], "option --augmentation.start_share no longer exists"),
     ],
 )
 def test_wrong_options_are_named(arguments, words):
@@ -185,6 +253,10 @@ def test_wrong_options_are_named(arguments, words):
         ("data: x\nmodel: {temprature: 1.0}\n", "model.temperature"),
         ("- a\n- b\n", "mapping"),
         ("a: [", "YAML"),
+        (
+            "data: x\nschedule: {frozen_backbone: 0}\naugmentation: {min_pixels: 0}\n",
+            "no longer exist: schedule.frozen_backbone, augmentation.min_pixels; delete their lines",
+        ),
     ],
 )
 def test_wrong_files_are_named(text, words, tmp_path):

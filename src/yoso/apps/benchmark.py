@@ -140,11 +140,15 @@ def _settings(args: argparse.Namespace) -> "TimingSettings":
 
 
 def _local_name(name: str, offline: bool) -> str:
-    """Return the folder of a published model, downloading it unless `offline`; return any other name as it is."""
-    from yoso.weights.find import find_model
+    """Return the folder of a published model, downloading it unless `offline`; return any other name as it is.
+
+    Offline, return the folder of a model on the hub, too.
+    """
+    from yoso.weights.find import HUB, find_model
     from yoso.weights.published import PUBLISHED
 
-    return str(find_model(name, offline)) if name in PUBLISHED else name
+    from_cache = offline and name.startswith(HUB)
+    return str(find_model(name, offline)) if name in PUBLISHED or from_cache else name
 
 
 def _plan(args: argparse.Namespace) -> "SessionPlan":

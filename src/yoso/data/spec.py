@@ -1,4 +1,4 @@
-"""A data set is a small YAML, or a folder laid out by convention."""
+"""Finds a data set: a small YAML file, or a folder with a fixed layout."""
 
 import os
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ YAML_SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Split:
-    """Where one split of a data set lies.
+    """Where the files of one split are.
 
     Attributes:
-        images: folder of photographs.
-        masks: folder of panoptic PNGs.
-        annotations: COCO panoptic JSON.
+        images: folder of the images.
+        masks: folder of the panoptic PNGs.
+        annotations: the COCO panoptic JSON.
     """
 
     images: Path
@@ -31,13 +31,13 @@ class Split:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A data set: its splits, and what its licence asks to be said.
+    """A data set: its splits, its license and its attribution.
 
     Attributes:
         name: for people.
         splits: "train" and "val", or one of them.
         license: of the data.
-        attribution: whom to name.
+        attribution: whom to name as its author.
     """
 
     name: str
@@ -57,15 +57,15 @@ class DatasetSpec:
 
 
 def load_spec(name_or_path: str | os.PathLike[str]) -> DatasetSpec:
-    """Read a data set's description.
+    """Find a data set and read its description.
 
     Args:
         name_or_path: a YAML file; a folder with `train/`, `val/`, `annotations/panoptic_<split>.json` and
-            `annotations/panoptic_<split>/`; or a name: `NAME.yaml` or the folder `NAME`, looked for in `$YOSO_DATA`
-            and in `./datasets`. Paths in a YAML are relative to its `root`, which is relative to the YAML's folder.
+            `annotations/panoptic_<split>/`; or a name: `NAME.yaml` or the folder `NAME` in `$YOSO_DATA` or
+            `./datasets`. Paths in a YAML file are relative to its `root`, which is relative to the file's folder.
 
     Raises:
-        ConfigError: there is no such data set, or the YAML has keys that do not exist or lacks some that must.
+        ConfigError: there is no such data set, or the YAML file has an unknown key or lacks one that is needed.
     """
     path = Path(name_or_path).expanduser()
     if path.suffix.lower() in YAML_SUFFIXES:
@@ -85,7 +85,7 @@ def load_spec(name_or_path: str | os.PathLike[str]) -> DatasetSpec:
 
 
 def _names(roots: list[Path]) -> set[str]:
-    """Return the names of the data sets in these folders."""
+    """Return the names of the data sets in some folders."""
     entries = [entry for root in roots if root.is_dir() for entry in root.iterdir()]
     return {
         entry.stem if entry.suffix in YAML_SUFFIXES else entry.name
@@ -101,7 +101,7 @@ def _from_folder(folder: Path) -> DatasetSpec:
         if annotations.is_file():
             splits[name] = Split(folder / name, annotations.with_suffix(""), annotations)
     if not splits:
-        raise ConfigError(f"{folder / 'annotations'}: holds neither panoptic_train.json nor panoptic_val.json")
+        raise ConfigError(f"{folder / 'annotations'}: has neither panoptic_train.json nor panoptic_val.json")
     return DatasetSpec(folder.resolve().name, splits)
 
 
@@ -135,7 +135,7 @@ def _text(content: Mapping[str, Any], key: str, path: Path, default: str) -> str
 
 def _checked(content: Any, known: set[str], path: Path, what: str) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
-        raise ConfigError(f"{path}: {what} must be a mapping with keys {sorted(known)}")
+        raise ConfigError(f"{path}: {what} must be a mapping with the keys {sorted(known)}")
     for key in content:
         if key not in known:
             raise ConfigError(f"{path}: unknown key {key!r} in {what}.{did_you_mean(str(key), known)}")

@@ -1,4 +1,4 @@
-"""Results and ground truth drawn over their images, and sheets that compare them."""
+"""Overlays of results and ground truth, and sheets that compare them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -15,16 +15,16 @@ from yoso.files.paths import CANNOT_OPEN, PathLike, cannot_open
 from yoso.files.writing import written_whole
 
 MAX_PIXELS = 10**9
-"""An image with more pixels is refused: as RGB it would take more than 3 GB."""
+"""Images with more pixels are refused: as RGB they take more than 3 GB."""
 
 _ORIENTATION = 0x0112
 _TAIL_BYTES = 4096
 
 
 class _LargeImagesAllowed:
-    """Lifts Pillow's own limit on pixels, which is one global for all threads, while any thread opens an image.
+    """Lifts Pillow's limit on pixels, a global of all threads, while any thread opens an image.
 
-    Pillow warns above 89 megapixels and refuses above 179; `_opened` checks against `MAX_PIXELS` instead.
+    Pillow warns above 89 megapixels and refuses above 179; `_opened` applies `MAX_PIXELS` instead.
     """
 
     def __init__(self) -> None:
@@ -57,14 +57,14 @@ def _opened(
     *,
     decode: bool = True,
 ) -> Generator[Image.Image, None, None]:
-    """Open and decode an image file; whatever a damaged file provokes becomes one line of `error_class`.
+    """Open and decode an image file; every error of a damaged file becomes one line of `error_class`.
 
     Args:
-        path: of the file, and what messages call it.
+        path: of the file, or its name in messages.
         error_class: of the error.
-        kind: what the file should be, for messages.
+        kind: what the file should be, with its article.
         content: what to read instead of the file, such as a member of an archive.
-        decode: read the pixels too, not only what the file says about itself.
+        decode: read the pixels, not only the header.
     """
     try:
         with ExitStack() as stack:
@@ -80,7 +80,7 @@ def _opened(
         raise error_class(cannot_open(path, error, kind)) from error
     except UnidentifiedImageError as error:
         raise error_class(_unidentified(path, kind)) from error
-    except Exception as error:  # decoders raise errors of any class, down to SyntaxError, on damaged files
+    except Exception as error:  # damaged files make decoders raise errors of any class, even SyntaxError
         reason = " ".join(str(error).split()) or type(error).__name__
         raise error_class(f"{path}: is damaged and cannot be read as {kind} ({reason}); replace it") from error
 
@@ -91,35 +91,35 @@ def _check_size(path: PathLike, image: Image.Image, error_class: type[ImageError
         raise error_class(f"{path}: has no pixels ({width} x {height}); replace it")
     if width * height > MAX_PIXELS:
         raise error_class(
-            f"{path}: is {width} x {height}, more than {MAX_PIXELS // 10**6:,} megapixels; shrink it or cut it up"
+            f"{path}: is {width} x {height}, more than {MAX_PIXELS // 10**6:,} megapixels; resize or crop it"
         )
 
 
 def _unidentified(path: PathLike, kind: str) -> str:
     if Path(path).is_file() and Path(path).stat().st_size == 0:
         return f"{path}: is empty; replace it"
-    return f"{path}: is not {kind} (or of a format that is not supported); use a JPEG or PNG file"
+    return f"{path}: is not {kind} (or its format is not supported); use a JPEG or PNG file"
 
 
 def read_image(path: PathLike) -> np.ndarray:
-    """Read a photograph as RGB, upright.
+    """Read an image as upright RGB.
 
-    EXIF orientation is applied; greyscale, palette, CMYK, 16-bit and floating-point images are converted;
-    transparency is laid over white; of an animation, the first frame is taken.
+    The EXIF orientation is applied; grayscale, palette, CMYK, 16-bit and floating-point images are converted;
+    transparent pixels become white; an animation gives its first frame.
 
     Returns:
         uint8 array (H, W, 3), writable.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, damaged, not an image, not readable, a folder, or has no
-            pixels or more than `MAX_PIXELS`.
+        ImageError: the file is missing, empty, truncated, damaged, not an image, not readable or a folder, or the image
+            has no pixels or more than `MAX_PIXELS`.
     """
     with _opened(path, ImageError, "an image") as image:
         return to_rgb(image)
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
-    """Convert a PIL image of any mode to an upright RGB array; the image itself is left as it is.
+    """Convert a PIL image of any mode to upright RGB; the image itself is not changed.
 
     Returns:
         uint8 array (H, W, 3), writable.
@@ -128,13 +128,13 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         ImageError: the image has no pixels.
     """
     if 0 in image.size:
-        raise ImageError(f"the image has no pixels ({image.width} x {image.height}); give one that has")
+        raise ImageError(f"the image has no pixels ({image.width} x {image.height}); give another image")
     image = _upright(image)
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         # Pillow scales a deep PGM file to 16 bits but holds it in 32.
         bits = 32 if image.mode == "F" or (image.mode == "I" and image.format != "PPM") else 16
-        grey = _grey_from_deep(np.asarray(image), bits, image.info.get("transparency"))
-        return np.repeat(grey[..., None], 3, axis=2)
+        gray = _gray_from_deep(np.asarray(image), bits, image.info.get("transparency"))
+        return np.repeat(gray[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, (255, 255, 255))
@@ -144,7 +144,7 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation. A photograph with unreadable EXIF data is still a photograph."""
+    """Apply the EXIF orientation; an image with damaged EXIF data is taken as it is."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
         return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
@@ -152,8 +152,8 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _grey_from_deep(values: np.ndarray, bits: int, transparent: object) -> np.ndarray:
-    """Bring greyscale of more than 8 bits to uint8.
+def _gray_from_deep(values: np.ndarray, bits: int, transparent: object) -> np.ndarray:
+    """Convert grayscale of more than 8 bits to uint8.
 
     16-bit integers are scaled from 0-65535. 32-bit integers and floats do not say their range: it is 0 to the smallest
     of 1, 255 and 65535 that is not below the largest value, else 0 to that value.
@@ -172,10 +172,10 @@ def _grey_from_deep(values: np.ndarray, bits: int, transparent: object) -> np.nd
     highest = 65535.0 if bits == 16 else float(scaled.max())
     full = next((limit for limit in (1.0, 255.0, 65535.0) if highest <= limit), highest)
     scaled *= np.float32(255 / full)
-    grey = np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
+    gray = np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
     if isinstance(transparent, int):
-        grey[values == transparent] = 255
-    return grey
+        gray[values == transparent] = 255
+    return gray
 
 
 def read_id_map(path: PathLike) -> np.ndarray:
@@ -199,11 +199,11 @@ def read_labels(path: PathLike, content: BytesIO | None = None) -> np.ndarray:
     """Read an image of labels or instance numbers, as benchmarks publish them.
 
     Args:
-        path: of the file, and what messages call it.
+        path: of the file, or its name in messages.
         content: what to read instead of the file, such as a member of an archive.
 
     Returns:
-        Palette indices or 8-bit greys as uint8 (H, W); deeper greys as int32 (H, W); colours as uint8 (H, W, 3).
+        Palette indices or 8-bit grayscale as uint8 (H, W); deeper grayscale as int32 (H, W); colors as uint8 (H, W, 3).
 
     Raises:
         DatasetError: the file is missing, damaged, or of another kind.
@@ -215,7 +215,7 @@ def read_labels(path: PathLike, content: BytesIO | None = None) -> np.ndarray:
             return np.array(image.convert("RGB"))
         if image.mode == "I" or image.mode.startswith("I;16"):
             return np.asarray(image).astype(np.int32)
-        raise DatasetError(f"{path}: is of mode {image.mode}; labels are 8-bit, 16-bit or RGB; use the original file")
+        raise DatasetError(f"{path}: has mode {image.mode}, but labels are 8-bit, 16-bit or RGB; use the original file")
 
 
 def read_mask(content: BytesIO, name: str) -> np.ndarray:
@@ -237,17 +237,16 @@ def read_mask(content: BytesIO, name: str) -> np.ndarray:
 
 
 def probe_image(path: PathLike, content: BytesIO | None = None) -> tuple[tuple[int, int], str]:
-    """Return what an image file says about itself, and make sure that it is all there, without decoding its pixels.
+    """Return the size and mode of an image file, and check that the file is complete, if possible without decoding it.
 
-    The checksums of a PNG are computed, and a JPEG must have its end; any other file, and a JPEG without an end, is
-    decoded.
+    A PNG must have the right checksums and a JPEG its end marker; all other files are decoded.
 
     Args:
-        path: of the file, and what messages call it.
+        path: of the file, or its name in messages.
         content: what to read instead of the file, such as a member of an archive.
 
     Returns:
-        (height, width) in pixels, upright as `read_image` gives it, and Pillow's mode.
+        (height, width) in pixels, of the upright image as `read_image` returns it, and Pillow's mode.
 
     Raises:
         ImageError: see `read_image`.
@@ -265,7 +264,7 @@ def probe_image(path: PathLike, content: BytesIO | None = None) -> tuple[tuple[i
 
 
 def _has_end(image: Image.Image) -> bool:
-    """Look for a JPEG's end marker; some writers put other bytes behind it."""
+    """Look for the end marker of a JPEG; some programs write other bytes after it."""
     stream = getattr(image, "fp", None)
     if stream is None:
         return False
@@ -278,13 +277,13 @@ def _has_end(image: Image.Image) -> bool:
 
 
 def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
-    """Decode (H, W, 3) uint8 colours to (H, W) int32 ids: R + 256 G + 65536 B."""
+    """Decode uint8 colors (H, W, 3) to int32 ids (H, W): R + 256 G + 65536 B."""
     wide = rgb.astype(np.int32)
     return wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
 
 
 def id_to_rgb(id_map: np.ndarray) -> np.ndarray:
-    """Encode (H, W) ids from 0 to 2^24 - 1 as (H, W, 3) uint8 colours; the inverse of `rgb_to_id`."""
+    """Encode ids (H, W) from 0 to 2^24 - 1 as uint8 colors (H, W, 3); the inverse of `rgb_to_id`."""
     rgb = np.empty((*id_map.shape, 3), np.uint8)
     for channel in range(3):
         rgb[..., channel] = (id_map >> (8 * channel)) & 255
@@ -292,6 +291,6 @@ def id_to_rgb(id_map: np.ndarray) -> np.ndarray:
 
 
 def write_id_map(path: PathLike, id_map: np.ndarray) -> None:
-    """Write (H, W) ids as a COCO panoptic PNG, whole or not at all."""
+    """Write ids (H, W) as a COCO panoptic PNG, whole or not at all; see `written_whole` for errors."""
     with written_whole(path) as temporary:
         Image.fromarray(id_to_rgb(id_map)).save(temporary, format="PNG", compress_level=1)

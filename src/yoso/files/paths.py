@@ -68,7 +68,7 @@ def cannot_open(path: PathLike, error: OSError, kind: str) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{path}: no such file; check the name"
     if isinstance(error, IsADirectoryError):
-        return f"{path}: is a folder, not {kind}; give the files in it"
+        return f"{path}: is a folder, not {kind}; give a file in it"
     return f"{path}: permission denied; make the file readable"
 
 

@@ -30,7 +30,8 @@ def reading(path: PathLike, kind: str, error_class: type[YosoError]) -> Generato
     except OSError as error:
         raise error_class(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise error_class(f"{path}: is not {kind} in UTF-8 (byte {error.start} is not); save it as UTF-8") from error
+        found = f"0x{error.object[error.start]:02x}"
+        raise error_class(f"{path}: is not {kind} in UTF-8 (it has the byte {found}); save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:_MOST_CHARACTERS]
         raise error_class(f"{path}: is not {kind} ({reason}); correct or replace it") from error

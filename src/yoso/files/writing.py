@@ -15,10 +15,10 @@ from yoso.files.paths import PathLike, cannot_write
 def written_whole(path: PathLike) -> Generator[Path, None, None]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, remove it if not.
 
-    An older file of that name stays as it was until the new one is complete, and for good if the block fails.
+    A file that exists already is not changed before the new one is complete, nor if the block fails.
 
     Raises:
-        OutputError: the folder cannot be made or written, the disk is full, or `path` is a folder or a device.
+        OutputError: the folder cannot be created or written, the disk is full, or `path` is a folder or a device.
     """
     target = Path(path)
     temporary: Path | None = None
@@ -37,7 +37,7 @@ def written_whole(path: PathLike) -> Generator[Path, None, None]:
 
 
 def _refuse_special(target: Path) -> None:
-    """Renaming over a folder fails only after the work is done; over a device it would remove the device."""
+    """Refuse a folder, over which renaming fails after the work is done, and a device, which renaming would remove."""
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:

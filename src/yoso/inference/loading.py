@@ -11,7 +11,7 @@ from yoso.files import PathLike, read_json
 from yoso.inference.predictor import Predictor
 from yoso.installation import optional_packages
 from yoso.settings import InferenceConfig, config_from_json
-from yoso.weights.layout import CONFIG, EXPORTED, WEIGHTS, bundled_models
+from yoso.weights.layout import CONFIG, EXPORTED, WEIGHTS, bundled_models, refuse_empty
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +49,7 @@ def load(
         ConfigError: there is no such device, it has not enough memory, or a package that is needed is not installed.
         OutputError: the cache of fetched models cannot be written.
     """
+    refuse_empty(str(name_or_folder))
     path = Path(name_or_folder)
     refuse_foreign(path)
     if path.suffix in RUNTIMES:

@@ -198,7 +198,7 @@ class Loaders(LightningDataModule):
         sampler = EndlessSampler(len(self.training), self.config.run.seed, position)
         return self.samples()[next(iter(sampler))]
 
-    def judge_all(self) -> bool:
+    def validate_all(self) -> bool:
         """Evaluate on all of `val` from now on; return whether that is more than before."""
         total = 0 if self.validation is None else len(self.validation)
         fewer = 0 < self.validate_images < total

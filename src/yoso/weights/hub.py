@@ -8,6 +8,7 @@ from huggingface_hub import PyTorchModelHubMixin, snapshot_download
 from torch import nn
 
 from yoso.model.yoso import Images
+from yoso.settings import is_offline
 from yoso.structures import Outputs
 from yoso.weights.hub_folder import FILES, PAPERS
 from yoso.weights.model_folder import Model, read_model, save_model
@@ -53,6 +54,12 @@ class HubModel(
             source = (self.folder or save_directory) / name
             if source.is_file() and source.parent.resolve() != save_directory.resolve():
                 shutil.copyfile(source, save_directory / name)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> "HubModel":
+        """Read a model folder, or download one from the hub; with `YOSO_OFFLINE` only from the hub's cache."""
+        options["local_files_only"] = options.get("local_files_only", False) or is_offline()
+        return super().from_pretrained(pretrained_model_name_or_path, **options)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, map_location: str = "cpu", **options: Any) -> "HubModel":

@@ -114,7 +114,9 @@ def read_model(folder: PathLike, device: str | torch.device = "cpu") -> Model:
         categories = Categories.from_json(config["categories"], str(folder / CONFIG))
         network = YOSO(config_from_json(ModelConfig, config["model"]), len(categories))
         inference = config_from_json(InferenceConfig, config["inference"])
-    except (DatasetError, ConfigError) as error:
+    except DatasetError as error:
+        raise CheckpointError(str(error)) from error
+    except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / CONFIG}: is not the configuration of a model ({error!r})") from error
