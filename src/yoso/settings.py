@@ -59,21 +59,31 @@ class InferenceConfig:
         """Check the values.
 
         Raises:
-            ConfigError: a threshold is not a number from 0 to 1, or the size is not two positive whole numbers.
+            ConfigError: see `checked_setting`.
         """
-        thresholds = self.thresholds
-        object.__setattr__(self, "object_mask_threshold", thresholds.object_mask)
-        object.__setattr__(self, "overlap_threshold", thresholds.overlap)
-        if self.input_size is not None:
-            size = checked_size("input_size", self.input_size, "(shorter, longest)")
-            if size[0] > MAX_SHORTER_SIDE:
-                raise ConfigError(f"input_size is {size}; the shorter side is at most {MAX_SHORTER_SIDE} pixels")
-            object.__setattr__(self, "input_size", size)
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, checked_setting(field.name, getattr(self, field.name)))
 
     @property
     def thresholds(self) -> Thresholds:
         """Both thresholds as one value."""
         return Thresholds(self.object_mask_threshold, self.overlap_threshold)
+
+
+def checked_setting(name: str, value: Any) -> Any:
+    """Return the value of a field of `InferenceConfig` in plain Python types.
+
+    Raises:
+        ConfigError: a threshold is not a number from 0 to 1, or the size is not two positive whole numbers or None.
+    """
+    if name != "input_size":
+        return _checked_share(name, value)
+    if value is None:
+        return None
+    size = checked_size(name, value, "(shorter, longest)")
+    if size[0] > MAX_SHORTER_SIDE:
+        raise ConfigError(f"input_size is {size}; the shorter side is at most {MAX_SHORTER_SIDE} pixels")
+    return size
 
 
 def _checked_share(name: str, value: Any) -> float:

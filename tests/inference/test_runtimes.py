@@ -160,9 +160,8 @@ def segments_of(predictor, connection):
     connection.send(json.dumps(predictor(IMAGE)["segments_info"]))
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
-def test_a_predictor_can_be_sent_to_another_process(runtime, tmp_path, monkeypatch):
-    predictor = yoso.load("facades-mnv2", "cpu", runtime)
+def test_a_predictor_can_be_sent_to_another_process(tmp_path, monkeypatch):
+    predictor = yoso.load("facades-mnv2", "cpu")
     predictor.inference = InferenceConfig(0.2, 0.1, (96, 160))
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -172,6 +171,12 @@ def test_a_predictor_can_be_sent_to_another_process(runtime, tmp_path, monkeypat
     assert ours.poll(500)
     assert json.loads(ours.recv()) == predictor(IMAGE)["segments_info"]
     process.join()
+
+
+def test_a_predictor_in_torch_can_be_pickled(tiny_model):
+    predictor = yoso.load(tiny_model, "cpu", "torch")
+    copy = pickle.loads(pickle.dumps(predictor))
+    assert np.array_equal(copy(IMAGE)["segmentation"], predictor(IMAGE)["segmentation"])
 
 
 def test_a_copy_opens_its_file_again(stamp, tiny_model, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from yoso.inference.engine import Engine, Request, Timings
 from yoso.installation import optional_packages
 from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.preprocess import Size
-from yoso.settings import InferenceConfig, checked_size
+from yoso.settings import InferenceConfig, checked_setting, checked_size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -184,7 +184,7 @@ class Predictor:
             if size != "native":
                 raise ConfigError(f"input_size is {size!r}; give (shorter, longest) in pixels, 'native' or None")
             given["input_size"] = None
-        inference = replace(self.inference, **given)
+        inference = replace(self.inference, **{name: checked_setting(name, value) for name, value in given.items()})
         return Request(
             inference.input_size,
             OWN_SIZE if output_size is None else checked_size("output_size", output_size, "(height, width)"),
