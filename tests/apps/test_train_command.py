@@ -73,8 +73,8 @@ def extended(content):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (swapped, "id 3 is 'square' (thing) in the first and 'sky' (thing) in the second"),
-        (extended, "id 20 is missing in the first and 'cloud' (stuff) in the second"),
+        (swapped, "category 3, one of 2 that differ, is 'square' (thing)"),
+        (extended, "category 20 is missing"),
     ],
 )
 def test_splits_of_different_classes_are_an_error_at_the_start(

@@ -204,7 +204,7 @@ class TestDamagedConfiguration:
         ("section", "values", "part"),
         [
             ("model", {"num_querys": 100}, "unknown key 'num_querys'. Did you mean 'num_queries'?"),
-            ("model", {"num_queries": "many"}, "model.num_queries is 'many'; it must be a whole number, at least 1"),
+            ("model", {"num_queries": 0}, "model.num_queries is 0; it must be a whole number, at least 1"),
             ("model", {"num_queries": 0}, "model.num_queries is 0"),
             ("model", {"backbone": "test_resnot"}, "Did you mean 'test_resnet'?"),
             ("model", {"attention": "sdcb"}, "sdcb"),
