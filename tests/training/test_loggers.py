@@ -105,14 +105,14 @@ def test_another_run_folder_is_another_wandb_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("offline", [False, True])
 def test_wandb_stays_local_when_the_training_is_offline(offline, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setattr(loggers, "require", lambda package: None)
     monkeypatch.setattr(loggers, "WandbLogger", lambda **options: made.append(options) or Started())
     build_loggers(["wandb"], tmp_path, offline)
     assert made[0]["offline"] is offline
 
 
 def test_an_mlflow_server_is_refused_offline(changed, as_yaml, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setattr(loggers, "require", lambda package: None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert main(["train", as_yaml(changed(loggers=("mlflow",))), "--offline"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -121,7 +121,7 @@ def test_an_mlflow_server_is_refused_offline(changed, as_yaml, tmp_path, monkeyp
 
 
 def test_a_logger_that_cannot_start_is_one_line_before_the_training(changed, as_yaml, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setattr(loggers, "require", lambda package: None)
     monkeypatch.setattr(loggers, "WandbLogger", lambda **_: NotLoggedIn())
     assert main(["train", as_yaml(changed(loggers=("wandb",)))]) == 2
     (line,) = capsys.readouterr().err.splitlines()

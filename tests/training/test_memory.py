@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoso.apps.cli import main
+from yoso.data.samples import training_sample
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError, OutOfMemoryError
 from yoso.training import memory
@@ -96,7 +97,9 @@ def test_the_probe_takes_a_whole_step_and_does_not_change_the_network(recipe):
     tried = trial.module.network.state_dict()
     assert not torch.equal(tried["aggregator.embed.weight"], before["aggregator.embed.weight"])
     counts = [len(sample.labels) for sample in trial.samples]
-    assert counts[0] == max(len(loaders.training[index].labels) for index in range(len(loaders.training)))
+    assert counts[0] == max(
+        len(training_sample(loaders.training, index).labels) for index in range(len(loaders.training))
+    )
 
 
 def test_out_of_memory_names_the_batch_and_the_options_that_help(recipe, as_yaml, monkeypatch, capsys):
