@@ -16,13 +16,14 @@ UV := --quiet --no-compile -c constraints.txt uv
 
 CHECK_PYTHON := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format docs clean
 
 help:
 	@echo "make demo    segment an image with the bundled model"
 	@echo "make test    run the tests, except those marked slow or gpu"
 	@echo "make lint    check style and types"
 	@echo "make format  format the code"
+	@echo "make docs    build the documentation into site/"
 	@echo "make clean   remove everything that these commands created, $(VENV) included"
 
 demo: $(VENV)/.light
@@ -53,8 +54,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.docs
+	$(BIN)/zensical build --clean --strict
+
 clean:
-	rm -rf $(VENV) $(DEMO_OUTPUT) dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_OUTPUT) dist site .pytest_cache .ruff_cache .hypothesis
 
 # A name on the path need not be a Python that runs: pyenv leaves such names behind. So each one is tried.
 # Setting up pip takes longer than all the rest, so Python's own pip is used where there is one, and uv installs another.
@@ -81,4 +85,9 @@ $(VENV)/.light: $(VENV)/.uv $(PINS)
 $(VENV)/.dev: $(VENV)/.uv $(PINS)
 	@echo "== installing the package, PyTorch and the development tools (once; several GB)"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.uv $(PINS)
+	@echo "== installing what builds the documentation (once)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'
 	@touch $@

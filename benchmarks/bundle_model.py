@@ -1,9 +1,11 @@
-"""Make the bundled model of a finished run: size and thresholds chosen on `val`, float16, ONNX file, the card's table.
+"""Turns a finished run into the bundled model: float16 weights, ONNX file, metrics and the table of its card.
 
-    python benchmarks/bundle_model.py RUN/model --data facades --folder src/yoso/assets/facades-mnv2
+    python benchmarks/bundle_model.py RUN/model --data facades [--folder FOLDER] [--sheet IMAGE.png]
 
-The network sees every image once per size; all pairs of thresholds are then tried on the same logits. What is stored
-is what is scored: the figures come from the float16 weights, by `yoso eval`.
+Output: src/yoso/assets/facades-mnv2/
+
+The script chooses the input size and both thresholds on `val`: the network sees every image once per size, and all
+pairs of thresholds are tried on the same logits. `yoso eval` then scores the stored float16 weights.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import load_spec
 from yoso.drawing.pictures import write_picture
 from yoso.drawing.rendering import contact_sheet
-from yoso.files import read_json, write_json, written_whole
+from yoso.files import read_json, read_text, write_json, write_text
 from yoso.inference.predictor import Predictor
 from yoso.inference.results import coco_segments
 from yoso.inference.runtimes import RUNTIMES
@@ -37,14 +39,14 @@ from yoso.weights.load import load_model
 from yoso.weights.model_folder import save_model
 
 SIZES = (320,)
-"""Shorter sides to try: fast enough, and ONNX Runtime resizes 640x640 to them as Pillow does (512 likewise)."""
+"""Shorter sides to try. ONNX Runtime resizes 640x640 to 320 (or 512) exactly as Pillow does."""
 
 STEPS = tuple(number / 10 for number in range(2, 8))
 GRID = Grid(STEPS, STEPS)
 
 
 def choose(predictor: Predictor, dataset: PanopticDataset, sizes: Sequence[int]) -> InferenceConfig:
-    """Return the size and the two thresholds of the highest PQ on a split."""
+    """Return the input size and the two thresholds with the highest PQ on a split."""
     best = (-1.0, predictor.inference)
     for side in sizes:
         size = (side, 2 * side)
@@ -59,9 +61,9 @@ def choose(predictor: Predictor, dataset: PanopticDataset, sizes: Sequence[int])
 
 
 def draw_sheet(predictor: Predictor, dataset: PanopticDataset, path: Path) -> None:
-    """Draw what the model makes of two good, two typical and two failed photographs, by the PQ of each alone.
+    """Draw the results of two good, two typical and two failed images, by the PQ of each image.
 
-    On grey: photographs of a data set are not the package's to carry.
+    The background is grey, because the package does not redistribute images of a data set.
     """
     drawn = []
     for index in range(len(dataset)):
@@ -80,7 +82,7 @@ def draw_sheet(predictor: Predictor, dataset: PanopticDataset, path: Path) -> No
 
 
 def write_table(card: Path, metrics: dict) -> None:
-    """Replace what stands between the card's two marks by the table of these metrics."""
+    """Replace the text between the two marks of the card by the table of these metrics."""
     rows = ["| class | kind | PQ | SQ | RQ | matched | mistaken | missed |", "|---|---|---:|---:|---:|---:|---:|---:|"]
     for row in metrics["per_class"]:
         figures = [f"{100 * row[key]:.1f}" if row[key] is not None else "-" for key in ("pq", "sq", "rq")]
@@ -92,21 +94,20 @@ def write_table(card: Path, metrics: dict) -> None:
     text = re.sub(
         r"(<!-- figures -->\n).*(<!-- end -->)",
         lambda m: m[1] + "\n".join(rows) + "\n" + m[2],
-        card.read_text(),
+        read_text(card),
         flags=re.S,
     )
-    with written_whole(card) as temporary:
-        temporary.write_text(text)
+    write_text(card, text)
 
 
 def main() -> None:
     """Run the script."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="the model folder of a run")
-    parser.add_argument("--data", default="facades")
-    parser.add_argument("--folder", type=Path, default=Path("src/yoso/assets/facades-mnv2"))
+    parser = argparse.ArgumentParser(description="Turn a finished run into the bundled model.")
+    parser.add_argument("model", type=Path, help="model folder of a finished run")
+    parser.add_argument("--data", default="facades", help="data set: name, YAML or folder (default: facades)")
+    parser.add_argument("--folder", type=Path, default=Path("src/yoso/assets/facades-mnv2"), help="output folder")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="shorter sides to try")
-    parser.add_argument("--sheet", type=Path, help="where to draw good, typical and failed photographs")
+    parser.add_argument("--sheet", type=Path, help="output image with good, typical and failed results")
     arguments = parser.parse_args()
     dataset = PanopticDataset(load_spec(arguments.data).split("val"))
     inference = choose(yoso.load(str(arguments.model), runtime="torch"), dataset, arguments.sizes)
@@ -119,7 +120,9 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "yoso", *export], check=True)
     with tempfile.TemporaryDirectory() as output:
         command = ["-m", "yoso", "eval", "--model", str(arguments.folder), "--data", arguments.data, "--output", output]
-        printed = subprocess.run([sys.executable, *command, "--json"], check=True, capture_output=True, text=True)
+        printed = subprocess.run(
+            [sys.executable, *command, "--json"], check=True, capture_output=True, encoding="utf-8"
+        )
     metrics = json.loads(printed.stdout)
     own = {"model": arguments.folder.name, "data": Path(arguments.data).name, "training": training}
     write_json(arguments.folder / METRICS, {**metrics, **own}, indent=1)

@@ -1,25 +1,28 @@
-"""Mask2Former on the same small data set: same backbone and weights, images, augmentation, schedule, and evaluator.
+"""Compares YOSO with Mask2Former at the same budget of images or time, on a small data set.
 
     python benchmarks/compare_mask2former.py RUN/model --budget images|time --output runs/mask2former \
         [--data facades] [--backbone_weights mobilenetv2_100_imagenet.safetensors]
 
-RUN is a finished `yoso train` run. With `--budget images` Mask2Former (transformers, random weights but for the
-backbone, its own losses and post-processing) sees as many images as that run did, with `--budget time` as many as it
-could in the time that run's steps take: steps of both are timed first, in turns, on an idle machine (`--steps` of them,
-kept in the output folder); from there on only steps are counted, so the training may be stopped and started and share
-its machine. A training of as many steps in the same output folder is neither repeated nor scored again, so that one can
-serve both budgets, for a long and a short RUN. Both are then scored on `val` by `yoso.evaluation`, thresholds chosen
-there for both, and timed in turns. Writes a JSON and prints a Markdown table.
+Output: benchmarks/results/mask2former_small_images.json or mask2former_small_time.json, and a Markdown table
 
-Both are scored with the merge that both papers publish, ours. The one in transformers, which is timed, multiplies masks
-by scores before it compares them with 0.5, so that a query with a score below that makes no segment.
+RUN is a finished `yoso train` run. Both networks share the backbone and its weights, images, augmentation, schedule
+and evaluator. Everything else of Mask2Former (transformers) starts with random weights and keeps its own losses. With
+`--budget images` it sees as many images as the run did. With `--budget time` it trains for as many steps as fit into
+the time of the run's steps.
 
-What is not its paper's: the points of its losses (the maps of these crops have 6,400 positions, so 3,136 points rather
-than 12,544 a mask), and the averaged weights, which both have.
+Steps of both are timed first, in turns; run this part on an idle machine. Later only steps count, so the training may
+be interrupted and may share the machine. A training with the same number of steps in the same output folder is neither
+repeated nor scored again, so one training can serve both budgets, for a long and a short RUN.
+
+`yoso.evaluation` scores both on `val`, with thresholds chosen there for both. Both use the merge that both papers
+publish, YOSO's. Inference is timed with the merge of transformers for Mask2Former: it multiplies masks by scores
+before it compares them with 0.5, so a query with a score below 0.5 makes no segment.
+
+Two settings are not those of Mask2Former's paper: 3,136 points per mask in its losses instead of 12,544, because the
+maps of these crops have 6,400 positions; and averaged weights, which both have.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -39,15 +42,15 @@ from yoso.data.transforms import collate
 from yoso.errors import YosoError
 from yoso.evaluation.quality import panoptic_quality
 from yoso.evaluation.report import as_json
-from yoso.files import write_json
+from yoso.files import read_json, write_json
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes
 from yoso.preprocess import resize, resized_size
+from yoso.provenance import provenance
 from yoso.scoring.loop import Prediction
 from yoso.scoring.tuning import Grid, ThresholdSearch
 from yoso.settings import Thresholds
-from yoso.speed.machine import circumstances
-from yoso.speed.protocol import Spread, interleaved, seconds
+from yoso.speed.protocol import LatencySummary, interleaved, timer
 from yoso.structures import Sample
 from yoso.training.callbacks import moving_average
 from yoso.training.cli import parse
@@ -60,24 +63,24 @@ from yoso.training.sampling import EndlessSampler
 
 POINTS = 3136
 LEARNING_RATE, BACKBONE_SHARE, WEIGHT_DECAY, CLIP = 1e-4, 0.1, 0.05, 0.01
-"""Mask2Former's own."""
+"""As in Mask2Former's paper."""
 
-PEER: dict[str, Any] = {}
-"""Options of its configuration, beside the defaults, which are those of the published model."""
+MASK2FORMER_OPTIONS: dict[str, Any] = {}
+"""Changes to the default configuration, which is that of the published model."""
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 OVERLAPS = (0.3, 0.5, 0.8)
 CHECKPOINT_EVERY = 100
 
 MaskLogits = tuple[Tensor, Tensor, Sizes]
-"""Of one image: class logits (N, K+1), mask logits (N, h, w), and what they are resized to."""
+"""Of one image: class logits (N, K+1), mask logits (N, h, w), and the sizes to resize them to."""
 
 
 class Encoder(nn.Module):
-    """Our backbone, as Mask2Former takes one."""
+    """YOSO's backbone with the interface that Mask2Former expects."""
 
     def __init__(self, network: YOSO) -> None:
-        """Take over the network's backbone."""
+        """Take the network's backbone."""
         super().__init__()
         self.backbone = network.backbone
         self.channels = list(network.backbone.channels)
@@ -94,13 +97,13 @@ def build(network: YOSO, num_classes: int) -> nn.Module:
     transformers.logging.set_verbosity_error()
     sizes = list(network.backbone.channels)
     stages = [f"stage{number}" for number in range(1, 5)]
-    # A ResNet of the right widths, which holds the place until our backbone takes it.
+    # A ResNet of the right widths, to be replaced by our backbone.
     resnet = {"model_type": "resnet", "hidden_sizes": sizes, "depths": [1] * 4, "layer_type": "basic"}
     config = transformers.Mask2FormerConfig(
         num_labels=num_classes,
         train_num_points=POINTS,
         backbone_config={**resnet, "out_features": stages},
-        **PEER,
+        **MASK2FORMER_OPTIONS,
     )
     model = transformers.Mask2FormerForUniversalSegmentation(config)
     model.model.pixel_level_module.encoder = Encoder(network)
@@ -121,7 +124,7 @@ def batch_loss(model: nn.Module, network: YOSO, samples: list[Sample]) -> Tensor
 
 
 def batches(loaders: Loaders, config: TrainingConfig, seen: int) -> Iterator[list[Sample]]:
-    """Yield batches in the order in which `yoso train` sees them, from the image `seen` on."""
+    """Yield batches in the order of `yoso train`, starting after `seen` images."""
     sampler = EndlessSampler(len(loaders.training), config.run.seed, seen)
     yield from DataLoader(
         loaders.samples(),
@@ -133,18 +136,18 @@ def batches(loaders: Loaders, config: TrainingConfig, seen: int) -> Iterator[lis
 
 
 class Training:
-    """Mask2Former's training, which can be stopped at any checkpoint.
+    """Mask2Former's training, which can resume from a checkpoint.
 
     Attributes:
         model: Mask2Former.
-        averaged: the same with the running mean of its weights.
-        network: the YOSO that its backbone and its preparation of images are taken from.
-        iterations: how many steps there shall be.
-        step: steps taken.
+        averaged: the same network with averaged weights.
+        network: the YOSO that provides the backbone and the preparation of images.
+        iterations: how many steps to take.
+        step: how many steps have been taken.
     """
 
     def __init__(self, config: TrainingConfig, loaders: Loaders, iterations: int, folder: Path) -> None:
-        """Begin, or go on from the checkpoint in `folder`."""
+        """Start, or resume from the checkpoint in `folder`."""
         self.config, self.loaders, self.iterations = config, loaders, iterations
         self.path, self.step = folder / f"{iterations}_steps.pt", 0
         self.network = build_network(config, loaders.categories)
@@ -180,7 +183,7 @@ class Training:
         return loss.item()
 
     def run(self) -> None:
-        """Train to the end."""
+        """Train until all steps are taken."""
         if self.step >= self.iterations:
             return
         for samples in batches(self.loaders, self.config, self.step * self.config.run.batch_size):
@@ -193,45 +196,45 @@ class Training:
                 return
 
     def save(self) -> None:
-        """Write the checkpoint aside, then rename it."""
+        """Write the checkpoint under another name, then rename it."""
         parts = {part: getattr(self, part).state_dict() for part in ("model", "averaged", "optimizer")}
-        aside = self.path.with_suffix(".part")
-        torch.save({"parts": parts, "step": self.step}, aside)
-        aside.replace(self.path)
+        temporary = self.path.with_suffix(".part")
+        torch.save({"parts": parts, "step": self.step}, temporary)
+        temporary.replace(self.path)
 
 
 def step_seconds(config: TrainingConfig, loaders: Loaders, repeats: int, path: Path) -> dict[str, float]:
-    """Return what a step of either takes, the median over batches in turns; from `path` if it was measured before."""
+    """Return the median seconds of a step of each network, timed in turns; from `path` if they were measured before."""
     if path.is_file():
-        return json.loads(path.read_text())["seconds"]
+        return read_json(path)["seconds"]
     module = TrainingModule(build_network(config, loaders.categories).train(), config, loaders.categories)
     optimizer = build_optimizer(module.network, config.optimizer)
-    peer = Training(config, loaders, repeats + 2, path.parent / "timed")
-    drawn = batches(loaders, config, 0)
-    several = [next(drawn) for _ in range(4)]
-    place = {"yoso": 0, "mask2former": 0}
+    mask2former = Training(config, loaders, repeats + 2, path.parent / "timed")
+    source = batches(loaders, config, 0)
+    samples = [next(source) for _ in range(4)]
+    position = {"yoso": 0, "mask2former": 0}
 
     def batch_of(name: str) -> list[Sample]:
-        place[name] += 1
-        return several[place[name] % len(several)]
+        position[name] += 1
+        return samples[position[name] % len(samples)]
 
-    def ours() -> None:
+    def yoso_step() -> None:
         torch.stack(list(module.losses(batch_of("yoso")).values())).sum().backward()
         nn.utils.clip_grad_norm_(module.network.parameters(), config.optimizer.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
 
-    steps = {"yoso": ours, "mask2former": lambda: peer.take_step(batch_of("mask2former"))}
-    taken, errors = interleaved(steps, repeats, 2, seconds(torch.device("cpu")))
+    steps = {"yoso": yoso_step, "mask2former": lambda: mask2former.take_step(batch_of("mask2former"))}
+    taken, errors = interleaved(steps, repeats, 2, timer(torch.device("cpu")))
     if errors:
         raise YosoError(next(iter(errors.values())))
-    medians = {name: Spread.of(values).median for name, values in taken.items()}
-    write_json(path, {"seconds": medians, "samples": taken, **circumstances(torch.device("cpu"))}, indent=1)
+    medians = {name: LatencySummary.of(values).median for name, values in taken.items()}
+    write_json(path, {"seconds": medians, "samples": taken, **provenance(torch.device("cpu"))}, indent=1)
     return medians
 
 
-class Peer:
-    """A trained Mask2Former that segments photographs, with its own post-processing."""
+class TrainedMask2Former:
+    """A trained Mask2Former that segments images, with its own post-processing."""
 
     def __init__(self, model: nn.Module, network: YOSO, config: TrainingConfig, is_thing: tuple[bool, ...]) -> None:
         """Take the model."""
@@ -250,14 +253,14 @@ class Peer:
         return self.model(pixel_values=images)
 
     def logits(self, image: np.ndarray) -> MaskLogits:
-        """Return what our merge takes: class logits (N, K+1), mask logits (N, h, w) and the sizes."""
+        """Return the inputs of YOSO's merge: class logits (N, K+1), mask logits (N, h, w) and the sizes."""
         outputs = self.outputs(image)
         size = resized_size(image.shape[:2], self.input_size)
         sizes = Sizes(padded_size([size]), size, image.shape[:2])
         return outputs.class_queries_logits[0], outputs.masks_queries_logits[0], sizes
 
     def merged(self, outputs: Any, image: np.ndarray, threshold: float, overlap: float) -> tuple[np.ndarray, list]:
-        """Return ids, 0 for none, and class indices by id."""
+        """Return the id map, 0 is void, and a pair of id and class index per segment."""
         result = self.processor.post_process_panoptic_segmentation(
             outputs,
             threshold=threshold,
@@ -270,7 +273,7 @@ class Peer:
 
 
 def score(outputs: Callable[[np.ndarray], MaskLogits], loaders: Loaders) -> dict[str, Any]:
-    """Return the best figures on `val` over the thresholds, and which they were."""
+    """Return the scores on `val` with the best thresholds, and these thresholds."""
     categories, dataset = loaders.categories, loaders.validation
     assert dataset is not None
     search = ThresholdSearch(Grid(THRESHOLDS, OVERLAPS), categories, categories)
@@ -293,13 +296,13 @@ def print_table(rows: dict[str, dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    """Train, score, time, print."""
-    parser = argparse.ArgumentParser(description="Train Mask2Former as a YOSO was trained, and compare.")
-    parser.add_argument("run", type=Path, help="the model folder of a finished run")
-    parser.add_argument("--budget", choices=["images", "time"], required=True)
-    parser.add_argument("--output", type=Path, required=True, help="for checkpoints")
-    parser.add_argument("--steps", type=int, default=12, help="how many steps of either are timed")
-    parser.add_argument("--json", type=Path, help="default: benchmarks/results/mask2former_small_BUDGET.json")
+    """Train, score and time; print the table and write the JSON file."""
+    parser = argparse.ArgumentParser(description="Train Mask2Former as a YOSO was trained, and compare both.")
+    parser.add_argument("run", type=Path, help="model folder of a finished run")
+    parser.add_argument("--budget", choices=["images", "time"], required=True, help="what both get equally much of")
+    parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints and step times")
+    parser.add_argument("--steps", type=int, default=12, help="timed steps of each network (default: 12)")
+    parser.add_argument("--json", type=Path, help="output file (default: mask2former_small_BUDGET.json)")
     options, more = parser.parse_known_args()
     try:
         config, _ = parse([str(options.run.parent / "recipe.yaml"), *more])
@@ -313,28 +316,31 @@ def main() -> int:
     share = 1 if options.budget == "images" else step["yoso"] / step["mask2former"]
     training = Training(config, loaders, max(1, round(share * config.run.iterations)), options.output)
     training.run()
-    peer = Peer(training.averaged.module, training.network, config, loaders.categories.is_thing)
-    ours = yoso.load(str(options.run), runtime="torch")
+    mask2former = TrainedMask2Former(training.averaged.module, training.network, config, loaders.categories.is_thing)
+    predictor = yoso.load(str(options.run), runtime="torch")
     assert loaders.validation is not None
     image = loaders.validation.example(0).image
-    runs = {"yoso": lambda: ours(image), "mask2former": lambda: peer.merged(peer.outputs(image), image, 0.5, 0.5)}
-    taken, _ = interleaved(runs, 10, 2, seconds(torch.device("cpu")))
-    scored = training.path.with_suffix(".json")
-    peer_scores = json.loads(scored.read_text()) if scored.is_file() else score(peer.logits, loaders)
-    write_json(scored, peer_scores, indent=1)
+    runs = {
+        "yoso": lambda: predictor(image),
+        "mask2former": lambda: mask2former.merged(mask2former.outputs(image), image, 0.5, 0.5),
+    }
+    taken, _ = interleaved(runs, 10, 2, timer(torch.device("cpu")))
+    cached = training.path.with_suffix(".json")
+    scores = read_json(cached) if cached.is_file() else score(mask2former.logits, loaders)
+    write_json(cached, scores, indent=1)
     steps = {"yoso": config.run.iterations, "mask2former": training.step}
     rows = {
         name: {
-            "scores": scores,
+            "scores": its_scores,
             "images_seen": steps[name] * config.run.batch_size,
             "training_seconds": steps[name] * step[name],
             "images_per_second": config.run.batch_size / step[name],
-            "inference_seconds": Spread.of(taken[name]).median,
+            "inference_seconds": LatencySummary.of(taken[name]).median,
         }
-        for name, scores in (("yoso", score(ours.outputs, loaders)), ("mask2former", peer_scores))
+        for name, its_scores in (("yoso", score(predictor.outputs, loaders)), ("mask2former", scores))
     }
     about = f"{config.model.backbone} on {Path(config.data).name}, budget: equal {options.budget}"
-    result = {"what": about, "rows": rows, **circumstances(torch.device("cpu"))}
+    result = {"what": about, "rows": rows, **provenance(torch.device("cpu"))}
     path = options.json or Path(__file__).parents[1] / f"benchmarks/results/mask2former_small_{options.budget}.json"
     write_json(path, result, indent=1)
     print_table(rows)

@@ -1,10 +1,12 @@
-"""Whether the data keep up with the network: images a second from the loader and through a training step.
+"""Measures whether data loading keeps up with training: images per second of the loader and of a training step.
 
     python benchmarks/loader_speed.py [--recipe facades_mnv2] [--data DATASET] [--precision 32-true] [--json FILE]
 
-The loader is the one of `yoso train`, by number of loading processes; the step is forward, loss, backward and AdamW on
-batches that lie in memory. Without --data, photographs of 640x640 pixels with 30 segments are drawn first. There is no
-figure for this in the paper; the aim is that the loader is faster than the step. Exit status 1 if it is not.
+Output: benchmarks/results/loader_speed.json; exit status 1 if the loader is slower than the step
+
+The loader is that of `yoso train`, with several numbers of loading processes. A step is forward, loss, backward and
+AdamW on a batch in memory. Without --data, the script draws images of 640x640 pixels with 30 segments first. The paper
+gives no figure for this.
 """
 
 import argparse
@@ -25,8 +27,8 @@ from yoso.data.coco_panoptic import ImageRecord, PanopticWriter
 from yoso.data.spec import load_spec
 from yoso.data.transforms import collate
 from yoso.files import write_json
-from yoso.speed.machine import circumstances
-from yoso.speed.protocol import Spread, interleaved, seconds
+from yoso.provenance import provenance
+from yoso.speed.protocol import LatencySummary, interleaved, timer
 from yoso.training.cli import parse
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Batches, Loaders, init_worker
@@ -36,18 +38,18 @@ from yoso.training.sampling import EndlessSampler
 
 SIDE = 640
 NUM_SEGMENTS = 30
-NUM_PHOTOGRAPHS = 48
+NUM_IMAGES = 48
 
 
 def draw_data(folder: Path) -> Path:
-    """Write a data set of smooth photographs with rectangles for segments, and return its folder."""
+    """Write a data set of smooth images with rectangular segments, and return its folder."""
     rng = np.random.default_rng(0)
     categories = Categories(Category(i + 1, f"class {i}", i < 4, (40 * i % 256, 90, 200)) for i in range(10))
     writer = PanopticWriter(
         folder / "annotations/panoptic_train.json", folder / "annotations/panoptic_train", categories
     )
     (folder / "train").mkdir(parents=True)
-    for index in range(NUM_PHOTOGRAPHS):
+    for index in range(NUM_IMAGES):
         id_map = np.ones((SIDE, SIDE), np.int32)
         for segment_id in range(2, NUM_SEGMENTS + 1):
             top, left = rng.integers(0, SIDE - 100, 2)
@@ -61,7 +63,7 @@ def draw_data(folder: Path) -> Path:
 
 
 def loader_speed(loaders: Loaders, config: TrainingConfig, workers: int, images: int) -> float:
-    """Return images a second from the loader, after the first batch."""
+    """Return images per second of the loader, after the first batch."""
     batch_size = config.run.batch_size
     loader = DataLoader(
         loaders.samples(),
@@ -79,18 +81,18 @@ def loader_speed(loaders: Loaders, config: TrainingConfig, workers: int, images:
 
 
 def step_speed(loaders: Loaders, config: TrainingConfig, steps: int) -> float:
-    """Return images a second through a training step: the median of some, after one of warm-up."""
+    """Return images per second of a training step: the median of `steps`, after a warm-up of one."""
     samples = [loaders.first(index) for index in range(config.run.batch_size)]
     device = training_device(config.run.accelerator)
-    trial = MemoryProbe(build_network(config, loaders.categories).train(), config, loaders, device)
-    taken, errors = interleaved({"step": lambda: trial.step(samples)}, steps, 1, seconds(device))
+    probe = MemoryProbe(build_network(config, loaders.categories).train(), config, loaders, device)
+    taken, errors = interleaved({"step": lambda: probe.step(samples)}, steps, 1, timer(device))
     if errors:
         raise SystemExit(f"error: the training step: {errors['step']}")
-    return len(samples) / Spread.of(taken["step"]).median
+    return len(samples) / LatencySummary.of(taken["step"]).median
 
 
 def measure(options: argparse.Namespace, data: str) -> dict[str, Any]:
-    """Return the figures of all numbers of loading processes and of the step."""
+    """Return the figures for each number of loading processes and for the step."""
     precision = ["--run.precision", options.precision] if options.precision else []
     config, _ = parse([options.recipe, "--data", data, "--backbone_weights", "none", *precision])
     config = replace(config, run=replace(config.run, validate_every=0))
@@ -108,16 +110,16 @@ def measure(options: argparse.Namespace, data: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, print, write the JSON; exit status 1 if the fastest loader is slower than the step."""
+    """Measure, print and write the JSON file; return 1 if the fastest loader is slower than the step."""
     parser = argparse.ArgumentParser(description="Time the loader of a recipe against its training step.")
     default = Path(__file__).parents[1] / "benchmarks" / "results" / "loader_speed.json"
-    parser.add_argument("--recipe", default="facades_mnv2")
-    parser.add_argument("--data", help="a data set; drawn if left out")
-    parser.add_argument("--precision", help="instead of the recipe's")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="numbers of loading processes")
-    parser.add_argument("--images", type=int, default=96, help="timed images per number")
-    parser.add_argument("--steps", type=int, default=5, help="timed training steps")
-    parser.add_argument("--json", type=Path, default=default, help="where to write the figures")
+    parser.add_argument("--recipe", default="facades_mnv2", help="default: facades_mnv2")
+    parser.add_argument("--data", help="data set: name, YAML or folder (default: a synthetic one)")
+    parser.add_argument("--precision", help="default: the recipe's")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="loading processes (default: 0 1 2)")
+    parser.add_argument("--images", type=int, default=96, help="timed images for each of them (default: 96)")
+    parser.add_argument("--steps", type=int, default=5, help="timed training steps (default: 5)")
+    parser.add_argument("--json", type=Path, default=default, help="output file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(options, options.data or str(draw_data(Path(folder))))
@@ -125,7 +127,7 @@ def main() -> int:
         print(f"loader, {row['workers']} processes: {row['images_per_second']:8.2f} images/s")
     print(f"training step:       {figures['step']['images_per_second']:8.2f} images/s")
     protocol = f"{options.images} images after the first batch; median of {options.steps} steps after 1 of warm-up"
-    about = circumstances(training_device("auto"))
+    about = provenance(training_device("auto"))
     write_json(options.json, {"protocol": protocol, **figures, **about}, indent=1)
     print(f"written: {options.json}")
     fastest = max(row["images_per_second"] for row in figures["loader"])

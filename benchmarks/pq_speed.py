@@ -1,10 +1,12 @@
-"""How fast panoptic quality is counted: milliseconds per image on one core, ours against the rule written plainly.
+"""Measures how fast panoptic quality is counted: milliseconds per image on one core, ours against the plain rule.
 
-    python benchmarks/pq_speed.py [--json benchmarks/results/pq_speed.json]
+    python benchmarks/pq_speed.py [--rounds 40] [--json FILE]
 
-The plain version is panopticapi's rule as one would first write it: one 64-bit number per pixel for the pair of ids,
-`np.unique` over all of them, then loops over pairs and segments. Both start from decoded id maps and both are timed in
-turns, so that a busy machine slows both alike. There is no figure for this in the paper; the project's aim is 8 times.
+Output: benchmarks/results/pq_speed.json; exit status 1 if ours is less than 8 times faster
+
+The plain version is a direct implementation of panopticapi's rule: one 64-bit number per pixel for the pair of ids,
+`np.unique` over all of them, then loops over pairs and segments. Both versions start from decoded id maps and take
+turns, so that a busy machine slows both. The paper gives no figure for this.
 """
 
 import argparse
@@ -18,12 +20,12 @@ import torch
 from yoso.categories import Categories, Category
 from yoso.evaluation.matching import MatchCounts, count_matches
 from yoso.files import write_json
-from yoso.speed.machine import circumstances
-from yoso.speed.protocol import Spread, interleaved, seconds
+from yoso.provenance import provenance
+from yoso.speed.protocol import LatencySummary, interleaved, timer
 
 VOID = 0
 OFFSET = 1 << 24
-AIM = 8.0
+TARGET = 8.0
 CPU, WARMUP = torch.device("cpu"), 2
 SIZES = (
     ("640x640, 30 segments", 640, 640, 30),
@@ -41,9 +43,9 @@ def plain_counts(
     pred_segments: list[Segment],
     categories: Categories,
 ) -> MatchCounts:
-    """Count matches as panopticapi's rule reads, pair by pair; (H, W) id maps, 0 is void.
+    """Count matches by panopticapi's rule, pair by pair.
 
-    As in `count_matches`, areas come from the id maps.
+    Takes (H, W) id maps, 0 is void. As in `count_matches`, areas come from the id maps.
     """
     counts = MatchCounts.zeros(len(categories))
     gt = {s["id"]: {**s, "area": 0} for s in gt_segments}
@@ -80,7 +82,7 @@ def _count_unmatched(
     overlap: dict[tuple[int, int], int],
     categories: Categories,
 ) -> None:
-    """Add misses and mistakes to `counts`."""
+    """Add false negatives and false positives to `counts`."""
     gt, gt_matched = gt_side
     pred, pred_matched = pred_side
     crowd_of_class = {}
@@ -102,10 +104,10 @@ def _count_unmatched(
 
 
 def synthetic_pair(height: int, width: int, num_segments: int, seed: int) -> tuple[tuple[Any, ...], Categories]:
-    """Make a ground truth and a prediction that look like panoptic maps, with ids as large as colours make them.
+    """Make a ground truth and a prediction that resemble panoptic maps, with ids as large as those in PNG colors.
 
-    Segments are Voronoi cells with ragged borders; the prediction's cells have moved a little. A tenth of the ground
-    truth's cells are void, one is a crowd.
+    Segments are Voronoi cells with ragged borders; the prediction shifts the cells a little. In the ground truth a
+    tenth of the cells are void, and one is a crowd.
 
     Returns:
         The first four arguments of `count_matches`, and the categories.
@@ -132,7 +134,7 @@ def synthetic_pair(height: int, width: int, num_segments: int, seed: int) -> tup
 
 
 def _voronoi(height: int, width: int, centers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return (H, W) indices of the nearest centre, the borders roughened by some pixels of noise."""
+    """Return (H, W) indices of the nearest center, with noisy borders."""
     y, x = np.meshgrid(np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32), indexing="ij")
     y += rng.normal(0, 0.7, y.shape).astype(np.float32)
     x += rng.normal(0, 0.7, x.shape).astype(np.float32)
@@ -146,29 +148,29 @@ def _voronoi(height: int, width: int, centers: np.ndarray, rng: np.random.Genera
 
 
 def measure(label: str, height: int, width: int, num_segments: int, rounds: int) -> dict[str, Any]:
-    """Time both versions on one synthetic image, after checking that they count alike."""
+    """Time both versions on one synthetic image, after checking that their counts are equal."""
     args, categories = synthetic_pair(height, width, num_segments, seed=height + width)
     plain, ours = plain_counts(*args, categories), count_matches(*args, categories)
     for field in vars(plain):
         np.testing.assert_allclose(getattr(ours, field), getattr(plain, field), rtol=1e-12, err_msg=field)
     runs = {"plain": lambda: plain_counts(*args, categories), "ours": lambda: count_matches(*args, categories)}
-    taken, _ = interleaved(runs, rounds, WARMUP, seconds(CPU))
-    plain_ms, ours_ms = (1000 * Spread.of(taken[name]).median for name in runs)
+    taken, _ = interleaved(runs, rounds, WARMUP, timer(CPU))
+    plain_ms, ours_ms = (1000 * LatencySummary.of(taken[name]).median for name in runs)
     return {
         "case": label,
         "plain_milliseconds": round(plain_ms, 3),
         "ours_milliseconds": round(ours_ms, 3),
         "times_faster": round(plain_ms / ours_ms, 1),
-        "aim": AIM,
+        "aim": TARGET,
     }
 
 
 def main() -> int:
-    """Measure, print a line per size, write the JSON; exit status 1 if a size misses the aim."""
+    """Measure, print a line per size and write the JSON file; return 1 if a size misses the target."""
     parser = argparse.ArgumentParser(description="Time the counting of panoptic quality against the plain rule.")
     default = Path(__file__).parents[1] / "benchmarks" / "results" / "pq_speed.json"
-    parser.add_argument("--json", type=Path, default=default, help="where to write the figures")
-    parser.add_argument("--rounds", type=int, default=40, help="timed calls per version and size")
+    parser.add_argument("--json", type=Path, default=default, help="output file")
+    parser.add_argument("--rounds", type=int, default=40, help="timed calls per version and size (default: 40)")
     options = parser.parse_args()
     results = []
     for size in SIZES:
@@ -179,9 +181,9 @@ def main() -> int:
             f"   {row['times_faster']:5.1f} times faster"
         )
     protocol = f"one thread, decoded id maps, median of {options.rounds} calls in turns after {WARMUP} of warm-up"
-    write_json(options.json, {"protocol": protocol, "results": results, **circumstances(CPU)}, indent=1)
+    write_json(options.json, {"protocol": protocol, "results": results, **provenance(CPU)}, indent=1)
     print(f"written: {options.json}")
-    return 0 if all(row["times_faster"] >= AIM for row in results) else 1
+    return 0 if all(row["times_faster"] >= TARGET for row in results) else 1
 
 
 if __name__ == "__main__":

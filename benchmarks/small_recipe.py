@@ -1,11 +1,13 @@
-"""What each part of the recipe for small data gives: the same short training with one part left out or changed.
+"""Measures what each part of the recipe for small data contributes: short trainings with one part changed.
 
     python benchmarks/small_recipe.py --data facades --output runs/search [--iterations 300] [--seeds 1] \
         [--backbone_weights mobilenetv2_100_imagenet.safetensors] [--only NAME ...]
 
-Every training is a run folder of its own; what is there already is not made again, and a run that was stopped goes
-on, so the script may be stopped and started. PQ x 100 on `val` of the averaged weights, and the mean of the losses of
-the last stage over the last fifth of the training. Prints a Markdown table and writes the figures as JSON.
+Output: benchmarks/results/small_recipe.json, and a Markdown table
+
+Every training has its own run folder. Finished runs are not repeated and stopped runs resume, so the script can be
+interrupted at any time. The figures are the PQ of the averaged weights on `val`, and the losses of the last stage,
+averaged over the last fifth of the training.
 """
 
 import argparse
@@ -18,12 +20,12 @@ from typing import Any
 import torch
 
 from yoso.errors import YosoError
-from yoso.files import write_json
-from yoso.speed.machine import circumstances
+from yoso.files import read_text, write_json
+from yoso.provenance import provenance
 from yoso.training.cli import main as run_training
 
 FORMER = ["--point_at_places=false", "--optimizer.lr=0.0003"]
-"""What the recipe was before the two that the search found; what was tried first, was tried around that."""
+"""The recipe before the search found two improvements; the first variants change this one."""
 
 VARIANTS: dict[str, list[str]] = {
     "former recipe": FORMER,
@@ -58,7 +60,7 @@ VARIANTS: dict[str, list[str]] = {
     "masks and dice weigh half": ["--loss.mask_weight=2.5", "--loss.dice_weight=2.5"],
     "two images a step, twice the steps": ["--run.batch_size=2", "--run.iterations={twice}"],
 }
-"""What is changed, as options of `yoso train`."""
+"""The changes, as options of `yoso train`."""
 
 
 def folder_of(output: Path, name: str, seed: int) -> Path:
@@ -67,12 +69,12 @@ def folder_of(output: Path, name: str, seed: int) -> Path:
 
 
 def is_done(folder: Path) -> bool:
-    """Return whether a run came to its end."""
+    """Return whether a run is complete."""
     return (folder / "model" / "metrics.json").is_file()
 
 
 def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more: list[str]) -> bool:
-    """Train a variant, unless it is done; return whether it is, and was not stopped by SIGTERM."""
+    """Train a variant unless it is complete; return False if SIGTERM stopped it."""
     if is_done(folder):
         return True
     iterations = options.iterations
@@ -92,9 +94,9 @@ def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more:
 
 
 def figures(folder: Path) -> dict[str, Any]:
-    """Return the last evaluation of a run, and the mean losses of its last fifth."""
-    scores = json.loads((folder / "validation.jsonl").read_text().splitlines()[-1])
-    lines = [line for line in (folder / "train.log").read_text().splitlines() if " loss " in line]
+    """Return the scores of a run's last evaluation, and the mean losses of its last fifth."""
+    scores = json.loads(read_text(folder / "validation.jsonl").splitlines()[-1])
+    lines = [line for line in read_text(folder / "train.log").splitlines() if " loss " in line]
     last = lines[-max(1, len(lines) // 5) :]
     losses = {}
     for term in ("class", "mask", "dice"):
@@ -109,19 +111,19 @@ def figures(folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Train what is missing, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description="Train with parts of the recipe for small data left out.")
+    """Train what is missing, print the table and write the JSON file."""
+    parser = argparse.ArgumentParser(description="Train with one part of the recipe for small data changed.")
     default = Path(__file__).parents[1] / "benchmarks" / "results" / "small_recipe.json"
-    parser.add_argument("--data", default="facades")
-    parser.add_argument("--output", type=Path, default=Path("runs/search"))
-    parser.add_argument("--iterations", type=int, default=300)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--done", action="store_true", help="train nothing; the figures of the runs that are there")
-    parser.add_argument("--json", type=Path, default=default)
+    parser.add_argument("--data", default="facades", help="data set: name, YAML or folder (default: facades)")
+    parser.add_argument("--output", type=Path, default=Path("runs/search"), help="folder of the run folders")
+    parser.add_argument("--iterations", type=int, default=300, help="steps of each training (default: 300)")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each variant (default: 1)")
+    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), help="variants")
+    parser.add_argument("--done", action="store_true", help="train nothing; report complete runs only")
+    parser.add_argument("--json", type=Path, default=default, help="output file")
     options, more = parser.parse_known_args()
-    about = f"recipe small on {Path(options.data).name}, {options.iterations} iterations"
-    facts = circumstances(torch.device("cpu"))  # before the file that is written row by row changes the checkout
+    what = f"recipe small on {Path(options.data).name}, {options.iterations} iterations"
+    about = provenance(torch.device("cpu"))  # first, because writing the file changes the checkout
     rows = []
     for name in options.only:
         for seed in range(options.seeds):
@@ -130,13 +132,13 @@ def main() -> int:
                 continue
             try:
                 if not train(folder, name, seed, options, more):
-                    print(f"stopped at: {name}; the same command goes on from there", file=sys.stderr)
+                    print(f"stopped at: {name}; run the same command to resume", file=sys.stderr)
                     return 0
             except YosoError as error:
                 print(f"error: {error}", file=sys.stderr)
                 return 2
             rows.append({"variant": name, "options": VARIANTS[name], "seed": seed, **figures(folder)})
-            write_json(options.json, {"what": about, "rows": rows, **facts}, indent=1)
+            write_json(options.json, {"what": what, "rows": rows, **about}, indent=1)
     print("| variant | seed | PQ | things | stuff | class | mask | dice |\n|---|---:|---:|---:|---:|---:|---:|---:|")
     for row in rows:
         shares = " | ".join(f"{100 * row[group]:.1f}" for group in ("all", "things", "stuff"))

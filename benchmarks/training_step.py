@@ -1,9 +1,11 @@
-"""A training step, part by part: the published way, and what each change since takes off it.
+"""Measures a training step of the official implementation, and how much time each of our changes saves.
 
-    python benchmarks/training_step.py [--data facades] [--json benchmarks/results/training_step.json] [--device cpu]
+    python benchmarks/training_step.py [--recipe small] [--data facades] [--device cpu] [--json FILE]
 
-The forms take turns on the same four images, each a whole step: forward, loss, backward, clipping, AdamW. All but the
-first have the same loss, which is printed; they differ by rounding. The paper gives no figure for this.
+Output: benchmarks/results/training_step.json
+
+The forms take turns on the same images. Each runs a whole step: forward, loss, backward, clipping, AdamW. All but the
+first have the same printed loss, up to rounding. The paper gives no figure for this.
 """
 
 import argparse
@@ -21,9 +23,9 @@ from yoso.errors import YosoError
 from yoso.files import write_json
 from yoso.inference.torch_engine import resolve_device
 from yoso.model.yoso import YOSO
-from yoso.speed.machine import circumstances
+from yoso.provenance import provenance
 from yoso.speed.official import official_network
-from yoso.speed.protocol import Spread, interleaved, seconds
+from yoso.speed.protocol import LatencySummary, interleaved, timer
 from yoso.structures import Sample
 from yoso.training.calibration import calibrate
 from yoso.training.cli import parse
@@ -33,15 +35,15 @@ from yoso.training.module import TrainingModule
 from yoso.training.optimizer import build_optimizer
 from yoso.training.run import build_network
 
-OFFICIAL = "published way: torchvision's deformable convolution, 12,544 points a mask"
+OFFICIAL = "official implementation: torchvision's deformable convolution, 12,544 points per mask"
 FORMS = (
     OFFICIAL,
     "masks compared at every position",
     "deformable convolution by columns",
     "channels last",
-    "S not made",
+    "without the features S",
 )
-"""Each is the one before it with one thing changed; the last is what `yoso train` does."""
+"""Each changes one thing in the form before it; the last is what `yoso train` does."""
 
 
 @dataclasses.dataclass
@@ -50,7 +52,7 @@ class Step:
 
     Attributes:
         run: takes a step.
-        loss: of the first one.
+        loss: of the first step.
     """
 
     run: Callable[[], None]
@@ -58,7 +60,7 @@ class Step:
 
 
 def build(form: int, network: YOSO, config: TrainingConfig, loaders: Loaders, samples: list[Sample]) -> Step:
-    """Return a form, by its place in `FORMS`, on a copy of the network."""
+    """Return a form by its index in `FORMS`, on a copy of the network."""
     sampling = "dense" if form >= 1 else "points"
     loss = dataclasses.replace(config.loss, mask_sampling=sampling, forced_weight=0.0, semantic_weight=0.0)
     config = dataclasses.replace(config, loss=loss)
@@ -85,7 +87,7 @@ def build(form: int, network: YOSO, config: TrainingConfig, loaders: Loaders, sa
 
 
 def measure(config: TrainingConfig, device: torch.device, repeats: int, warmup: int) -> list[dict[str, Any]]:
-    """Time all forms and return a row of each."""
+    """Time all forms and return a row for each."""
     loaders = Loaders(config, load_spec(config.data))
     network = build_network(config, loaders.categories)
     samples = [loaders.first(index) for index in range(config.run.batch_size)]
@@ -95,15 +97,15 @@ def measure(config: TrainingConfig, device: torch.device, repeats: int, warmup: 
         sample._replace(**{name: getattr(sample, name).to(device) for name in sample._fields[:3]}) for sample in samples
     ]
     steps = {name: build(form, network, config, loaders, placed) for form, name in enumerate(FORMS)}
-    taken, errors = interleaved({name: step.run for name, step in steps.items()}, repeats, warmup, seconds(device))
+    taken, errors = interleaved({name: step.run for name, step in steps.items()}, repeats, warmup, timer(device))
     if errors:
         raise YosoError(f"{next(iter(errors.values()))}; use another device")
     return [
         {
             "form": name,
             "loss": steps[name].loss,
-            "seconds": dataclasses.asdict(Spread.of(taken[name])),
-            "images_per_second": len(samples) / Spread.of(taken[name]).median,
+            "seconds": dataclasses.asdict(LatencySummary.of(taken[name])),
+            "images_per_second": len(samples) / LatencySummary.of(taken[name]).median,
             "samples": taken[name],
         }
         for name in FORMS
@@ -111,15 +113,15 @@ def measure(config: TrainingConfig, device: torch.device, repeats: int, warmup: 
 
 
 def main() -> int:
-    """Measure, print a line per form, write the JSON."""
-    parser = argparse.ArgumentParser(description="Time a training step, part by part.")
+    """Measure, print a line per form and write the JSON file."""
+    parser = argparse.ArgumentParser(description="Time a training step, and what each of our changes saves.")
     default = Path(__file__).parents[1] / "benchmarks" / "results" / "training_step.json"
-    parser.add_argument("--json", type=Path, default=default, help="where to write the figures")
-    parser.add_argument("--recipe", default="small")
-    parser.add_argument("--data", default="facades", help="a data set's name, YAML or folder")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--json", type=Path, default=default, help="output file")
+    parser.add_argument("--recipe", default="small", help="default: small")
+    parser.add_argument("--data", default="facades", help="data set: name, YAML or folder (default: facades)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    parser.add_argument("--repeats", type=int, default=10, help="timed steps of each form (default: 10)")
+    parser.add_argument("--warmup", type=int, default=1, help="untimed steps before them (default: 1)")
     options, more = parser.parse_known_args()
     try:
         config, _ = parse([options.recipe, "--data", options.data, "--backbone_weights", "none", *more])
@@ -128,7 +130,7 @@ def main() -> int:
         size = "x".join(map(str, config.augmentation.size))
         about = f"{config.model.backbone}, {config.run.batch_size} crops of {size}, recipe {options.recipe}, float32"
         protocol = f"whole steps in turns, {options.repeats} runs after {options.warmup} of warm-up"
-        write_json(options.json, {"what": about, "protocol": protocol, "rows": rows, **circumstances(device)}, indent=1)
+        write_json(options.json, {"what": about, "protocol": protocol, "rows": rows, **provenance(device)}, indent=1)
     except YosoError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

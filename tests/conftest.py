@@ -143,6 +143,31 @@ def figures(request):
     return cache(lambda name: Figures.read(folder / f"{name}.npz"))
 
 
+@pytest.fixture(scope="session")
+def readme_folder(tmp_path_factory, tiny_dataset, tiny_model) -> Path:
+    """A folder with the files that README and the guides name; not to be changed."""
+    import re
+    import shutil
+
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "holiday").mkdir()
+    for name in ("street.jpg", "holiday/1.jpg"):
+        shutil.copyfile(ROOT / "examples" / "building.jpg", folder / name)
+    for split in ("train", "val"):
+        shutil.copytree(tiny_dataset / split, folder / split)
+        shutil.copytree(tiny_dataset / "annotations" / f"panoptic_{split}", folder / f"panoptic_{split}")
+        shutil.copyfile(tiny_dataset / "annotations" / f"panoptic_{split}.json", folder / f"panoptic_{split}.json")
+    for name in ("truth", "predictions"):
+        shutil.copytree(folder / "panoptic_val", folder / name)
+        shutil.copyfile(folder / "panoptic_val.json", folder / f"{name}.json")
+    shutil.copytree(tiny_model, folder / "runs" / "mine" / "model")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    described = re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    assert described
+    (folder / "mine.yaml").write_text(described[1], encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def model_cache(tmp_path, monkeypatch) -> Path:
     """The place of an empty cache of fetched models; nothing in the environment forbids or redirects fetching."""

@@ -1,15 +1,18 @@
-"""What a pixel can be: categories, and the one mapping between a data set's ids and class indices."""
+"""The classes of a data set or a model: categories, and the one mapping between category ids and class indices."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from yoso.errors import ConfigError, DatasetError
+from yoso.values import flag, whole
 
 Color = tuple[int, int, int]
 
 VOID = 0
 """Segment id of a pixel without a label; also the crowd pixels of a training sample."""
+
+MAX_CATEGORY_ID = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -17,9 +20,9 @@ class Category:
     """One class of a data set.
 
     Attributes:
-        id: the data set's `category_id`, any positive integer; gaps are fine.
-        name: what a person calls it.
-        is_thing: countable (each object is its own segment), as against stuff.
+        id: the data set's `category_id`, 0 to `MAX_CATEGORY_ID`; gaps are fine.
+        name: for people.
+        is_thing: True for things (every object is a segment), False for stuff (one segment per image).
         color: RGB, 0 to 255, for drawing.
     """
 
@@ -28,9 +31,14 @@ class Category:
     is_thing: bool
     color: Color
 
+    @property
+    def kind(self) -> str:
+        """`thing` or `stuff`, for messages."""
+        return "thing" if self.is_thing else "stuff"
+
 
 def default_color(index: int) -> Color:
-    """Return a colour that differs well from its neighbours' (golden-angle hues, three levels of lightness)."""
+    """Return a color that differs well from its neighbors: hues by the golden angle, three levels of lightness."""
     import colorsys
 
     hue = (index * 0.61803398875) % 1.0
@@ -48,16 +56,16 @@ class Categories(Sequence[Category]):
         """Keep the categories in the order given.
 
         Raises:
-            DatasetError: no category at all, or an id that occurs twice.
+            DatasetError: there is no category, or two have one id.
         """
         self._categories = tuple(categories)
         if not self._categories:
-            raise DatasetError("a data set needs at least one category; its list of categories is empty")
+            raise DatasetError("the list of categories is empty; at least one category is needed")
         self._index = {category.id: index for index, category in enumerate(self._categories)}
         if len(self._index) != len(self._categories):
             ids = [category.id for category in self._categories]
             double = sorted({i for i in ids if ids.count(i) > 1})
-            raise DatasetError(f"category ids must be unique; these occur twice: {double}")
+            raise DatasetError(f"two categories have one id: {double}; give each its own")
 
     def __getitem__(self, class_index):
         return self._categories[class_index]
@@ -89,14 +97,14 @@ class Categories(Sequence[Category]):
         return tuple(category.name for category in self._categories)
 
     def has_id(self, category_id: int) -> bool:
-        """Tell whether the data set has this `category_id`."""
+        """Say whether there is a category with this id."""
         return category_id in self._index
 
     def index_of(self, category_id: int) -> int:
         """Return the class index of a `category_id`.
 
         Raises:
-            DatasetError: the data set has no such category.
+            DatasetError: there is no such category.
         """
         try:
             return self._index[category_id]
@@ -109,10 +117,10 @@ class Categories(Sequence[Category]):
 
         Args:
             entries: list of `{"id", "name", "isthing", "color"?}`.
-            where: what to call the source in an error.
+            where: the file, for messages.
 
         Raises:
-            DatasetError: an entry lacks a field or is of the wrong type.
+            DatasetError: an entry lacks a field, or has a value that is not what the format asks for.
         """
         if not isinstance(entries, list):
             raise DatasetError(f"{where}: 'categories' must be a list of categories")
@@ -129,47 +137,62 @@ class Categories(Sequence[Category]):
         ]
 
 
-def check_same_classes(a: Categories, b: Categories, name_a: str, name_b: str) -> None:
-    """Check that two lists of categories have the same classes: for every id the same name and kind, in any order.
+def check_same_classes(
+    a: Categories, b: Categories, name_a: str, name_b: str, *, b_may_have_more: bool = False
+) -> None:
+    """Check that two lists of categories have the same ids, with the same names and kinds; order and colors may differ.
 
     Args:
         a: one list.
-        b: the other list.
-        name_a: where `a` is from, for the error message.
-        name_b: where `b` is from.
+        b: the other.
+        name_a: where the one comes from, for messages.
+        name_b: where the other comes from.
+        b_may_have_more: accept categories of `b` that `a` lacks.
 
     Raises:
-        ConfigError: they differ; names the first id that does.
+        ConfigError: they differ; names the first category that does.
     """
-    first, second = ({each.id: _described(each) for each in categories} for categories in (a, b))
-    for category_id in (*first, *second):
-        here, there = first.get(category_id, "missing"), second.get(category_id, "missing")
-        if here != there:
-            raise ConfigError(
-                f"{name_a} and {name_b} have different classes: id {category_id} is {here} in the first and {there} in "
-                "the second; use files with the same categories"
-            )
+    ours, theirs = ({category.id: category for category in categories} for categories in (a, b))
+    ids = list(ours) if b_may_have_more else list(ours | theirs)
+    differing = [i for i in ids if _meaning(ours.get(i)) != _meaning(theirs.get(i))]
+    if differing:
+        first = differing[0]
+        one = f"category {first}, one of {len(differing)} that differ," if differing[1:] else f"category {first}"
+        raise ConfigError(
+            f"{name_a} and {name_b} have different classes: {one} is {_meaning(ours.get(first))} in {name_a} and "
+            f"{_meaning(theirs.get(first))} in {name_b}; both need the same ids, names and isthing"
+        )
 
 
-def _described(category: Category) -> str:
-    return f"{category.name!r} ({'thing' if category.is_thing else 'stuff'})"
+def _meaning(category: Category | None) -> str:
+    """Return what a category id stands for, for messages."""
+    if category is None:
+        return "missing"
+    return f"{category.name!r} ({category.kind})"
 
 
 def _category_from_json(entry: Any, index: int, where: str) -> Category:
+    where = f"{where}: category number {index}"
     if not isinstance(entry, dict):
-        raise DatasetError(f"{where}: category number {index} is not an object")
+        raise DatasetError(f"{where} is not an object; each category needs id, name and isthing")
     for key in ("id", "name", "isthing"):
         if key not in entry:
-            raise DatasetError(
-                f"{where}: category number {index} has no '{key}'; COCO panoptic needs id, name and isthing"
-            )
-    if not isinstance(entry["id"], int) or entry["id"] < 0:
-        raise DatasetError(f"{where}: category number {index} has id {entry['id']!r}; a whole number is needed")
-    color = entry.get("color") or default_color(index)
-    if (
-        not isinstance(color, list | tuple)
-        or len(color) != 3
-        or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
-    ):
-        raise DatasetError(f"{where}: category {entry['name']!r} has color {color!r}; three numbers 0-255 are needed")
-    return Category(entry["id"], str(entry["name"]), bool(entry["isthing"]), (color[0], color[1], color[2]))
+            raise DatasetError(f"{where} has no {key!r}; COCO panoptic needs id, name and isthing")
+    category_id, name, is_thing = whole(entry["id"]), entry["name"], flag(entry["isthing"])
+    if category_id is None or not 0 <= category_id <= MAX_CATEGORY_ID:
+        raise DatasetError(f"{where} has id {entry['id']!r}; a whole number from 0 to {MAX_CATEGORY_ID} is needed")
+    if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
+        raise DatasetError(f"{where} has name {name!r}; a text is needed")
+    if is_thing is None:
+        raise DatasetError(f"{where} ({name!r}) has isthing {entry['isthing']!r}; 1 (thing) or 0 (stuff) is needed")
+    return Category(
+        category_id, str(name), is_thing, _color(entry.get("color") or default_color(index), f"{where} ({name!r})")
+    )
+
+
+def _color(values: Any, where: str) -> Color:
+    numbers = [whole(value) for value in values] if isinstance(values, list | tuple) else []
+    red, green, blue = numbers if len(numbers) == 3 else (None, None, None)
+    if red is None or green is None or blue is None or not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
+        raise DatasetError(f"{where} has color {values!r}; three numbers from 0 to 255 are needed")
+    return red, green, blue

@@ -12,7 +12,7 @@ from yoso.files import read_json
 
 
 def class_tables() -> dict[str, Path]:
-    """Return the benchmarks' tables of classes, by name."""
+    """Return the files of the benchmarks' classes, by name."""
     folder = Path(str(package_files("yoso"))) / "recipes" / "categories"
     return {path.stem: path for path in sorted(folder.glob("*.json"))}
 
@@ -22,7 +22,7 @@ def benchmark_categories(name: str) -> Categories:
 
     Raises:
         ConfigError: there is no such benchmark.
-        DatasetError: the table is not the one that was published with the package.
+        DatasetError: the file was changed after it was installed.
     """
     tables = class_tables()
     if name not in tables:
@@ -34,5 +34,5 @@ def benchmark_categories(name: str) -> Categories:
 
 
 def checksum(entries: list[dict[str, Any]]) -> str:
-    """Return the SHA-256 of a table's entries, whatever their layout in the file."""
+    """Return the SHA-256 of a list of categories, whatever its layout in the file."""
     return hashlib.sha256(json.dumps(entries, separators=(",", ":"), sort_keys=True).encode()).hexdigest()

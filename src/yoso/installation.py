@@ -11,7 +11,6 @@ DISTRIBUTION = "yoso-panoptic"
 """Name to install; the package to import and the command are both `yoso`."""
 
 EXTRAS = {
-    "filelock": "torch",
     "huggingface_hub": "torch",
     "jaxtyping": "torch",
     "safetensors": "torch",
@@ -23,7 +22,6 @@ EXTRAS = {
     "scipy": "train",
     "tensorboard": "train",
     "faster_coco_eval": "eval",
-    "torchmetrics": "eval",
     "onnx": "export",
     "onnx_ir": "export",
     "onnxscript": "export",

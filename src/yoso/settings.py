@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -125,6 +126,22 @@ def config_from_json(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """Read (height, width) in pixels.
+
+    Args:
+        text: `HEIGHTxWIDTH`.
+        option: named in the error.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    size = _two_sides(text)
+    if size is None:
+        raise ConfigError(f"{option} {text}: give HEIGHTxWIDTH in pixels, such as 512x800")
+    return size
+
+
 def parse_input_size(text: str, option: str = "--input-size") -> tuple[int, int] | Literal["native"]:
     """Read an input size, as every command takes it.
 
@@ -141,14 +158,16 @@ def parse_input_size(text: str, option: str = "--input-size") -> tuple[int, int]
     """
     if text == "native":
         return "native"
-    shorter, cross, longest = text.lower().partition("x")
-    try:
-        size = (int(shorter), int(longest) if cross else UNBOUNDED)
-    except ValueError:
-        size = (0, 0)
-    if min(size) < 1:
+    size = _two_sides(text if "x" in text.lower() else f"{text}x{UNBOUNDED}")
+    if size is None:
         raise ConfigError(f"{option} {text}: give SHORTER or SHORTERxLONGEST in pixels, such as 512x800, or native")
     return size
+
+
+def _two_sides(text: str) -> tuple[int, int] | None:
+    """Return the two sides of a text such as 512x800, from 1 pixel on; None for any other text."""
+    found = re.fullmatch(r"0*([1-9][0-9]{0,9})x0*([1-9][0-9]{0,9})", text.lower())
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def is_offline() -> bool:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -77,8 +78,9 @@ def golden_shapes(golden):
 
 def test_an_official_checkpoint_becomes_a_model_folder(official, tmp_path, capsys):
     folder = tmp_path / "model"
-    assert main(["convert", str(official), str(folder), "--recipe", "coco_r50"]) == 0
-    assert str(folder) in capsys.readouterr().out
+    for _ in range(2):  # an earlier output is replaced
+        assert main(["convert", str(official), str(folder), "--recipe", "coco_r50"]) == 0
+        assert str(folder) in capsys.readouterr().out
     predictor = load(folder, "cpu")
     assert isinstance(predictor.engine.network, YOSO)
     assert len(predictor.categories) == 133
@@ -89,6 +91,15 @@ def test_an_official_checkpoint_becomes_a_model_folder(official, tmp_path, capsy
     given = torch.load(official, weights_only=True)["model"]
     proposals = given["yoso_head.kernels.weight"]
     assert torch.equal(predictor.engine.network.decoder.kernels, proposals.flatten(1))
+
+
+def test_a_model_of_another_origin_is_not_replaced(official, tmp_path, tiny_model, capsys):
+    own = shutil.copytree(tiny_model, tmp_path / "own")
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    assert main(["convert", str(official), str(own), "--recipe", "coco_r50"]) == 2
+    message = f"error: {own}: holds a model that was not written by `yoso convert`; choose another folder\n"
+    assert capsys.readouterr().err == message
+    assert {path.name: path.read_bytes() for path in own.iterdir()} == before
 
 
 def test_keys_that_do_not_fit_are_named(official, tmp_path, capsys):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from yoso.apps.cli import main
+from yoso.apps.data import SUBCOMMANDS
 from yoso.files import read_id_map, write_id_map
 
 
@@ -20,7 +21,7 @@ def check(capsys):
 
 @pytest.fixture
 def sick(tiny_dataset, tmp_path):
-    """Return a data set whose `val` has a missing photograph, a wrong area, and an id that has no pixel."""
+    """Return a data set whose `val` has a missing image, a wrong area, and an id that has no pixel."""
     folder = shutil.copytree(tiny_dataset, tmp_path / "sick")
     (folder / "val" / "3.png").unlink()
     path = folder / "annotations" / "panoptic_val.json"
@@ -92,7 +93,7 @@ def test_the_repaired_file_is_clean(check, sick, tmp_path, target):
         (["no-such-data"], "no-such-data"),
         (["DATA", "--split", "test"], "'test'"),
         (["DATA", "--fix", "out.json"], "2 splits"),
-        (["DATA", "--fix", "DATA/annotations"], "elsewhere"),
+        (["DATA", "--fix", "DATA/annotations"], "would overwrite"),
         (["DATA", "--fixx", "x"], "Did you mean '--fix'?"),
         ([], "DATASET"),
     ],
@@ -104,6 +105,34 @@ def test_slips(check, sick, arguments, hint):
     assert len(err) == 1
     assert hint in err[0]
     assert (sick / "annotations" / "panoptic_val.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(("arguments", "status"), [([], 2), (["--help"], 0), (["-h"], 0), (["help"], 0)])
+def test_the_subcommands_are_listed(capsys, arguments, status):
+    assert main(["data", *arguments]) == status
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    listed = [line.split()[0] for line in captured.out.splitlines() if line.startswith("  ") and "`" not in line]
+    assert listed == list(SUBCOMMANDS) == ["check", "show", "stats", "convert", "prepare"]
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_subcommand_has_help(capsys, name):
+    assert main(["data", name, "--help"]) == 0
+    assert f"usage: yoso data {name}" in capsys.readouterr().out
+
+
+def test_train_and_val_of_other_classes_are_an_error(check, tiny_dataset, tmp_path):
+    folder = shutil.copytree(tiny_dataset, tmp_path / "copy")
+    path = folder / "annotations" / "panoptic_val.json"
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = "circle"
+    path.write_text(json.dumps(content))
+    status, out, err = check(folder)
+    assert (status, err) == (1, [])
+    assert "train and val have different classes" in out
+    assert "8 images, 1 error, 0 warnings" in out
+    assert check(folder, "--split", "val")[0] == 0
 
 
 def test_an_unknown_subcommand(capsys):

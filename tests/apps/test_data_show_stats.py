@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from yoso.apps.cli import main
-from yoso.apps.data_view import chosen
+from yoso.apps.data_show import choose_images
 from yoso.drawing.charts import bar_chart
 from yoso.files import read_image, read_json
 
@@ -22,18 +22,18 @@ def test_show_draws_a_sheet(tiny_dataset, tmp_path, capsys):
     for number, options in ((5, []), (8, ["--split", "train"]), (3, ["--seed", "1"])):
         status, out, err = run(capsys, "show", tiny_dataset, "--n", number, "--output", tmp_path / "a.png", *options)
         assert (status, err) == (0, [])
-        assert f"{number} of 8 photographs" in out
+        assert f"{number} of 8 images" in out
         sheets.append(read_image(tmp_path / "a.png"))
     assert len({sheet.shape for sheet in sheets}) > 1
-    # The truth is drawn: sky keeps its hue but is no longer the photograph's colour alone.
+    # The truth is drawn: sky keeps its hue but is no longer the image's color alone.
     assert all(len(np.unique(sheet.reshape(-1, 3), axis=0)) > 500 for sheet in sheets)
 
 
-def test_which_photographs_are_shown():
-    assert chosen(100, 4, None) == [0, 25, 50, 75]
-    assert chosen(3, 8, None) == [0, 1, 2]
-    assert chosen(100, 5, 1) == chosen(100, 5, 1) != chosen(100, 5, 2)
-    assert len(set(chosen(10, 10, 3))) == 10
+def test_which_images_are_shown():
+    assert choose_images(100, 4, None) == [0, 25, 50, 75]
+    assert choose_images(3, 8, None) == [0, 1, 2]
+    assert choose_images(100, 5, 1) == choose_images(100, 5, 1) != choose_images(100, 5, 2)
+    assert len(set(choose_images(10, 10, 3))) == 10
 
 
 def truth(folder, split):
@@ -66,7 +66,7 @@ def test_stats_count_everything(tiny_dataset, capsys):
 def test_stats_as_tables_and_as_a_chart(tiny_dataset, tmp_path, capsys):
     status, out, _ = run(capsys, "stats", tiny_dataset, "--split", "val", "--chart", tmp_path / "c.png")
     assert status == 0
-    assert all(word in out for word in ("square", "sky", "ground", "8 photographs", "per photograph", "█", "%"))
+    assert all(word in out for word in ("square", "sky", "ground", "8 images", "per image", "█", "%"))
     chart = read_image(tmp_path / "c.png")
     for color in ((220, 40, 40), (80, 140, 240), (90, 160, 60)):
         assert (chart == color).all(axis=2).sum() > 500
@@ -80,6 +80,8 @@ def test_stats_measure_what_the_json_does_not_say(tiny_dataset, tmp_path, capsys
     for annotation in content["annotations"]:
         for segment in annotation["segments_info"]:
             del segment["area"]
+    for image in content["images"]:
+        del image["height"], image["width"]
     path.write_text(json.dumps(content))
     assert run(capsys, "stats", folder, "--json")[1] == expected
 
@@ -114,7 +116,7 @@ def test_slips(arguments, words, tiny_dataset, capsys):
     assert words in err[0]
 
 
-def test_show_names_a_damaged_photograph(tiny_dataset, tmp_path, capsys):
+def test_show_names_a_damaged_image(tiny_dataset, tmp_path, capsys):
     folder = shutil.copytree(tiny_dataset, tmp_path / "copy")
     Image.new("RGB", (5, 5)).save(folder / "val/3.png")
     status, _, err = run(capsys, "show", folder, "--output", tmp_path / "a.png")

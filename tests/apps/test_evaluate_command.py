@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -87,6 +89,43 @@ def test_other_classes_are_refused(evaluate, tiny_dataset, tmp_path):
     assert len(err) == 1
     assert "'square'" in err[0]
     assert "'circle'" in err[0]
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "panoptic.json", "panoptic", "confusion.png", "instances.json"])
+def test_what_another_program_wrote_is_not_replaced(evaluate, tiny_dataset, tmp_path, name):
+    out = tmp_path / "out"
+    (out / "panoptic").mkdir(parents=True)
+    path = out / "panoptic" / "0.png" if name == "panoptic" else out / name
+    path.write_text('{"all": {"pq": 1}}')
+    status, _, err = evaluate(tiny_dataset, "--tasks", "panoptic,instance", "--limit", "1")
+    assert status == 2
+    assert len(err) == 1
+    assert err[0].startswith(f"error: {out / name}: exists and was not written by `yoso predict` or `yoso eval`")
+    assert [p for p in out.rglob("*") if p.is_file()] == [path]
+    assert path.read_text() == '{"all": {"pq": 1}}'
+
+
+def test_an_earlier_output_is_replaced_and_its_scores_never_stand_beside_other_predictions(
+    evaluate, tiny_dataset, tmp_path, monkeypatch
+):
+    assert evaluate(tiny_dataset, "--limit", "2")[0] == 0
+    assert evaluate(tiny_dataset, "--limit", "1")[0] == 0
+    content = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == ["0.png"]
+    monkeypatch.setattr("yoso.data.coco_panoptic.write_id_map", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    status, _, err = evaluate(tiny_dataset, "--limit", "2")
+    assert (status, err) == (143, ["terminated"])
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert json.loads((tmp_path / "out" / "panoptic.json").read_text())["images"] == []
+
+
+def test_a_tuning_is_known_by_its_mark(evaluate, tiny_dataset, tmp_path):
+    for _ in range(2):
+        assert evaluate(tiny_dataset, "--tune", "--limit", "1")[0] == 0
+    (tmp_path / "out" / "tuning.json").write_text("{}")
+    status, _, err = evaluate(tiny_dataset, "--tune", "--limit", "1")
+    assert status == 2
+    assert "tuning.json: exists and was not written by" in err[0]
 
 
 @pytest.mark.parametrize("kind", ["no split", "missing photograph", "truth as output", "other size"])

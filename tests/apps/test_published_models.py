@@ -48,20 +48,49 @@ def test_a_full_disk_while_fetching(mirror, model_cache, capsys, photo, tmp_path
     assert not is_cached("coco-r50")
 
 
-@pytest.mark.parametrize("command", ["predict", "eval", "train", "export", "benchmark"])
+def offline_words(command, model, photo, tmp_path, tiny_dataset):
+    """Return the words of a command that needs a model and may not fetch it."""
+    words = {
+        "predict": ("predict", photo, "--model", model, "--output", tmp_path / "out"),
+        "eval": ("eval", "--model", model, "--data", tiny_dataset, "--output", tmp_path / "out"),
+        "eval --tune": ("eval", "--model", model, "--data", tiny_dataset, "--output", tmp_path / "out", "--tune"),
+        "train": ("train", "coco_r50", "--start", model, "--data", tiny_dataset, "--output", tmp_path / "out"),
+        "export": ("export", "--model", model, "--format", "onnx", "--output", tmp_path / "out.onnx"),
+        "benchmark": ("benchmark", "--models", model, "--device", "cpu"),
+    }
+    words["eval --tune --write"] = (*words["eval --tune"], "--write")
+    return (*words[command], "--offline")
+
+
+COMMANDS = ["predict", "eval", "eval --tune", "eval --tune --write", "train", "export", "benchmark"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_offline_without_a_cache(command, mirror, capsys, photo, tmp_path, tiny_dataset):
-    arguments = {
-        "predict": (photo, "--model", "coco-r50", "--output", tmp_path / "out"),
-        "eval": ("--model", "coco-r50", "--data", tiny_dataset, "--output", tmp_path / "out"),
-        "train": ("coco_r50", "--start", "coco-r50", "--data", tiny_dataset, "--output", tmp_path / "out"),
-        "export": ("--model", "coco-r50", "--format", "onnx", "--output", tmp_path / "out.onnx"),
-        "benchmark": ("--models", "coco-r50", "--device", "cpu"),
-    }[command]
-    status, out, err = run(capsys, command, *arguments, "--offline")
+    words = offline_words(command, "coco-r50", photo, tmp_path, tiny_dataset)
+    status, out, err = run(capsys, *words)
     assert (status, out) == (2, "")
     assert len(err) == 1
     assert "coco-r50 is not in the cache" in err[0]
     assert mirror.requests == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_offline_the_hub_is_not_asked(command, model_cache, capsys, photo, tmp_path, tiny_dataset, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def snapshot_download(repository, *, local_files_only=False, **_):
+        asked.append(local_files_only)
+        raise OSError("not in the cache")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    status, out, err = run(capsys, *offline_words(command, "hf:someone/model", photo, tmp_path, tiny_dataset))
+    assert (status, out) == (2, "")
+    assert len(err) == 1
+    assert "hf:someone/model: cannot be fetched (not in the cache)" in err[0]
+    assert set(asked) == {True}
 
 
 def test_offline_with_a_cache(mirror, capsys, photo, tmp_path):
@@ -93,7 +122,7 @@ def test_offline_does_not_touch_other_models(mirror, tiny_model, capsys, photo, 
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("coco_r50", "coco-r50"), ("cityscape-r50", "cityscapes-r50"), ("facade-mnv2", "facades-mnv2")],
+    [("coco-r51", "coco-r50"), ("cityscape-r50", "cityscapes-r50"), ("facade-mnv2", "facades-mnv2")],
 )
 def test_a_slip(typed, meant, model_cache, capsys, photo, tmp_path):
     status, _, err = run(capsys, "predict", photo, "--model", typed, "--output", tmp_path / "out")
@@ -109,11 +138,17 @@ def test_the_table_of_models(model_cache, capsys, monkeypatch):
         "facades-mnv2",
         "31.8 (23.5, 37.3)",
         *PUBLISHED,
-        "48.4 (53.5, 40.8)* at 800/1333",
+        "48.4 (53.5, 40.8)*   800x1333 ",
         "fetched on use",
     ):
         assert part in out
-    for part in ("80 things", "MIT", "168.6", f"cache: {model_cache}", "* the paper's figures, not measured here"):
+    for part in (
+        "80 things",
+        "MIT",
+        "168.6",
+        f"cache: {model_cache}",
+        "* as published in the paper, not measured here",
+    ):
         assert part in out
 
 

@@ -8,10 +8,19 @@ import pytest
 from rich.console import Console
 
 from panoptic_pairs import CATEGORIES, segment
-from yoso.apps.tables import confusion_table, instance_table, semantic_table, size_table, tuning_table
+from yoso.apps.tables import (
+    confusion_table,
+    instance_table,
+    panoptic_table,
+    semantic_table,
+    size_table,
+    tuning_table,
+)
+from yoso.class_tables import benchmark_categories
 from yoso.evaluation.breakdown import Breakdown, break_down
 from yoso.evaluation.instances import mask_ap
-from yoso.evaluation.matching import match_segments
+from yoso.evaluation.matching import MatchCounts, match_segments
+from yoso.evaluation.quality import panoptic_quality
 from yoso.evaluation.report import breakdown_as_json, instances_as_json, semantic_as_json
 from yoso.evaluation.semantic import SemanticCounts, semantic_quality
 
@@ -58,7 +67,7 @@ def test_tables_of_the_breakdown():
     assert ["person", "sky", "75.0", "3", "1"] in rows_of(confusion_table(BREAKDOWN.confusion, CATEGORIES))
     rows = rows_of(size_table(BREAKDOWN, CATEGORIES))
     assert ["medium", "0", "-", "-", "-", "0", "0", "0"] in rows
-    assert any(row[0] == "small," and row[-7:] == ["2", "50.0", "50.0", "50.0", "1", "1", "1"] for row in rows)
+    assert any(row[0] == "small" and row[-7:] == ["2", "50.0", "50.0", "50.0", "1", "1", "1"] for row in rows)
 
 
 def test_nothing_is_dashes_and_null():
@@ -94,6 +103,33 @@ def test_the_best_pair_is_marked():
     rows = rows_of(table)
     assert ["0.1", "10.0", "20.0"] in rows
     assert ["0.25", "-", "*30.0"] in rows
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("benchmark", ["coco", "cityscapes", "ade20k", "mapillary"])
+def test_no_word_and_no_number_is_broken(width, benchmark):
+    categories = benchmark_categories(benchmark)
+    count = len(categories)
+    large = np.full(count, 123456)
+    matrix = np.diag(large * 10_000) + np.eye(count, k=1, dtype=int) * 99_999_999
+    breakdown = Breakdown.zeros(count)
+    breakdown.confusion.pixels[:count, :count] = matrix
+    thresholds = tuple(number / 10 for number in range(10))
+    tables = [
+        panoptic_table(panoptic_quality(MatchCounts(large * 0.9, large, large, large), categories), categories),
+        semantic_table(semantic_quality(SemanticCounts(matrix)), categories),
+        size_table(breakdown, categories),
+        confusion_table(breakdown.confusion, categories),
+        instance_table(mask_ap([], categories), categories),
+        tuning_table(thresholds, (*thresholds, 0.85), np.full((10, 11), 0.4567), (0.3, 0.85)),
+    ]
+    console = Console(width=width)
+    words = {word for name in categories.names for word in name.split()} | {"123456", "1334559999", "99999999", "45.7"}
+    with console.capture() as capture:
+        console.print(*tables)
+    printed = capture.get()
+    assert max(len(line) for line in printed.splitlines()) <= width
+    assert words <= set(printed.split())
 
 
 @pytest.mark.parametrize("make", [size_table, confusion_table, semantic_table, instance_table])

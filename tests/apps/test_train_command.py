@@ -1,4 +1,4 @@
-"""`yoso train` from the command line: pictures, the log, a run that breaks, and the sizes of the paper's tables."""
+"""`yoso train` from the command line: samples, log, errors, and the test sizes of the paper."""
 
 import json
 import runpy
@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from huggingface_hub import constants
 from PIL import Image
 
-from yoso.apps.arguments import input_size
 from yoso.apps.cli import main
 from yoso.categories import Categories
+from yoso.settings import UNBOUNDED, parse_input_size
 from yoso.training.cli import parse
 from yoso.training.start import class_head
 from yoso.weights.load import load_model
@@ -51,7 +52,7 @@ def recipe(tiny_dataset, tmp_path):
     return str(path)
 
 
-def test_a_run_draws_samples_and_says_how_fast_it_is(recipe, tmp_path, capsys):
+def test_a_run_draws_samples_and_logs_its_speed(recipe, tmp_path, capsys):
     assert main(["train", recipe, "--accumulate", "2", "--batch", "1"]) == 0
     with Image.open(tmp_path / "run/samples/00000002.jpg") as picture:
         assert picture.width > 900
@@ -60,7 +61,52 @@ def test_a_run_draws_samples_and_says_how_fast_it_is(recipe, tmp_path, capsys):
     assert str(tmp_path / "run/model") in capsys.readouterr().out
 
 
-def test_no_pictures_on_request(recipe, tmp_path):
+def swapped(content):
+    first, second, *_ = content["categories"]
+    first["name"], second["name"] = second["name"], first["name"]
+
+
+def extended(content):
+    content["categories"].append({"id": 20, "name": "cloud", "isthing": 0})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (swapped, "category 3, one of 2 that differ, is 'square' (thing)"),
+        (extended, "category 20 is missing"),
+    ],
+)
+def test_splits_of_different_classes_are_an_error_at_the_start(
+    change, words, recipe, tiny_dataset, tmp_path, monkeypatch, capsys
+):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_dataset, data)
+    path = data / "annotations" / "panoptic_val.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr("yoso.training.run.build_network", lambda *_: pytest.fail("worked"))
+    assert main(["train", recipe, "--data", str(data)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {data}/annotations/panoptic_train.json and {path} have different classes: {words}")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("switch", ["option", "environment"])
+def test_offline_without_cached_weights_is_an_error_at_once(switch, recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("yoso.training.run.Loaders", lambda *_: pytest.fail("read the annotations first"))
+    monkeypatch.setenv("YOSO_OFFLINE", "1" if switch == "environment" else "")
+    options = ["--offline"] if switch == "option" else []
+    assert main(["train", recipe, "--backbone_weights", "imagenet", *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the pretrained weights of backbone mobilenetv2_050 are not in the cache" in line
+    assert "--backbone_weights FILE, --backbone_weights none for random weights, or a model by --start" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_samples_0_draws_nothing(recipe, tmp_path):
     assert main(["train", recipe, "--run.samples", "0"]) == 0
     assert not (tmp_path / "run/samples").exists()
 
@@ -91,12 +137,12 @@ def test_a_recipe_of_data_and_start_keeps_all_but_the_class_head(own, start, tmp
     new = {key for key, value in after.network.named_parameters() if not torch.equal(value, parameters[key])}
     assert new == class_head(after.network) - {"decoder.stages.0.class_branch.3.bias"}  # which begins at the same value
     assert (after.network.config, after.inference) == (before.network.config, before.inference)
-    assert "(square!, sky!, ground!) are not the 3 of the data (square, sky, ground)" in capsys.readouterr().out
+    assert "(square!, sky!, ground!) are not the 3 of the data set (square, sky, ground)" in capsys.readouterr().out
     recorded = yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())
     assert recorded["model"]["backbone"] == "mobilenetv2_100"
 
 
-def test_the_network_of_a_start_that_is_gone_is_resumed(own, start, tmp_path):
+def test_a_run_is_resumed_without_its_start(own, start, tmp_path):
     assert main(["train", own, *FEW]) == 0
     network = load_model(start).network.config
     shutil.rmtree(start)
@@ -110,12 +156,12 @@ def test_the_network_of_a_start_that_is_gone_is_resumed(own, start, tmp_path):
 def test_a_start_with_another_network_than_the_recipe_is_one_line(recipe, tiny_model, tmp_path, capsys):
     assert main(["train", recipe, "--start", str(tiny_model)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert 'model.backbone is "mobilenetv2_050", there "mobilenetv2_100"' in line
-    assert "model.num_queries is 8, there 12" in line
+    assert 'model.backbone is "mobilenetv2_050" instead of "mobilenetv2_100"' in line
+    assert "model.num_queries is 8 instead of 12" in line
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_breaks_says_what_and_where(recipe, capsys):
+def test_a_loss_that_is_not_finite_names_stage_image_and_iteration(recipe, capsys):
     assert main(["train", recipe, "--optimizer.lr", "1e30", "--run.iterations", "20"]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     for words in (".png", "stage", "not finite", "learning rate", "Iteration"):
@@ -124,11 +170,23 @@ def test_a_run_that_breaks_says_what_and_where(recipe, capsys):
 
 @pytest.mark.parametrize(("name", "size"), [(name, size) for name, sizes in TABLE_SIZES.items() for size in sizes])
 def test_sizes_of_the_tables(name, size):
-    for option in ("--input-size", "--size"):
-        config, _ = parse([name, option, size])
-        assert config.inference.input_size == input_size(size)
+    config, _ = parse([name, "--input-size", size])
+    assert config.inference.input_size == parse_input_size(size)
     if size == TABLE_SIZES[name][0]:
         assert config.inference == parse([name])[0].inference
+
+
+@pytest.mark.parametrize(("text", "size"), [("512", (512, UNBOUNDED)), ("512X800", (512, 800)), ("native", None)])
+def test_an_input_size_is_written_as_in_every_command(text, size):
+    assert parse(["coco_r50", "--input-size", text])[0].inference.input_size == size
+
+
+def test_the_option_size_still_works_and_is_deprecated(recipe, capsys):
+    with pytest.warns(UserWarning, match="--size is deprecated in `yoso train`; use --input-size"):
+        assert parse(["coco_r50", "--size", "512x800"])[0].inference.input_size == (512, 800)
+    assert main(["train", recipe, "--size", "64", "--run.iterations", "0"]) == 2
+    warning, _ = capsys.readouterr().err.splitlines()
+    assert warning == "warning: --size is deprecated in `yoso train`; use --input-size"
 
 
 def test_short_options():
@@ -141,8 +199,7 @@ def test_short_options():
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["--input-size", "big"], "SHORTERxLONGEST"),
-        (["--size=big"], "--size big: give SHORTERxLONGEST"),
+        (["--input-size", "big"], "--input-size big: give SHORTER or SHORTERxLONGEST in pixels"),
         (["--batch"], "needs a value"),
         (["--batch", "few"], "batch_size"),
         (["--run.keep_checkpoints", "0"], "at least 1"),
@@ -150,7 +207,7 @@ def test_short_options():
         (["--run.loggers", "[paper]"], "loggers"),
     ],
 )
-def test_a_slip_is_one_line(words, hint, capsys):
+def test_a_wrong_value_is_a_one_line_error(words, hint, capsys):
     assert main(["train", "coco_r50", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert hint in line
@@ -161,12 +218,12 @@ def test_a_slip_is_one_line(words, hint, capsys):
     [
         ("lr", "Did you mean 'optimizer.lr'?"),
         ("bach", "Did you mean 'batch'?"),
-        ("sise", "Did you mean 'size' or 'augmentation.size'?"),
+        ("sise", "Did you mean 'augmentation.size'?"),
         ("run.bach_size", "Did you mean 'run.batch_size'?"),
-        ("zzz", "`yoso train RECIPE --print_config` shows all there are"),
+        ("zzz", "`yoso train --help-all` lists all options."),
     ],
 )
-def test_an_unknown_option_names_the_few_that_are_like_it(option, advice, capsys):
+def test_an_unknown_option_suggests_the_closest(option, advice, capsys):
     assert main(["train", "coco_r50", f"--{option}", "4"]) == 2
     assert capsys.readouterr().err == f"error: unknown option --{option}. {advice}\n"
 

@@ -23,7 +23,7 @@ OTHERS_PACKAGE = re.compile(r"pip install [^`\n]*\byoso(?!-panoptic)\b|\byoso\["
 IMPORTED_AS = {"nvidia-ml-py": "pynvml", "mlflow-skinny": "mlflow"}
 """Packages that are imported under another name."""
 
-GROUPS = {"all", "dev", "onnx"}
+GROUPS = {"all", "dev", "onnx", "docs"}
 """Extras that only gather others, or hold tools for development."""
 
 TO_COME = {"video", "serve", "batch"}
@@ -76,7 +76,7 @@ def test_one_place_says_what_to_install():
 def test_the_promised_extras():
     assert OFFERED.keys() == {
         *("torch", "train", "eval", "export", "openvino", "tensorrt", "benchmark", "wandb", "mlflow"),
-        *("video", "serve", "batch", "all", "dev", "onnx"),
+        *("video", "serve", "batch", "all", "dev", "docs", "onnx"),
     }
     assert packages(OFFERED["onnx"]) == (set(), {"export"})
     assert packages(OFFERED["all"]) == (set(), OFFERED.keys() - {*GROUPS, "torch", "tensorrt"})
@@ -90,7 +90,7 @@ def test_an_extra_brings_what_the_code_imports_and_nothing_else(extra):
 
 def test_what_is_always_installed_is_in_no_extra():
     base, _ = packages(PROJECT["dependencies"])
-    assert base == {"numpy", "onnxruntime", "pillow", "pyyaml", "rich"}
+    assert base == {"filelock", "numpy", "onnxruntime", "pillow", "pyyaml", "rich"}
     assert not base & set().union(*(all_packages(extra) for extra in OFFERED))
 
 

@@ -1,4 +1,4 @@
-"""The scripts about training: every form of the step has the same loss, and the search writes what it says."""
+"""Scripts about training: every form of a step has the same loss, and the search writes what it measured."""
 
 import importlib.util
 import json
@@ -37,7 +37,7 @@ def script(request):
 
 
 @pytest.mark.parametrize("script", ["training_step"], indirect=True)
-def test_forms_of_the_step_differ_by_rounding(script, tiny_dataset, tmp_path, monkeypatch, capsys):
+def test_the_forms_of_a_step_differ_by_rounding(script, tiny_dataset, tmp_path, monkeypatch, capsys):
     path = tmp_path / "step.json"
     words = ["--data", str(tiny_dataset), "--json", str(path), "--device", "cpu", "--repeats", "2", *TINY]
     monkeypatch.setattr(sys, "argv", ["training_step.py", *words])
@@ -82,7 +82,7 @@ def test_the_search_trains_each_variant_once(script, tiny_dataset, tmp_path, mon
 
 
 @pytest.mark.parametrize("script", ["small_recipe"], indirect=True)
-def test_all_that_is_off_by_default_trains_together(script, tiny_dataset, tmp_path, monkeypatch):
+def test_options_that_are_off_by_default_train_together(script, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setitem(script.VARIANTS, "all", ["--point_at_places=true"])
     words = ["--data", str(tiny_dataset), "--output", str(tmp_path / "runs"), "--json", str(tmp_path / "search.json")]
     tiny = [*TINY, "--model.position_frequencies=3", "--run.log_every=1"]
@@ -99,18 +99,18 @@ def test_all_that_is_off_by_default_trains_together(script, tiny_dataset, tmp_pa
 def test_mask2former_gets_the_same_budget(script, budget, tiny_dataset, tmp_path, monkeypatch, capsys):
     small = {"hidden_dim": 32, "feature_size": 32, "mask_feature_size": 32, "num_attention_heads": 4, "num_queries": 8}
     shallow = {"encoder_layers": 1, "decoder_layers": 2, "dim_feedforward": 32, "encoder_feedforward_dim": 32}
-    monkeypatch.setattr(script, "PEER", {**small, **shallow})
+    monkeypatch.setattr(script, "MASK2FORMER_OPTIONS", {**small, **shallow})
     monkeypatch.setattr(script, "THRESHOLDS", (0.1, 0.5))
     run = tmp_path / "run"
     recipe = ["small", "--data", str(tiny_dataset), f"--output={run}", "--run.log_every=1", "--run.samples=0"]
     assert train([*recipe, *TINY, "--run.iterations=3", "--run.validate_every=3"]) == 0
     path = tmp_path / "result.json"
-    words = [str(run / "model"), "--budget", budget, "--output", str(tmp_path / "peer"), "--json", str(path)]
+    words = [str(run / "model"), "--budget", budget, "--output", str(tmp_path / "other"), "--json", str(path)]
     monkeypatch.setattr(sys, "argv", ["compare_mask2former.py", *words, "--steps", "2"])
     assert script.main() == 0
     rows = json.loads(path.read_text())["rows"]
     assert rows["yoso"]["images_seen"] == 6
-    step = json.loads((tmp_path / "peer" / "steps.json").read_text())["seconds"]
+    step = json.loads((tmp_path / "other" / "steps.json").read_text())["seconds"]
     expected = 3 if budget == "images" else max(1, round(3 * step["yoso"] / step["mask2former"]))
     assert rows["mask2former"]["images_seen"] == 2 * expected
     assert rows["mask2former"]["training_seconds"] == pytest.approx(expected * step["mask2former"])
@@ -122,7 +122,7 @@ def test_mask2former_gets_the_same_budget(script, budget, tiny_dataset, tmp_path
 
 
 @pytest.mark.parametrize("script", ["shapes_dataset"], indirect=True)
-def test_the_drawn_data_set_is_sound_and_always_the_same(script, tmp_path, monkeypatch, capsys):
+def test_the_synthetic_data_set_is_valid_and_always_the_same(script, tmp_path, monkeypatch, capsys):
     words = ["--train", "2", "--val", "1", "--side", "96"]
     for folder in ("one", "two"):
         monkeypatch.setattr(sys, "argv", ["shapes_dataset.py", str(tmp_path / folder), *words])
@@ -136,12 +136,12 @@ def test_the_drawn_data_set_is_sound_and_always_the_same(script, tmp_path, monke
 NOWHERE = {
     "training_step": ["--data", "nowhere"],
     "small_recipe": ["--data", "nowhere", "--output", "runs", "--json", "result.json"],
-    "compare_mask2former": ["nowhere/model", "--budget", "time", "--output", "peer"],
+    "compare_mask2former": ["nowhere/model", "--budget", "time", "--output", "other"],
 }
 
 
 @pytest.mark.parametrize("script", list(NOWHERE), indirect=True)
-def test_what_is_not_there_is_one_line_and_leaves_nothing(script, tmp_path, monkeypatch, capsys):
+def test_a_missing_input_is_one_line_and_leaves_nothing(script, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script.__name__, *NOWHERE[script.__name__]])
     assert script.main() == 2

@@ -16,7 +16,6 @@ from PIL import Image
 from yoso.categories import Categories, Category
 from yoso.data.coco_panoptic import ImageRecord, PanopticWriter, read_annotations
 from yoso.data.dataset import PanopticDataset
-from yoso.data.entries import whole
 from yoso.data.id_maps import measure
 from yoso.data.samples import training_sample
 from yoso.data.spec import Split
@@ -108,6 +107,12 @@ def test_crowd_void_and_unknown_pixels_become_void_and_empty_segments_stay(tmp_p
     assert sample.name == "field/a.png"
 
 
+@pytest.mark.parametrize("value", [1, True, "1", "true"])
+def test_a_crowd_may_be_written_as_a_number_a_truth_value_or_text(tmp_path, value):
+    split = write(tmp_path, np.ones((2, 2), np.int32), [{"id": 1, "category_id": 2, "iscrowd": value}])
+    assert PanopticDataset(split).example(0).segments == [{"id": 1, "category_id": 2, "iscrowd": 1}]
+
+
 @pytest.mark.parametrize("is_thing", [True, False])
 def test_class_sets_of_things_only_and_of_stuff_only(tmp_path, is_thing):
     split = write(tmp_path, np.full((2, 2), 3, np.int32), [{"id": 3, "category_id": 7}])
@@ -185,21 +190,26 @@ SEGMENTS = (*ANNOTATION, "segments_info")
     [
         (_set(*IMAGE, value=3), "an image has no 'id'"),
         (_set(*IMAGE, "id", value=[1]), "an image has no 'id'"),
+        (_set(*IMAGE, "id", value=True), "an image has no 'id'"),
         (_set(*IMAGE, "file_name", value=None), "image 5 has no 'file_name'"),
         (_double("images"), "two images have the id 5"),
         (_set(*ANNOTATION, value="x"), "an annotation has no 'image_id'"),
-        (_set(*ANNOTATION, "image_id", value="5"), "of image '5', unknown or annotated twice"),
+        (_set(*ANNOTATION, "image_id", value="5"), "of image '5', unknown or annotated twice .there is 5; write both"),
         (_double("annotations"), "of image 5, unknown or annotated twice"),
         (_set(*ANNOTATION, "file_name", value=7), "the annotation of image 5 has no 'file_name'"),
         (_set(*SEGMENTS, value=None), "the annotation of image 5 has no 'segments_info'"),
-        (_set(*SEGMENTS, 0, value=[]), "without a whole id"),
-        (_set(*SEGMENTS, 0, "id", value=1.5), "without a whole id"),
-        (_set(*SEGMENTS, 0, "id", value=True), "without a whole id"),
+        (_set(*SEGMENTS, 0, value=[]), "not an object with id and category_id"),
+        (_set(*SEGMENTS, 0, "id", value=1.5), "whole numbers, not text"),
+        (_set(*SEGMENTS, 0, "id", value=True), "whole numbers, not text"),
+        (_set(*SEGMENTS, 0, "id", value="1"), "with id '1' and category_id 2; both must be whole numbers, not text"),
+        (_set(*SEGMENTS, 0, "category_id", value="2"), "category_id '2'; both must be whole numbers, not text"),
+        (_set(*SEGMENTS, 0, "iscrowd", value=None), "image 5: segment 1 has iscrowd None, neither 0 nor 1"),
+        (_set(*SEGMENTS, 0, "iscrowd", value="yes"), "image 5: segment 1 has iscrowd 'yes', neither 0 nor 1"),
         (_set(*SEGMENTS, 0, "id", value=0), "a segment of id 0"),
         (_set(*SEGMENTS, 0, "id", value=2**24), "a segment of id 16777216"),
         (_set(*SEGMENTS, 0, "category_id", value=3), "of category 3, which is not among"),
         (_double(*SEGMENTS), "two segments of one id"),
-        (_set("categories", 0, "id", value=2**31), "a category id is above"),
+        (_set("categories", 0, "id", value=2**31), "category number 0 has id 2147483648; a whole number from 0 to"),
         (_set("annotations", value=[]), "no image with an annotation"),
     ],
 )
@@ -213,7 +223,14 @@ def test_faulty_entries(tmp_path, change, match):
 
 @pytest.mark.parametrize(
     "change",
-    [_set(*IMAGE, "height", value="?"), _set(*SEGMENTS, 0, "id", value=1.0), _set("images", 0, "width", value=-1)],
+    [
+        _set(*IMAGE, "height", value="?"),
+        _set(*IMAGE, "width", value=-1),
+        _set(*IMAGE, "id", value=5.0),
+        _set(*SEGMENTS, 0, "id", value=1.0),
+        _set(*SEGMENTS, 0, "iscrowd", value="0"),
+        _set(*SEGMENTS, 0, "iscrowd", value=False),
+    ],
 )
 def test_oddities_that_do_no_harm(tmp_path, change):
     split = edited(write(tmp_path, np.ones((2, 2), np.int32), [{"id": 1, "category_id": 2}]), change)
@@ -230,9 +247,7 @@ def test_json_that_is_damaged_or_missing(tmp_path):
 def test_files_that_do_not_fit(tmp_path):
     split = write(tmp_path, np.ones((4, 6), np.int32), [{"id": 1, "category_id": 2}])
     write_id_map(split.masks / "field/a.png", np.ones((6, 4), np.int32))
-    with pytest.raises(
-        DatasetError, match=re.escape(f"{split.masks / 'field/a.png'}: is 4x6, its photograph")
-    ) as caught:
+    with pytest.raises(DatasetError, match=re.escape(f"{split.masks / 'field/a.png'}: is 4x6, its image")) as caught:
         training_sample(PanopticDataset(split), 0)
     assert f"{split.images / 'field/a.png'} is 6x4" in str(caught.value)
     (split.masks / "field/a.png").unlink()
@@ -274,17 +289,12 @@ def test_the_writer_takes_an_image_once_and_keeps_scores(tmp_path):
 
 
 def test_the_writer_leaves_no_half_written_file(tmp_path):
-    (tmp_path / "m").write_text("in the way")
+    (tmp_path / "m").write_text("a file where the folder should be")
     writer = PanopticWriter(tmp_path / "p.json", tmp_path / "m", CATEGORIES)
     with pytest.raises(OutputError):
         writer.add(ImageRecord(1, "a.jpg", "a.png", 1, 1), np.ones((1, 1), np.int32), [{"id": 1, "category_id": 2}])
     assert writer.entries == []
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
-
-
-def test_whole():
-    assert [whole(value) for value in (3, 3.0, np.int64(3))] == [3, 3, 3]
-    assert {whole(value) for value in (3.5, "3", True, None, float("inf"))} == {None}
 
 
 def test_annotations_are_compact_and_cheap_to_send_to_workers(tmp_path):

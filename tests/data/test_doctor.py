@@ -6,10 +6,11 @@ import pytest
 from PIL import Image
 
 from yoso.data.dataset import PanopticDataset
-from yoso.data.doctor import REMEDIES, WARNINGS, check_split, repair
+from yoso.data.doctor import check_dataset, check_split, repair
+from yoso.data.findings import REMEDIES, WARNINGS
 from yoso.data.samples import training_sample
 from yoso.data.spec import Split, load_spec
-from yoso.errors import DatasetError, OutputError
+from yoso.errors import DatasetError, ImageError, OutputError
 from yoso.files import read_id_map, read_json, write_id_map
 
 
@@ -63,19 +64,32 @@ def repaint(split):
     write_id_map(path, np.where(id_map == 300, 301, id_map))
 
 
+def category(index, **values):
+    return harm_json(lambda content: content["categories"][index].update(values))
+
+
+def split_sky(split):
+    """Give a part of the sky an id of its own in the second image."""
+    path = split.masks / "1_mask.png"
+    id_map = read_id_map(path)
+    id_map[:10][id_map[:10] == 70000] = 70001
+    write_id_map(path, id_map)
+    add_segment({"id": 70001, "category_id": 7, "iscrowd": 0})(split)
+
+
 # What is done to the data set; the findings it must give; whether the repaired JSON is without errors.
 FAULTS = {
-    "photograph missing": (lambda s: (s.images / "1.png").unlink(), ["missing-image"], True),
-    "photograph cut off": (lambda s: cut(s.images / "1.png"), ["unreadable-image"], True),
-    "photograph no image": (lambda s: (s.images / "1.png").write_text("hello"), ["unreadable-image"], True),
-    "photograph too small": (
+    "image missing": (lambda s: (s.images / "1.png").unlink(), ["missing-image"], True),
+    "image cut off": (lambda s: cut(s.images / "1.png"), ["unreadable-image"], True),
+    "image no image": (lambda s: (s.images / "1.png").write_text("hello"), ["unreadable-image"], True),
+    "image too small": (
         lambda s: Image.new("RGB", (64, 96)).save(s.images / "1.png"),
         ["size-mismatch"],
         True,
     ),
     "PNG missing": (lambda s: (s.masks / "1_mask.png").unlink(), ["missing-mask"], True),
     "PNG cut off": (lambda s: cut(s.masks / "1_mask.png"), ["unreadable-mask"], True),
-    "PNG of greys": (lambda s: Image.new("L", (128, 96)).save(s.masks / "1_mask.png"), ["unreadable-mask"], True),
+    "PNG in grayscale": (lambda s: Image.new("L", (128, 96)).save(s.masks / "1_mask.png"), ["unreadable-mask"], True),
     "pixels repainted": (repaint, ["id-only-in-json", "id-only-in-png"], False),
     "width wrong in JSON": (image(width=5), ["wrong-size-in-json"], True),
     "height not in JSON": (image(height=None), ["wrong-size-in-json"], True),
@@ -88,6 +102,10 @@ FAULTS = {
     "segment of void": (add_segment({"id": 0, "category_id": 9}), ["bad-segment"], True),
     "segment id too large": (add_segment({"id": 2**24, "category_id": 9}), ["bad-segment"], True),
     "segment without category": (add_segment({"id": 5}), ["bad-segment"], True),
+    "segment id a text": (add_segment({"id": "5", "category_id": 9}), ["bad-segment"], True),
+    "category id a text": (add_segment({"id": 5, "category_id": "9"}), ["bad-segment"], True),
+    "iscrowd nothing": (segment(iscrowd=None), ["bad-iscrowd"], False),
+    "iscrowd a word": (segment(iscrowd="maybe"), ["bad-iscrowd"], False),
     "segment no object": (add_segment(7), ["bad-segment"], True),
     "segment id a list": (add_segment({"id": [5], "category_id": 9}), ["bad-segment"], True),
     "segment without pixel": (add_segment({"id": 5, "category_id": 9}), ["id-only-in-json"], True),
@@ -100,7 +118,7 @@ FAULTS = {
         True,
     ),
     "image twice": (repeat("images"), ["duplicate-image-id"], True),
-    "photograph twice": (
+    "image file twice": (
         lambda s: [repeat("images", id=50)(s), repeat("annotations", image_id=50, file_name="x_mask.png")(s)],
         ["duplicate-file-name"],
         True,
@@ -121,7 +139,9 @@ FAULTS = {
     "image id a list": (repeat("images", id=[]), ["bad-entry"], True),
     "annotation without segments": (repeat("annotations", image_id=50, segments_info=None), ["bad-entry"], True),
     "annotation no object": (harm_json(lambda content: content["annotations"].append(None)), ["bad-entry"], True),
-    "photograph not listed": (
+    "stuff in two parts": (split_sky, ["stuff-in-parts", "wrong-area", "wrong-area", "wrong-bbox", "wrong-bbox"], True),
+    "two categories of one name": (category(2, name=" Sky"), ["duplicate-category-name"], True),
+    "image not listed": (
         lambda s: shutil.copy(s.images / "1.png", s.images / "more.JPG"),
         ["unlisted-file"],
         True,
@@ -131,7 +151,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_alone(split, tmp_path, name):
-    harm, kinds, mendable = FAULTS[name]
+    harm, kinds, is_repaired = FAULTS[name]
     harm(split)
     report = check_split(split)
     assert sorted(finding.kind for finding in report.findings) == sorted(kinds)
@@ -145,9 +165,10 @@ def test_each_fault_alone(split, tmp_path, name):
     assert split.annotations.read_bytes() == before
     fixed = Split(split.images, split.masks, tmp_path / "fixed.json")
     again = check_split(fixed)
-    # What JSON cannot mend is pixels whose id it does not know; they are void to a reader.
-    assert {finding.kind for finding in again.errors} == (set() if mendable else {"id-only-in-png"})
-    assert {finding.kind for finding in again.findings} <= {"id-only-in-png", "no-segments", "unlisted-file"}
+    # What the JSON cannot repair is pixels of an id that it does not list; they are void to a reader.
+    assert {finding.kind for finding in again.errors} == (set() if is_repaired else {"id-only-in-png"})
+    stays = {"id-only-in-png", "no-segments", "unlisted-file", "stuff-in-parts", "duplicate-category-name"}
+    assert {finding.kind for finding in again.findings} <= stays
     dataset = PanopticDataset(fixed)
     assert len(dataset) in (7, 8)
     for index in range(len(dataset)):
@@ -155,7 +176,8 @@ def test_each_fault_alone(split, tmp_path, name):
 
 
 def test_every_kind_is_tried():
-    assert {kind for _, kinds, _ in FAULTS.values() for kind in kinds} == set(REMEDIES)
+    tried = {kind for _, kinds, _ in FAULTS.values() for kind in kinds}
+    assert tried | {"nothing-to-learn", "different-classes"} == set(REMEDIES)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +187,7 @@ def test_every_kind_is_tried():
         (
             lambda s: Image.new("RGB", (64, 96)).save(s.images / "1.png"),
             "1_mask.png",
-            "is 128x96, its photograph is 64x96",
+            "is 128x96, its image is 64x96",
         ),
         (image(width=5), "1_mask.png", "is 128x96, the JSON says 5x96"),
         (repaint, "1_mask.png", "are not in the JSON: 301"),
@@ -218,6 +240,83 @@ def test_repair_keeps_what_it_does_not_know(split, tmp_path):
     assert fixed["annotations"][0]["segments_info"][0]["area"] > 1
 
 
+def test_repair_writes_flags_and_ids_as_numbers(split, tmp_path):
+    def change(content):
+        content["categories"][0].update(isthing="1", supercategory="shape")
+        content["categories"][1].update(isthing=False)
+        content["annotations"][0]["segments_info"][0].update(id=70000.0, iscrowd="0")
+
+    harm_json(change)(split)
+    report = check_split(split)
+    assert report.findings == []
+    repair(report, tmp_path / "fixed.json")
+    text = (tmp_path / "fixed.json").read_text()
+    fixed = json.loads(text)
+    assert fixed["categories"][0] == {
+        "id": 3, "name": "square", "supercategory": "shape", "isthing": 1, "color": [220, 40, 40]
+    }  # fmt: skip
+    assert [type(entry["isthing"]) for entry in fixed["categories"]] == [int] * 3
+    assert '"iscrowd": "0"' not in text
+    assert "70000.0" not in text
+
+
+@pytest.mark.parametrize("keep", ["nothing", "crowds"])
+def test_a_split_with_nothing_to_learn_is_an_error(split, keep):
+    def change(content):
+        if keep == "nothing":
+            content.update(images=[], annotations=[])
+        for annotation in content["annotations"]:
+            for entry in annotation["segments_info"]:
+                entry["iscrowd"] = 1
+
+    harm_json(change)(split)
+    assert [finding.kind for finding in check_split(split).errors] == ["nothing-to-learn"]
+    with pytest.raises(DatasetError, match="no image with"):
+        PanopticDataset(split, filter_empty=True)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (category(0, name="circle"), "category 3 is 'square' (thing) in train and 'circle' (thing) in val"),
+        (category(1, isthing=1), "category 7 is 'sky' (stuff) in train and 'sky' (thing) in val"),
+        (
+            harm_json(lambda content: content["categories"].append({"id": 1, "name": "x", "isthing": 1})),
+            "category 1 is missing in train and 'x' (thing) in val",
+        ),
+    ],
+)
+def test_train_and_val_must_have_the_same_classes(split, harm, words):
+    spec = load_spec(split.images.parent)
+    assert all(report.findings == [] for report in check_dataset(spec).values())
+    harm(split)
+    seen = []
+    reports = check_dataset(spec, on_progress=lambda *progress: seen.append(progress))
+    assert reports["train"].findings == []
+    (finding,) = reports["val"].findings
+    assert (finding.kind, finding.severity, finding.file) == ("different-classes", "error", str(split.annotations))
+    assert words in finding.message
+    assert seen == [(name, number, 8) for name in ("train", "val") for number in range(1, 9)]
+    assert check_dataset(spec, ["val"])["val"].findings == []
+
+
+def refused(split):
+    """Say whether training cannot read a split."""
+    try:
+        dataset = PanopticDataset(split, filter_empty=True)
+        for index in range(len(dataset)):
+            dataset.example(index)
+    except (DatasetError, ImageError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_a_reader_refuses_is_an_error_to_the_doctor(split, name):
+    FAULTS[name][0](split)
+    assert check_split(split).errors or not refused(split)
+
+
 def test_many_faults_at_once(split):
     for harm, _, _ in (FAULTS[name] for name in ("PNG missing", "image twice", "annotation no object")):
         harm(split)
@@ -225,7 +324,14 @@ def test_many_faults_at_once(split):
     assert sorted(kinds) == ["bad-entry", "duplicate-image-id", "missing-mask"]
 
 
-def test_masks_in_the_folder_of_the_photographs_are_not_strangers(split, tmp_path):
+@pytest.mark.parametrize("name", [".1.png", "._1.png", ".cache/1.png", "notes.txt"])
+def test_hidden_files_and_files_of_other_kinds_are_not_reported(split, name):
+    (split.images / name).parent.mkdir(exist_ok=True)
+    shutil.copy(split.images / "1.png", split.images / name)
+    assert check_split(split).findings == []
+
+
+def test_masks_in_the_folder_of_the_images_are_not_reported(split, tmp_path):
     for path in split.images.iterdir():
         shutil.copy(path, split.masks)
     assert check_split(Split(split.masks, split.masks, split.annotations)).findings == []
@@ -244,7 +350,7 @@ def test_a_repaired_file_that_cannot_be_written(split):
 
 
 @pytest.mark.data
-def test_real_photographs_check_clean(shared):
+def test_real_images_check_clean(shared):
     report = check_split(load_spec(shared / "data" / "facades").split("val"), threads=2)
     assert report.findings == []
     assert report.images == 60
@@ -261,5 +367,5 @@ def test_official_sample_checks_clean(shared):
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_all_real_photographs_check_clean(shared):
+def test_all_real_images_check_clean(shared):
     assert check_split(load_spec(shared / "data" / "facades").split("train"), threads=2).findings == []

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from yoso.data import id_maps
-from yoso.data.id_maps import measure, renumbered, shown
+from yoso.data.id_maps import first_few, measure, renumbered
 
 IDS = st.sampled_from([0, 1, 2, 300, 70000, 2**24 - 1])
 MAPS = arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=IDS)
@@ -61,5 +61,5 @@ def test_renumbered_equals_the_plain_loop(id_map, ids):
 
 
 def test_shown():
-    assert shown([1, 2]) == "1, 2"
-    assert shown(list(range(7)), most=3) == "0, 1, 2 and 4 more"
+    assert first_few([1, 2]) == "1, 2"
+    assert first_few(list(range(7)), most=3) == "0, 1, 2 and 4 more"

@@ -13,7 +13,7 @@ from yoso.data.dataset import PanopticDataset
 from yoso.data.doctor import check_split
 from yoso.data.formats.archive import open_tree
 from yoso.data.formats.benchmarks import BENCHMARKS, plan_benchmark
-from yoso.data.formats.preparation import STAMP, Target, prepare
+from yoso.data.formats.preparation import STAMP, OutputLayout, write_dataset
 from yoso.data.spec import load_spec
 from yoso.errors import OutputError
 from yoso.files import read_json
@@ -22,9 +22,9 @@ NAMES = ("coco", "cityscapes", "ade20k", "mapillary")
 
 
 def prepared(name, root, output, splits=("train", "val"), **options):
-    target = Target(output / f"{name}.yaml", output / f"{name}_prepared")
+    layout = OutputLayout(output / f"{name}.yaml", output / f"{name}_prepared")
     with open_tree(root, output / ".unpacked") as tree:
-        return prepare(plan_benchmark(name, tree, list(splits)), target, threads=2, **options)
+        return write_dataset(plan_benchmark(name, tree, list(splits)), layout, threads=2, **options)
 
 
 def assert_true(dataset, split, truths, void):

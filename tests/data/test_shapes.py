@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from yoso.categories import Categories, Category
-from yoso.data.formats.shapes import Shape, corners, painted, polygon_mask, run_length_mask
-from yoso.errors import DatasetError
+from yoso.data.formats.counts import AnnotationCounts, AnnotationError
+from yoso.data.formats.shapes import Shape, corners, paint, polygon_mask, polygons_mask, run_length_mask
 
 CATEGORIES = Categories(
     [Category(1, "cow", True, (0, 0, 0)), Category(2, "sky", False, (0, 0, 0)), Category(5, "dog", True, (0, 0, 0))]
@@ -41,6 +41,14 @@ def test_a_rectangle_covers_its_pixels_and_its_neighbour_the_next():
     assert not (left & right).any()
 
 
+def assert_decoded(encoded, mask):
+    if mask.any():
+        np.testing.assert_array_equal(run_length_mask(encoded, mask.shape), mask)
+    else:
+        with pytest.raises(AnnotationError, match="no pixel inside"):
+            run_length_mask(encoded, mask.shape)
+
+
 @settings(max_examples=60, deadline=None)
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=40)))
 def test_run_lengths_as_coco_s_tools_write_them(mask):
@@ -49,28 +57,44 @@ def test_run_lengths_as_coco_s_tools_write_them(mask):
     encoded = reference.encode(np.asfortranarray(mask.astype(np.uint8)))
     counts = encoded["counts"]
     encoded = {"size": list(mask.shape), "counts": counts.decode() if isinstance(counts, bytes) else counts}
-    np.testing.assert_array_equal(run_length_mask(encoded, mask.shape, "x"), mask)
+    assert_decoded(encoded, mask)
     flat = mask.T.ravel()
     changes = np.flatnonzero(np.diff(flat, prepend=False))
     runs = np.diff([0, *changes, flat.size]).tolist()
     plain = {"size": list(mask.shape), "counts": runs}
-    np.testing.assert_array_equal(run_length_mask(plain, mask.shape, "x"), mask)
+    assert_decoded(plain, mask)
 
 
 @pytest.mark.parametrize(
     ("encoded", "words"),
     [
-        ({"size": [2, 2], "counts": [1, 2]}, "its photograph is"),
-        ({"size": [4, 1], "counts": [4]}, "its photograph is"),
-        ({"size": [2, 2], "counts": [-1, 5]}, "no run-length mask"),
-        ({"size": [2, 2]}, "no run-length mask"),
-        ({"size": [2, 2], "counts": "\n"}, "no character of run lengths"),
-        ("abc", "no run-length mask"),
+        ({"size": [2, 2], "counts": [1, 2]}, r"malformed run-length mask \(3 pixels, image 4\)"),
+        ({"size": [4, 1], "counts": [4]}, r"mask size differs from the image \(\[height, width\] \[4, 1\]"),
+        ({"size": [2, 2], "counts": [-1, 5]}, "malformed run-length mask"),
+        ({"size": [2, 2]}, "malformed run-length mask"),
+        ({"size": [2, 2], "counts": "\n"}, "malformed run-length mask"),
+        ({"size": [2, 2], "counts": [4]}, "no pixel inside"),
+        ("abc", "malformed run-length mask"),
     ],
 )
 def test_run_lengths_that_are_wrong(encoded, words):
-    with pytest.raises(DatasetError, match=words):
-        run_length_mask(encoded, (2, 2), "a.json: annotation 3")
+    with pytest.raises(AnnotationError, match=words):
+        run_length_mask(encoded, (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ([[-5, 1], [0, 1], [0, 9]], "outside the image"),
+        ([[9, 1], [12, 1], [12, 9]], "outside the image"),
+        ([[1, -9], [2, -9], [2, 0]], "outside the image"),
+        ([[1, 1], [5, 1], [5, 1.4]], "no pixel inside"),
+        ([[1, 1], [5, 1], [3, 1]], "no pixel inside"),
+    ],
+)
+def test_polygons_without_a_pixel(points, words):
+    with pytest.raises(AnnotationError, match=words):
+        polygons_mask([np.array(points, float)], (9, 9))
 
 
 def box(top, left, bottom, right):
@@ -84,26 +108,58 @@ def test_small_objects_lie_on_large_ones_on_crowds_on_stuff():
         Shape(1, box(2, 2, 3, 3)),
         Shape(2, box(0, 0, 2, 6)),
         Shape(5, box(0, 0, 5, 5)),
-        Shape(1, box(0, 0, 6, 6), True),
+        Shape(1, box(0, 0, 6, 5), True),
         Shape(2, box(4, 0, 6, 6)),
     ]
-    id_map, segments = painted(shapes, CATEGORIES, (6, 6))
+    id_map, segments, _ = paint(shapes, CATEGORIES, (6, 6), AnnotationCounts())
     by_id = {segment["id"]: segment for segment in segments}
     assert by_id[id_map[2, 2]] == {"id": id_map[2, 2], "category_id": 1, "iscrowd": 0}
     assert by_id[id_map[0, 0]]["category_id"] == 5
-    assert by_id[id_map[5, 5]] == {"id": id_map[5, 5], "category_id": 1, "iscrowd": 1}
+    assert by_id[id_map[5, 4]] == {"id": id_map[5, 4], "category_id": 1, "iscrowd": 1}
+    assert by_id[id_map[5, 5]]["category_id"] == 2
     assert [segment["category_id"] for segment in segments].count(2) == 1
 
 
 def test_stuff_in_pieces_is_one_segment():
-    id_map, segments = painted([Shape(2, box(0, 0, 1, 6)), Shape(2, box(4, 0, 6, 6))], CATEGORIES, (6, 6))
+    shapes = [Shape(2, box(0, 0, 1, 6)), Shape(2, box(4, 0, 6, 6))]
+    id_map, segments, counts = paint(shapes, CATEGORIES, (6, 6), AnnotationCounts())
+    assert (counts.written, counts.merged) == (1, {"stuff of one class in one image": 1})
     assert segments == [{"id": 1, "category_id": 2, "iscrowd": 0}]
     assert id_map[:, 0].tolist() == [1, 0, 0, 0, 1, 1]
 
 
+BOXES = st.tuples(*[st.integers(0, 5)] * 2, *[st.integers(1, 6)] * 2)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([1, 2, 5]), BOXES, st.booleans(), st.integers(1, 3)), max_size=8))
+def test_every_annotation_is_written_or_merged(drawn):
+    shapes = [
+        Shape(category_id, box(top, left, top + height, left + width), is_crowd, num_annotations)
+        for category_id, (top, left, height, width), is_crowd, num_annotations in drawn
+    ]
+    id_map, segments, counts = paint(shapes, CATEGORIES, (6, 6), AnnotationCounts())
+    assert counts.written + counts.num_merged == sum(shape.num_annotations for shape in shapes)
+    assert counts.written == len(segments)
+    assert {segment["id"] for segment in segments} == set(np.unique(id_map).tolist()) - {0}
+
+
 def test_corners():
-    assert corners([1, 2, 3, 4, 5, 6], "x").tolist() == [[1, 2], [3, 4], [5, 6]]
-    assert corners([[1, 2], [3, 4], [5, 6]], "x").shape == (3, 2)
-    for wrong in ([1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7], [[1, 2], [3, None]], "abc", [[1, 2], [3, 4], [5, float("nan")]]):
-        with pytest.raises(DatasetError, match="x: is no polygon"):
-            corners(wrong, "x")
+    assert corners([1, 2, 3, 4, 5, 6]).tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert corners([[1, 2], [3, 4], [5, 6]]).shape == (3, 2)
+    for wrong in ([1, 2, 3, 4], [], [[1, 2], [3, 4]]):
+        with pytest.raises(AnnotationError, match="fewer than three points"):
+            corners(wrong)
+    nan = float("nan")
+    for wrong in (
+        [1] * 7,
+        [[1, 2], [3, None]],
+        "abc",
+        [[1, 2], [3, 4], [5, nan]],
+        [10**400] * 6,
+        7,
+        {},
+        [[1, 2, 3]] * 3,
+    ):
+        with pytest.raises(AnnotationError, match="coordinates that are not pairs of finite numbers"):
+            corners(wrong)

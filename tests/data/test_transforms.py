@@ -10,13 +10,13 @@ from PIL import Image
 from yoso.data.augmentation import Augmentation
 from yoso.data.transforms import (
     FILL,
-    Draw,
+    RandomSource,
     build_transform,
     collate,
     color_jitter,
     large_scale_jitter,
     padded,
-    recoloured,
+    recolored,
     resize_crop,
     resized,
 )
@@ -26,7 +26,7 @@ from yoso.structures import PADDING, Sample
 SIDES = st.integers(1, 40)
 
 
-class Scripted(Draw):
+class Scripted(RandomSource):
     """Gives the numbers of a script; each is a share of the range asked for."""
 
     def __init__(self, *shares):
@@ -40,13 +40,13 @@ class Scripted(Draw):
 
 
 def numbered(height, width):
-    """Return an image whose colour tells a pixel's place, and a map that says the same."""
+    """Return an image whose color tells a pixel's place, and a map that says the same."""
     numbers = np.arange(height * width, dtype=np.int32).reshape(height, width)
     return np.stack([numbers % 251, numbers // 251, numbers * 0], axis=-1).astype(np.uint8), numbers
 
 
 def blocks(height, width, rows, columns):
-    """Return a map of numbered blocks 16 pixels wide, and an image in which each block has a grey of its own."""
+    """Return a map of numbered blocks 16 pixels wide, and an image in which each block has a gray of its own."""
     numbers = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns) + 1
     segments = np.kron(numbers, np.ones((height, width), np.int32))
     return np.repeat((segments * 3).astype(np.uint8)[..., None], 3, axis=2), segments
@@ -91,15 +91,15 @@ def test_image_and_map_are_moved_alike(kind, seed):
     image, segments = blocks(24, 24, 4, 5)
     augmentation = Augmentation(kind, (70, 80), (0.7, 2.0), (70, 96, 150), 400)
     sample = build_transform(augmentation)(sample_of(image, segments), torch.Generator().manual_seed(seed))
-    grey, ids = sample.image[0].numpy().astype(int), sample.segment_map.numpy()
-    # Away from the edges of blocks, where bilinear resizing mixes colours, the grey says which block it is.
+    gray, ids = sample.image[0].numpy().astype(int), sample.segment_map.numpy()
+    # Away from the edges of blocks, where bilinear resizing mixes colors, the gray says which block it is.
     inner = np.ones_like(ids, bool)
     for shift in (-3, -2, -1, 1, 2, 3):
         for axis in (0, 1):
             inner &= np.roll(ids, shift, axis) == ids
     inner &= ids != PADDING
     assert inner.sum() > 100
-    np.testing.assert_array_equal(grey[inner], 3 * ids[inner])
+    np.testing.assert_array_equal(gray[inner], 3 * ids[inner])
 
 
 def test_flip_mirrors_both():
@@ -157,7 +157,7 @@ def test_crop_reaches_every_place_and_its_axes_are_independent():
         _, ids = resize_crop(image, segments, augmentation, Scripted(0, (top + 0.5) / 3, (left + 0.5) / 5))
         np.testing.assert_array_equal(ids, segments[top : top + 4, left : left + 4])
     generator = torch.Generator().manual_seed(0)
-    firsts = {int(resize_crop(image, segments, augmentation, Draw(generator))[1][0, 0]) for _ in range(300)}
+    firsts = {int(resize_crop(image, segments, augmentation, RandomSource(generator))[1][0, 0]) for _ in range(300)}
     assert firsts == {8 * top + left for top in range(3) for left in range(5)}
 
 
@@ -197,7 +197,7 @@ def test_runs_repeat(kind):
     assert np.array_equal(original.segment_map.numpy(), segments)
 
 
-# The coins of color_jitter (0: yes, 0.9: no) in the order they are thrown: contrast first, brightness, then per colour.
+# The coins of color_jitter (0: yes, 0.9: no) in the order of the draws: contrast first, brightness, then per color.
 @pytest.mark.parametrize(
     ("shares", "expected"),
     [
@@ -219,12 +219,12 @@ def test_color_jitter_by_hand(shares, expected):
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3), st.floats(0.5, 1.5), st.floats(-36, 36))
-def test_recoloured_is_hsv(pixel, saturation, degrees):
+def test_recolored_is_hsv(pixel, saturation, degrees):
     import colorsys
 
     hue, chroma, value = colorsys.rgb_to_hsv(*pixel)
     expected = colorsys.hsv_to_rgb((hue + degrees / 360) % 1, min(1.0, chroma * saturation), value)
-    result = recoloured(np.array([[pixel]], np.uint8), saturation, degrees)
+    result = recolored(np.array([[pixel]], np.uint8), saturation, degrees)
     assert result.dtype == np.uint8
     np.testing.assert_allclose(result[0, 0], expected, atol=0.501)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from panoptic_pairs import CATEGORIES, FIELDS, pairs, random_pair, segment, write_folder
-from yoso.evaluation.breakdown import Breakdown, break_down, largest_mixups, quality_by_size
+from yoso.evaluation.breakdown import Breakdown, break_down, largest_confusions, quality_by_size
 from yoso.evaluation.folders import count_folders
 from yoso.evaluation.matching import match_segments
 from yoso.evaluation.quality import panoptic_quality
@@ -138,9 +138,9 @@ def test_images_add_up():
     assert total.confusion.segments.sum() == sum(part.confusion.segments.sum() for part in parts) > 0
 
 
-def test_nothing_has_no_mixups_and_no_sizes():
+def test_nothing_has_no_confusions_and_no_sizes():
     nothing = Breakdown.zeros(K)
-    assert largest_mixups(nothing.confusion, 5) == []
+    assert largest_confusions(nothing.confusion, 5) == []
     assert all(
         figures.n == 0 and np.isnan(figures.pq) for figures in quality_by_size(nothing.by_size, CATEGORIES).values()
     )
@@ -153,8 +153,8 @@ def test_the_largest_share_comes_first():
         "9900088882",
         [segment(9, CAR), segment(8, SKY), segment(2, ROAD)],
     )
-    assert [mixup[:4] for mixup in largest_mixups(found, 2)] == [(3, 1, 0.8, 4), (0, NOTHING, 0.6, 3)]
-    assert [mixup.segments for mixup in largest_mixups(found, 2)] == [1, 1]
+    assert [pair[:4] for pair in largest_confusions(found, 2)] == [(3, 1, 0.8, 4), (0, NOTHING, 0.6, 3)]
+    assert [pair.segments for pair in largest_confusions(found, 2)] == [1, 1]
 
 
 def test_a_folder_has_the_breakdown_of_its_images(tmp_path):

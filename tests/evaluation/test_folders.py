@@ -49,6 +49,7 @@ def test_fixture_equals_hotcoco(shared):
 
 
 @pytest.mark.data
+@pytest.mark.filterwarnings("ignore:.*no prediction for 1 of .* images")
 @pytest.mark.parametrize("ground_truth", ["gt", "gt_missing"])
 def test_fixture_equals_the_published_figures(shared, tmp_path, ground_truth):
     """The toolkit that published them keeps void in the union, where panopticapi and hotcoco leave it out.
@@ -72,7 +73,8 @@ def test_fixture_without_a_prediction_for_an_image(shared):
     folder = shared / "data" / "pq_fixture"
     args = (folder / "gt_missing.json", folder / "gt_missing", folder / "pred.json", folder / "pred")
     published = json.loads((folder / "expected.json").read_text())["gt_missing.json vs pred.json"]
-    result = score_folders(*args)
+    with pytest.warns(UserWarning, match="pred.json: no prediction for 1 of "):
+        result = score_folders(*args)
     assert 100 * result.all.rq == pytest.approx(published["RQ"], abs=1e-10)
     assert 100 * result.all.pq == pytest.approx(published["PQ"], abs=1e-3)
 
@@ -95,9 +97,10 @@ def test_the_number_of_threads_changes_nothing(saved):
     assert score_folders(*saved, num_threads=1) == score_folders(*saved, num_threads=3) == score_folders(*saved)
 
 
-def test_an_image_without_a_prediction_is_all_misses(saved):
+def test_an_image_without_a_prediction_is_all_false_negatives(saved):
     edit_json(saved[2], lambda content: content["annotations"].pop())
-    last = count_folders(*saved).images[-1].counts
+    with pytest.warns(UserWarning, match=r"pred.json: no prediction for 1 of 4 images of .*gt.json \(4.jpg\)"):
+        last = count_folders(*saved).images[-1].counts
     ordinary = [s for s in json.loads(saved[0].read_text())["annotations"][-1]["segments_info"] if not s["iscrowd"]]
     assert last.false_negative.sum() == len(ordinary) > 0
     assert last.true_positive.sum() == last.false_positive.sum() == 0
@@ -105,7 +108,8 @@ def test_an_image_without_a_prediction_is_all_misses(saved):
 
 def test_no_predictions_at_all_score_zero(saved):
     edit_json(saved[2], lambda content: content["annotations"].clear())
-    result = score_folders(*saved)
+    with pytest.warns(UserWarning, match=r"no prediction for 4 of 4 images .*\(3.jpg, 1.jpg, 22.jpg, \.\.\.\)"):
+        result = score_folders(*saved)
     assert result.all[:3] == (0, 0, 0)
     assert result.all.n == 4
 
@@ -121,13 +125,61 @@ def test_an_image_predicted_empty_is_all_misses(saved):
 def test_predictions_for_other_images_are_left_out_with_a_warning(saved):
     expected = score_folders(*saved)
     edit_json(saved[2], lambda c: c["annotations"].append({**c["annotations"][0], "image_id": 99}))
-    with pytest.warns(UserWarning, match=r"pred.json: 1 of 5 predictions left out.*first is 99"):
+    with pytest.warns(UserWarning, match=r"pred.json: 1 of 5 predictions left out.*gt.json \(image 99\)"):
+        assert score_folders(*saved) == expected
+
+
+def renumber(content):
+    """Give the images the ids that a program invents which does not know the ground truth's: 1, 2, 3, ..."""
+    ids = {image["id"]: number for number, image in enumerate(content["images"], start=1)}
+    for image in content["images"]:
+        image["id"] = ids[image["id"]]
+    for entry in content["annotations"]:
+        entry["image_id"] = ids[entry["image_id"]]
+
+
+def test_images_are_paired_by_file_name_where_ids_are_invented(saved):
+    expected = score_folders(*saved)
+    edit_json(saved[2], renumber)
+    edit_json(saved[2], lambda c: [i.update(file_name=f"photos/val/{i['file_name'][:-4]}.png") for i in c["images"]])
+    assert {i["id"] for i in json.loads(saved[2].read_text())["images"]} & {3, 1, 22, 4} == {1, 3, 4}
+    assert score_folders(*saved) == expected
+
+
+def test_predictions_for_other_images_are_refused_though_their_ids_are_the_same(saved):
+    expected = score_folders(*saved)
+    edit_json(saved[2], lambda c: [image.update(file_name=f"other{image['id']}.jpg") for image in c["images"]])
+    with pytest.raises(DatasetError, match=r"pred.json: image 3 is other3.jpg, but 3.jpg in .*gt.json, and no file"):
+        score_folders(*saved)
+    edit_json(saved[2], lambda content: content.pop("images"))
+    assert score_folders(*saved) == expected
+
+
+def test_classes_of_other_names_are_warned_of(saved):
+    expected = score_folders(*saved)
+    edit_json(saved[2], lambda content: content["categories"][2].update(name="boat"))
+    with pytest.warns(UserWarning, match=r"pred.json: category 90 is 'boat', but 'car' in .*gt.json"):
         assert score_folders(*saved) == expected
 
 
 def test_predictions_need_no_categories(saved):
     expected = score_folders(*saved)
     edit_json(saved[2], lambda content: content.pop("categories"))
+    assert score_folders(*saved) == expected
+
+
+def test_flags_may_be_text_and_numbers_may_be_floats(saved):
+    expected = score_folders(*saved)
+
+    def change(content):
+        for category in content["categories"]:
+            category["isthing"] = str(category["isthing"])
+        for annotation in content["annotations"]:
+            annotation["image_id"] = float(annotation["image_id"])
+            for entry in annotation["segments_info"]:
+                entry.update(iscrowd=str(entry["iscrowd"]), id=float(entry["id"]))
+
+    edit_json(saved[0], change)
     assert score_folders(*saved) == expected
 
 
@@ -140,6 +192,7 @@ FAULTS = [
     (0, lambda c: c.pop("categories"), "gt.json: 'categories' must be a list"),
     (0, lambda c: c["categories"].clear(), "at least one category"),
     (0, lambda c: c["categories"][0].pop("isthing"), "gt.json: category number 0 has no 'isthing'"),
+    (0, lambda c: c["categories"][0].update(isthing=None), "gt.json: category number 0 .* has isthing None"),
     (0, lambda c: c["annotations"].clear(), "gt.json: its list 'annotations' is empty"),
     (2, lambda c: c["annotations"][1].pop("file_name"), "pred.json: annotation number 1 has no usable 'file_name'"),
     (2, lambda c: first(c, "image_id", 1.5), "annotation number 0 has no usable 'image_id'"),
@@ -147,11 +200,17 @@ FAULTS = [
     (2, lambda c: first(c, "segments_info", [5]), "annotation number 0 has no usable 'segments_info'"),
     (2, lambda c: c["annotations"].insert(0, None), "annotation number 0 has no usable 'image_id'"),
     (2, lambda c: first(c, "image_id", 4), "pred.json: image_id 4 is annotated twice"),
-    (2, lambda c: [a.update(image_id=str(a["image_id"])) for a in c["annotations"]], "none of its 4 image_ids .*'3'"),
+    (
+        2,
+        lambda c: [a.update(image_id=str(a["image_id"])) for a in c["annotations"]],
+        "'3'.*there is 3; write both",
+    ),
     (2, lambda c: first(c, "file_name", "absent.png"), "absent.png: no such file"),
     (2, lambda c: first(c, "segments_info", []), "3.png against .*3.png: the prediction's id map has ids"),
     (2, lambda c: c["annotations"][0]["segments_info"][0].update(category_id=5), "prediction: .* category_id 5"),
     (0, lambda c: c["annotations"][0]["segments_info"][0].update(category_id=5), "ground truth: .* category_id 5"),
+    (0, lambda c: c["annotations"][0]["segments_info"][0].update(id="5"), "ground truth: .* whole numbers, not text"),
+    (0, lambda c: c["annotations"][0]["segments_info"][0].update(iscrowd=None), "ground truth: .* has iscrowd None"),
 ]
 
 

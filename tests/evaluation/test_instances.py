@@ -10,7 +10,7 @@ from hotcoco import COCO, COCOeval, mask
 
 from panoptic_pairs import CATEGORIES, random_pair, segment
 from yoso.errors import ConfigError, DatasetError
-from yoso.evaluation.instances import Found, ImageInstances, mask_ap, run_lengths, true_instances
+from yoso.evaluation.instances import ImageInstances, Instance, mask_ap, run_lengths, true_instances
 
 PERSON, SKY, CAR = 7, 2, 90
 SIZE = (40, 60)
@@ -20,7 +20,7 @@ def square(left, side=20, *, class_index=0, **fields):
     """Return an instance: a square at the top, so many pixels from the left."""
     drawn = np.zeros(SIZE, bool)
     drawn[:side, left : left + side] = True
-    return Found(class_index, run_lengths(drawn), side * side, **fields)
+    return Instance(class_index, run_lengths(drawn), side * side, **fields)
 
 
 def scored(truth, detected):
@@ -42,11 +42,11 @@ def test_figures_worked_out_by_hand():
 
 
 def test_an_iou_of_0_6_counts_at_three_of_ten_thresholds():
-    result = scored([square(0)], [Found(0, square(0).counts, 400), square(40, 4, score=0.5)])
+    result = scored([square(0)], [Instance(0, square(0).counts, 400), square(40, 4, score=0.5)])
     assert result.ap == 1
     part = np.zeros(SIZE, bool)
     part[:12, :20] = True
-    result = scored([square(0)], [Found(0, run_lengths(part), 240)])
+    result = scored([square(0)], [Instance(0, run_lengths(part), 240)])
     assert (result.ap50, result.ap75) == (1, 0)
     assert result.ap == pytest.approx(0.3)
 
@@ -159,7 +159,7 @@ def test_scoring_prints_nothing(capfd):
 
 def test_an_image_given_twice_is_refused():
     image = ImageInstances("a.png", SIZE, [], [])
-    with pytest.raises(DatasetError, match=r"a\.png: is among the images to score twice"):
+    with pytest.raises(DatasetError, match=r"a\.png: occurs twice among the images to score"):
         mask_ap([image, image], CATEGORIES)
 
 

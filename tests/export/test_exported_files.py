@@ -18,7 +18,7 @@ from yoso.errors import ConfigError
 from yoso.export.capture import Logits
 from yoso.export.check import check_parity, drawn_images
 from yoso.inference.onnx_engine import OnnxEngine, import_onnxruntime
-from yoso.speed.onnx_profile import stage_shares, unresized
+from yoso.speed.onnx_profile import native_size_feeds, stage_shares
 
 pytestmark = [pytest.mark.compiled, pytest.mark.filterwarnings("ignore")]  # exporters warn of their own insides
 
@@ -229,11 +229,12 @@ def test_a_profile_runs_at_the_size_of_the_image(files, original):
     session = import_onnxruntime().InferenceSession(str(files / "panoptic.onnx"))
     expected = original(pixels, input_size="native")["segmentation"]
     unlike, resized = (
-        np.mean(session.run(None, feeds)[0] != expected) for feeds in (unresized(session, pixels), {"image": pixels})
+        np.mean(session.run(None, feeds)[0] != expected)
+        for feeds in (native_size_feeds(session, pixels), {"image": pixels})
     )
     assert unlike < 0.001 < 0.01 < resized
     fixed = import_onnxruntime().InferenceSession(str(files / "fixed.onnx"))
-    assert set(unresized(fixed, pixels)) == {"image"}
+    assert set(native_size_feeds(fixed, pixels)) == {"image"}
     shares = stage_shares(files / "panoptic.onnx", pixels)
     assert set(shares) == {"prepare", "backbone", "aggregator", "decoder", "merge"}
     assert sum(shares.values()) == pytest.approx(1)

@@ -17,7 +17,7 @@ from yoso.files import file_sha256
 from yoso.inference.exported import Description, ExportedEngine
 from yoso.inference.runtimes import FOREIGN, RUNTIMES, Runtime, runtime_of
 from yoso.settings import InferenceConfig
-from yoso.speed import ours
+from yoso.speed.yoso_entries import DEPLOYMENT_FORMS, DeploymentForm
 from yoso.weights.layout import WEIGHTS, bundled_models
 from yoso.weights.load import load_model
 
@@ -111,7 +111,7 @@ def test_the_tables_agree():
     for runtime in RUNTIMES.values():
         assert (FORMATS[runtime.format].runtime, FORMATS[runtime.format].suffix) == (runtime.name, runtime.suffix)
         assert runtime_of(f"any/where{runtime.suffix}") is runtime
-        assert ours.DEPLOYED[runtime.name] == ours.Deployed(runtime.name, runtime.format)
+        assert DEPLOYMENT_FORMS[runtime.name] == DeploymentForm(runtime.name, runtime.format)
     foreign = {row.suffix for row in FORMATS.values() if row.runtime is None}
     assert foreign == set(FOREIGN)
     assert runtime_of("model") is runtime_of("runs/mine/model.safetensors") is None

@@ -99,6 +99,33 @@ def test_bad_sources_do_not_stop_the_others(photos):
         assert part in error
 
 
+def test_outputs_of_an_earlier_run_are_no_images(photos):
+    for name in ("a.overlay.png", "b.Overlay.PNG", "c.overlay.jpg", "out/panoptic/a.png", "out/panoptic/more/b.png"):
+        path = photos / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def found(*sources):
+        result = expand_sources(sources, ignored=Path("photos/out/panoptic"))
+        return [path.as_posix() for path in result.paths], [str(error) for error in result.errors]
+
+    assert found("photos")[0] == ["photos/[1].jpg", "photos/a.PNG", "photos/b.jpg"]
+    assert found("photos/**/*.png") == (
+        [],
+        ["photos/**/*.png: holds only outputs of an earlier run; give the images themselves"],
+    )
+    assert found("photos/out/*")[1] == ["photos/out/*: matches no image; check the pattern"]
+    assert found("photos/out/panoptic")[1][0].startswith("photos/out/panoptic: holds only outputs")
+    named = ["photos/a.overlay.png", "photos/out/panoptic/a.png"]
+    assert found(*named) == (named, [])
+    assert names("photos/out/panoptic")[0] == ["photos/out/panoptic/a.png"]
+
+
+def test_an_empty_name_is_not_the_current_folder(photos):
+    os.chdir("photos")
+    assert names("", "b.jpg") == (["b.jpg"], ["the name of an image is empty; give a file, a folder or a pattern"])
+
+
 def test_a_folder_that_cannot_be_listed(photos, monkeypatch):
     def refuse(_):
         raise PermissionError(13, "Permission denied")
@@ -117,6 +144,7 @@ def test_stems_are_kept_where_they_are_free():
     paths = [Path("x/cat.jpg"), Path("y/cat.png"), Path("dog.jpg"), Path("Cat.jpg"), Path("z/cat-2.jpg")]
     assert output_stem(paths) == ["cat", "cat-3", "dog", "Cat-4", "cat-2"]
     assert output_stem([]) == []
+    assert output_stem(paths, ["CAT", "dog", "cat-3"]) == ["cat-4", "cat-5", "dog-2", "Cat-6", "cat-2"]
 
 
 @given(st.lists(st.sampled_from(["a", "A", "a-2", "a-2-2", "a-3", "b"]), max_size=12))

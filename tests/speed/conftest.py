@@ -1,13 +1,13 @@
 import pytest
 
-from yoso.speed.entry import Entry, Settings
+from yoso.speed.entry import EntrySpec, TimingSettings
 
 
 @pytest.fixture
-def entry(tiny_model):
-    """Make an entry of the tiny model."""
+def make_spec(tiny_model):
+    """Return a function that makes a spec of the tiny model."""
 
     def make(runtime="torch", size=(64, 96), model=None, **settings):
-        return Entry(f"tiny {runtime}", model or str(tiny_model), runtime, size, Settings(**settings))
+        return EntrySpec(f"tiny {runtime}", model or str(tiny_model), runtime, size, TimingSettings(**settings))
 
     return make

@@ -1,5 +1,6 @@
 """What is timed is what `yoso.load` gives a user, in the precision that it then runs in; and the result says which."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -8,20 +9,20 @@ import torch
 
 from yoso.inference.engine import Timings
 from yoso.inference.predictor import Predictor
-from yoso.speed import ours, rooflines, session
-from yoso.speed.entry import Entry, Settings
-from yoso.speed.images import photograph
-from yoso.speed.lineup import line_up
+from yoso.speed import rooflines, session, yoso_entries
+from yoso.speed.entry import EntrySpec, TimingSettings
+from yoso.speed.images import input_image
 from yoso.speed.results import as_json
-from yoso.speed.session import Plan, measure
+from yoso.speed.session import SessionPlan, measure
+from yoso.speed.specs import entry_specs
 from yoso.speed.table import tables
 from yoso.weights.load import load_model
 
 SIZE = (64, 96)
 
 
-class Loaded(Predictor):
-    """Stands in for a predictor on a GPU: says whether it was called under autocast, and what its steps took."""
+class FakeGpuPredictor(Predictor):
+    """Stands in for a predictor on a GPU: refuses autocast, and reports fixed times."""
 
     def __init__(self, network):
         self.engine = types.SimpleNamespace(network=network, precision="bf16", graphed=True, runtime="torch")
@@ -40,91 +41,91 @@ class Loaded(Predictor):
 
 @pytest.fixture
 def loaded(tiny_model, monkeypatch):
-    """Let `yoso.load` give a stand-in, and keep what it was asked for."""
+    """Let `yoso.load` return a stand-in, and record its arguments."""
     asked = []
-    predictor = Loaded(load_model(tiny_model).network)
+    predictor = FakeGpuPredictor(load_model(tiny_model).network)
 
     def load(*arguments):
         asked.append(arguments)
         return predictor
 
-    monkeypatch.setattr(ours, "load", load)
+    monkeypatch.setattr(yoso_entries, "load", load)
     return asked, predictor
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_on_a_gpu_is_the_user_s_and_one_stage(tiny_model, tmp_path, loaded, precision):
+def test_half_precision_on_a_gpu_is_what_users_get_and_one_stage(tiny_model, tmp_path, loaded, precision):
     asked, _ = loaded
-    entry = Entry("tiny torch", str(tiny_model), "torch", SIZE, Settings("cuda", precision))
-    contestant = ours.build(entry, tmp_path)
+    spec = EntrySpec("tiny torch", str(tiny_model), "torch", SIZE, TimingSettings("cuda", precision))
+    entry = yoso_entries.build(spec, tmp_path)
     assert asked == [(tiny_model, "cuda", "torch", precision)]
-    assert contestant.precision == precision
-    assert contestant.graphed()
-    assert contestant.parameters > 0
-    assert contestant.run(photograph(SIZE)).num_segments == 2
-    assert contestant.stages(photograph(SIZE)) == {"prepare": 0.001, "network": 0.005, "merge": 0.002}
+    assert entry.precision == precision
+    assert entry.uses_cuda_graph()
+    assert entry.parameters > 0
+    assert entry.run(input_image(SIZE)).num_segments == 2
+    assert entry.stage_seconds(input_image(SIZE)) == {"prepare": 0.001, "network": 0.005, "merge": 0.002}
 
 
-def test_float32_on_a_gpu_is_looked_into(tiny_model, tmp_path, loaded):
+def test_float32_on_a_gpu_is_divided_into_stages(tiny_model, tmp_path, loaded):
     asked, predictor = loaded
-    entry = Entry("tiny torch", str(tiny_model), "torch", SIZE, Settings("cuda", "fp32"))
-    contestant = ours.build(entry, tmp_path)
+    spec = EntrySpec("tiny torch", str(tiny_model), "torch", SIZE, TimingSettings("cuda", "fp32"))
+    entry = yoso_entries.build(spec, tmp_path)
     assert asked == [(tiny_model, "cuda", "torch", "fp32")]
-    assert contestant.network is predictor.engine.network
-    assert list(contestant.boundaries) == ["backbone", "aggregator", "decoder"]
+    assert entry.network is predictor.engine.network
+    assert list(entry.boundaries) == ["backbone", "aggregator", "decoder"]
 
 
-def test_the_result_of_a_graph(tiny_model, loaded, monkeypatch):
-    """Its mode names the graph, and its floor is that of the network as a whole."""
-    real = ours.build
+def test_the_result_of_a_graph_names_it_and_has_one_roofline(tiny_model, loaded, monkeypatch):
+    real = yoso_entries.build
 
-    def on_the_cpu(entry, scratch):
-        contestant = real(Entry(entry.name, entry.model, "torch", entry.size, Settings("cuda", "bf16")), scratch)
-        return contestant.__class__(**{**contestant.__dict__, "device": torch.device("cpu")})
+    def on_the_cpu(spec, scratch):
+        entry = real(dataclasses.replace(spec, settings=TimingSettings("cuda", "bf16")), scratch)
+        return dataclasses.replace(entry, device=torch.device("cpu"))
 
     monkeypatch.setattr(session, "build", on_the_cpu)
     monkeypatch.setattr(rooflines, "MATRIX_SIDE", {"cpu": 64})
     monkeypatch.setattr(rooflines, "COPY_BYTES", {"cpu": 2**16})
-    entries = line_up([str(tiny_model)], ["torch"], [], [SIZE], Settings("cpu", "bf16"))
-    result = measure(entries, Plan(repeats=3, warmup=1, memory=False, floors=True))
-    (one,) = result.contestants
-    assert (one.mode.precision, one.mode.graphed) == ("bf16", True)
-    assert [floor.stage for floor in result.floors.stages] == ["network"]
+    specs = entry_specs([str(tiny_model)], ["torch"], [], [SIZE], TimingSettings("cpu", "bf16"))
+    result = measure(specs, SessionPlan(repeats=3, warmup=1, memory=False, rooflines=True))
+    (entry,) = result.entries
+    assert (entry.mode.precision, entry.mode.cuda_graph) == ("bf16", True)
+    assert [row.stage for row in result.rooflines.stages] == ["network"]
     assert tables(result)[0].rows[0][1] == "bf16, CUDA graph"
-    assert as_json(one)["mode"]["graphed"] is True
+    assert as_json(entry)["mode"]["cuda_graph"] is True
 
 
 @pytest.mark.parametrize(("runtime", "precision"), [("onnxruntime", "fp32"), ("torch", "bf16"), ("eager", "bf16")])
-def test_precision_is_what_ran_not_what_was_asked(tiny_model, runtime, precision):
+def test_the_precision_is_the_one_that_ran_not_the_requested_one(tiny_model, runtime, precision):
     """An exported file in float32, which the bundled model has, stays one when the session asks for bfloat16."""
     model = "facades-mnv2" if runtime == "onnxruntime" else str(tiny_model)
-    entries = line_up([model], [runtime], [], [SIZE], Settings("cpu", "bf16"))
-    (one,) = measure(entries, Plan(repeats=1, warmup=1, memory=False)).contestants
-    assert one.error is None
-    assert one.mode.precision == precision
-    assert "graphed" not in as_json(one)["mode"]
+    specs = entry_specs([model], [runtime], [], [SIZE], TimingSettings("cpu", "bf16"))
+    (entry,) = measure(specs, SessionPlan(repeats=1, warmup=1, memory=False)).entries
+    assert entry.error is None
+    assert entry.mode.precision == precision
+    assert "cuda_graph" not in as_json(entry)["mode"]
 
 
 @pytest.mark.parametrize(
-    ("model", "runtime", "asked"),
+    ("model", "runtime", "requested"),
     [
         ("facades-mnv2", "onnxruntime", "fp32"),
         ("facades-mnv2", "onnxruntime-int8", "int8"),
         ("facades-mnv2", "torch", "bf16"),
         ("facades-mnv2", "official", "bf16"),
         ("x.onnx", "onnxruntime", "fp32"),
-        ("eomt-s", "peer", "bf16"),
+        ("eomt-s", "baseline", "bf16"),
     ],
 )
-def test_what_could_not_be_built_is_named_as_it_was_asked_for(model, runtime, asked):
-    assert ours.asked_precision(Entry("x", model, runtime, SIZE, Settings("cpu", "bf16"))) == asked
+def test_an_entry_that_was_not_built_has_its_requested_precision(model, runtime, requested):
+    spec = EntrySpec("x", model, runtime, SIZE, TimingSettings("cpu", "bf16"))
+    assert yoso_entries.requested_precision(spec) == requested
 
 
-def test_a_contestant_in_another_precision_has_no_floor(tiny_model, monkeypatch):
-    """Its peaks would be others."""
+def test_an_entry_in_another_precision_has_no_roofline(tiny_model, monkeypatch):
+    """Its peaks would be different."""
     monkeypatch.setattr(rooflines, "MATRIX_SIDE", {"cpu": 64})
     monkeypatch.setattr(rooflines, "COPY_BYTES", {"cpu": 2**16})
-    entries = line_up([str(tiny_model)], ["torch"], [], [SIZE], Settings())
-    measured = measure(entries, Plan(repeats=1, warmup=1, memory=False)).contestants
-    assert len(rooflines.measure_floors(entries, measured, Settings()).stages) == 3
-    assert rooflines.measure_floors(entries, measured, Settings("cpu", "bf16")).stages == []
+    specs = entry_specs([str(tiny_model)], ["torch"], [], [SIZE], TimingSettings())
+    measured = measure(specs, SessionPlan(repeats=1, warmup=1, memory=False)).entries
+    assert len(rooflines.measure_rooflines(specs, measured, TimingSettings()).stages) == 3
+    assert rooflines.measure_rooflines(specs, measured, TimingSettings("cpu", "bf16")).stages == []

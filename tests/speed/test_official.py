@@ -1,4 +1,4 @@
-"""The published code's way gives the same segments as ours, so that only the time differs."""
+"""The official implementation gives the same segments as ours, so that only the time differs."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from yoso.model.deformable import DeformableConv
 from yoso.postprocess import Sizes, panoptic
 from yoso.settings import Thresholds
-from yoso.speed.official import PlainDeformableConv, official_network, official_panoptic
+from yoso.speed.official import TorchvisionDeformableConv, official_network, official_panoptic
 from yoso.weights.load import load_model
 
 
@@ -52,7 +52,7 @@ THINGS = [True, False, False]
     ],
     ids=["two things", "stuff merges", "one is covered", "no object", "an empty mask", "a mask in the padding"],
 )
-def test_crafted_cases(masks, kinds, expected):
+def test_crafted_masks(masks, kinds, expected):
     assert len(check_equal(kinds, masks, SIZES, THINGS, 0.7, 0.8)) == expected
 
 
@@ -68,7 +68,7 @@ def test_scores_below_the_threshold_leave_nothing():
     st.sampled_from([0.0, 0.5, 0.8]),
     st.sampled_from([(50, 81), (33, 60), (90, 150)]),
 )
-def test_random_cases(seed, num_queries, threshold, overlap, output):
+def test_random_masks(seed, num_queries, threshold, overlap, output):
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(1, num_queries, 4, 6, generator=generator) * 6
     masks = torch.nn.functional.interpolate(coarse, size=(16, 24), mode="bicubic")[0]
@@ -81,8 +81,8 @@ def test_the_official_network_uses_torchvision_s_operator(tiny_model):
     plain = official_network(network)
     convs = [module for module in plain.modules() if isinstance(module, DeformableConv)]
     assert len(convs) == 3
-    assert all(isinstance(conv, PlainDeformableConv) for conv in convs)
-    assert not any(isinstance(module, PlainDeformableConv) for module in network.modules())
+    assert all(isinstance(conv, TorchvisionDeformableConv) for conv in convs)
+    assert not any(isinstance(module, TorchvisionDeformableConv) for module in network.modules())
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1)) * 255
     with torch.no_grad():
         for theirs, ours in zip(plain(image), network(image), strict=True):

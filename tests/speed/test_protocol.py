@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from yoso.errors import ConfigError, ImageError
-from yoso.speed.protocol import ContestantError, Spread, contestant_errors, interleaved, seconds
+from yoso.speed.protocol import EntryError, LatencySummary, entry_errors, interleaved, timer
 
 
-def test_contestants_take_turns_after_their_warm_up():
+def test_functions_take_turns_after_their_warm_up():
     order = []
     runs = {name: lambda name=name: order.append(name) for name in "abc"}
     samples, errors = interleaved(runs, 2, 1, lambda run: run() or len(order))
@@ -32,14 +32,15 @@ def test_one_that_fails_does_not_stop_the_others():
 
 
 def test_a_run_is_timed():
-    take = seconds(torch.device("cpu"))
-    assert take(lambda: sum(range(100_000))) > take(lambda: None) >= 0
+    seconds_of = timer(torch.device("cpu"))
+    assert seconds_of(lambda: sum(range(100_000))) > seconds_of(lambda: None) >= 0
 
 
-def test_spread():
-    spread = Spread.of([float(value) for value in range(1, 102)])
-    assert (spread.median, spread.p95, spread.iqr, spread.min) == (51.0, 96.0, 50.0, 1.0)
-    assert Spread.of([0.5]) == Spread(0.5, 0.5, 0.0, 0.5)
+def test_a_summary_of_latencies():
+    summary = LatencySummary.of([float(value) for value in range(1, 102)])
+    assert (summary.median, summary.p95, summary.iqr, summary.min) == (51.0, 96.0, 50.0, 1.0)
+    assert summary.relative_iqr == pytest.approx(50 / 51)
+    assert LatencySummary.of([0.5]) == LatencySummary(0.5, 0.5, 0.0, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -54,12 +55,12 @@ def test_spread():
         (RuntimeError("no kernel\n for Half"), "no kernel for Half"),
     ],
 )
-def test_what_stops_a_contestant_is_one_line(error, message):
-    with pytest.raises(ContestantError) as caught, contestant_errors():
+def test_the_error_of_an_entry_is_one_line(error, message):
+    with pytest.raises(EntryError) as caught, entry_errors():
         raise error
     assert str(caught.value) == message
 
 
-def test_an_error_of_ours_is_not_hidden():
-    with pytest.raises(KeyError), contestant_errors():
+def test_a_programming_error_is_not_hidden():
+    with pytest.raises(KeyError), entry_errors():
         {}["a"]

@@ -1,4 +1,4 @@
-"""Whole runs on a tiny data set: what the folder holds, that resuming continues exactly, that faults are named."""
+"""Complete runs on a tiny data set: the run folder, exact resumption, and errors."""
 
 import json
 import shutil
@@ -59,7 +59,7 @@ def test_resumed_run_ends_exactly_where_an_uninterrupted_one_does(recipe, tmp_pa
             assert torch.equal(value, resumed[kind][key]), key
 
 
-def test_what_only_training_has_learns_and_stays_out_of_the_model(recipe):
+def test_the_semantic_head_learns_and_is_not_saved_with_the_model(recipe):
     loss = LossConfig(mask_sampling="dense", **TRAINING_ONLY)
     folder = run.train(replace(recipe, loss=loss, run=replace(recipe.run, iterations=2, validate_every=0)))
     saved = torch.load(folder.parent / "checkpoints/00000002.ckpt", weights_only=True)["state_dict"]
@@ -79,7 +79,7 @@ def test_without_evaluation_the_last_averaged_weights_are_kept(recipe, tmp_path)
         assert torch.equal(value, checkpoint[f"network.{key}"]), key
 
 
-def test_the_best_model_is_kept_not_the_last(recipe, tmp_path, monkeypatch):
+def test_the_best_model_is_saved_not_the_last(recipe, tmp_path, monkeypatch):
     measured, given = TrainingModule.quality, iter((0.2, 0.5, 0.3))
 
     def quality(module):
@@ -110,7 +110,7 @@ def test_nothing_to_resume(recipe):
         run.train(recipe, resume=True)
 
 
-def test_fine_tuning_takes_over_what_fits(recipe, tmp_path):
+def test_fine_tuning_takes_over_the_tensors_that_fit(recipe, tmp_path):
     first = run.train(replace(recipe, run=replace(recipe.run, iterations=2)))
     second = replace(recipe, start=str(first), model=replace(recipe.model, branch_depth=2), output=str(tmp_path / "b"))
     network = run.build_network(second, load_model(first).categories)
@@ -131,6 +131,21 @@ def test_weights_that_are_not_finite_stop_the_run_and_name_the_image(recipe, tin
         module.network.decoder.proposals.bias.fill_(float("nan"))
     with pytest.raises(NonFiniteError, match=r"0\.png.*stage 0|stage 0.*0\.png"):
         module.losses([training_sample(dataset, 0)])
+
+
+def test_a_semantic_head_that_breaks_stops_the_run_and_is_named(recipe, monkeypatch):
+    recipe = replace(recipe, loss=LossConfig(mask_sampling="dense", semantic_weight=1.0))
+    build = TrainingModule.configure_optimizers
+
+    def configure_optimizers(module):
+        module.head.bias.data.fill_(float("nan"))
+        return build(module)
+
+    monkeypatch.setattr(TrainingModule, "configure_optimizers", configure_optimizers)
+    with pytest.raises(
+        NonFiniteError, match=r"\.png: the loss term semantic is nan\. .*\(Iteration 1, .*no longer finite"
+    ):
+        run.train(recipe)
 
 
 def test_target_marks_void_and_keeps_emptied_segments():
@@ -177,14 +192,14 @@ def test_figures_of_a_mixed_precision_run_are_those_of_its_model(recipe):
     assert recorded["pq"] == pytest.approx(module.quality()[0].all.pq, abs=1e-12)
 
 
-def test_a_start_with_other_classes_says_so_and_trains(recipe, tiny_model, tmp_path, capsys):
+def test_a_start_with_other_classes_is_reported_and_trains(recipe, tiny_model, tmp_path, capsys):
     donor = load_model(tiny_model)
     donor = replace(donor, categories=Categories([replace(one, name=one.name + "!") for one in donor.categories]))
     start = save_model(tmp_path / "start", donor)
     changed = replace(recipe, start=str(start), model=donor.network.config, run=replace(recipe.run, iterations=2))
     folder = run.train(changed)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("start: ")]
-    assert "its 3 classes (square!, sky!, ground!) are not the 3 of the data (square, sky, ground)" in line
+    assert "its 3 classes (square!, sky!, ground!) are not the 3 of the data set (square, sky, ground)" in line
     assert load_model(folder).categories.names == ("square", "sky", "ground")
     shutil.rmtree(start)
     run.train(changed, resume=True)  # needs the start no more

@@ -1,4 +1,4 @@
-"""Fine-tuning: what is taken over, what is new, and that this is said."""
+"""Fine-tuning: what is taken over, what is new, and how it is reported."""
 
 from dataclasses import replace
 
@@ -11,7 +11,8 @@ from yoso.errors import CheckpointError, ConfigError
 from yoso.model.config import ModelConfig
 from yoso.model.yoso import YOSO
 from yoso.settings import InferenceConfig
-from yoso.training.start import Settings, class_head, defaults_of, start_from
+from yoso.training.defaults import StoredConfig, defaults_of
+from yoso.training.start import class_head, start_from
 from yoso.weights.load import load_model
 
 
@@ -52,7 +53,7 @@ def test_other_classes_make_a_new_class_head_and_keep_the_rest(names, source, ti
     total = len(network.state_dict())
     assert line == (
         f"start: {total - 2} of {total} tensors are those of {tiny_model}; its 3 classes (square, sky, ground) are not "
-        f"the {len(names)} of the data ({', '.join(names)}), so the class head is new"
+        f"the {len(names)} of the data set ({', '.join(names)}), so the class head is new"
     )
 
 
@@ -77,54 +78,54 @@ def test_every_stage_has_a_class_head(source):
 def test_many_classes_are_not_all_named(source, tiny_model):
     names = [f"class{number}" for number in range(20)]
     line = start_from(fresh(source, 20), str(tiny_model), categories(*names))
-    assert "the 20 of the data (class0, class1, " in line
+    assert "the 20 of the data set (class0, class1, " in line
     assert "class7, ...)" in line
     assert "class8" not in line
 
 
-def test_what_does_not_fit_is_said_too(source, tiny_model):
+def test_tensors_that_do_not_fit_are_reported(source, tiny_model):
     network = fresh(source, 2, feedforward_channels=8)
     line = start_from(network, str(tiny_model), categories("dog", "grass"))
     names = [f"decoder.stages.0.post.feedforward.{name}" for name in ("0.bias", "0.weight", "2.weight")]
     assert line.endswith(
-        f", so the class head is new; model.feedforward_channels is 8, there 16; new because they do not fit: "
+        f", so the class head is new; model.feedforward_channels is 8 instead of 16; new because they do not fit: "
         f"{', '.join(names)}"
     )
     line = start_from(fresh(source, 2, num_stages=2), str(tiny_model), categories("dog", "grass"))
     assert line.endswith(" more")
 
 
-def test_a_setting_that_no_tensor_shows_is_said_too(source, tiny_model):
+def test_a_setting_that_no_tensor_shows_is_reported(source, tiny_model):
     network = fresh(source, 3, temperature=0.1)
     line = start_from(network, str(tiny_model), categories("square", "sky", "ground"))
-    assert line.endswith(f"tensors are those of {tiny_model}; model.temperature is 0.1, there 0.5")
+    assert line.endswith(f"tensors are those of {tiny_model}; model.temperature is 0.1 instead of 0.5")
 
 
 def test_another_network_is_an_error_that_names_what_differs(source, tiny_model):
     network = fresh(source, 3, hidden_channels=32, backbone="mobilenetv2_050")
-    with pytest.raises(ConfigError, match=r"only \d+ of \d+ tensors fit: .*without `model`") as error:
+    with pytest.raises(ConfigError, match=r"only \d+ of \d+ tensors fit: .*leave `model` out") as error:
         start_from(network, str(tiny_model), categories("square", "sky", "ground"))
-    assert 'model.backbone is "mobilenetv2_050", there "mobilenetv2_100", ' in str(error.value)
-    assert "model.hidden_channels is 32, there 16; " in str(error.value)
+    assert 'model.backbone is "mobilenetv2_050" instead of "mobilenetv2_100", ' in str(error.value)
+    assert "model.hidden_channels is 32 instead of 16; " in str(error.value)
     assert "num_queries" not in str(error.value)
 
 
-STARTS = Settings(ModelConfig(num_queries=7, num_heads=4, temperature=0.3), InferenceConfig(0.1, 0.2, None))
+START = StoredConfig(ModelConfig(num_queries=7, num_heads=4, temperature=0.3), InferenceConfig(0.1, 0.2, None))
 
 
-def test_a_run_that_says_nothing_of_its_network_takes_all_of_its_starts():
-    defaults = defaults_of(STARTS, {})
-    for group, settings in STARTS._asdict().items():
+def test_a_run_without_a_network_takes_all_settings_of_its_start():
+    defaults = defaults_of(START, {})
+    for group, settings in START._asdict().items():
         found = {key.partition(".")[2]: value for key, value in defaults.items() if key.startswith(f"{group}.")}
         assert found == vars(settings)
 
 
-def test_a_run_that_says_what_its_network_is_takes_what_no_tensor_shows():
-    defaults = defaults_of(STARTS, {"branch_depth": 3})
+def test_a_run_with_a_network_takes_the_settings_that_no_tensor_shows():
+    defaults = defaults_of(START, {"branch_depth": 3})
     assert (defaults["model.temperature"], defaults["model.num_heads"]) == (0.3, 4)
     assert "model.num_queries" not in defaults
     assert not [key for key in defaults if key.startswith("inference.")]
-    assert defaults_of(STARTS, {"backbone": "mobilenetv2_100"}) == {}
+    assert defaults_of(START, {"backbone": "mobilenetv2_100"}) == {}
 
 
 def test_an_unknown_start(source):
@@ -135,7 +136,7 @@ def test_an_unknown_start(source):
 def test_a_published_name_is_a_start(mirror):
     network = YOSO(SMALL.model, 3)
     line = start_from(network, "coco-r50", categories("dog", "cat", "grass"))
-    assert "are those of coco-r50; its 2 classes (car, sky) are not the 3 of the data (dog, cat, grass)" in line
+    assert "are those of coco-r50; its 2 classes (car, sky) are not the 3 of the data set (dog, cat, grass)" in line
     assert [path for path, _ in mirror.requests] == ["/yoso_res50_coco.pth"]
     bias = load_model("coco-r50").network.decoder.proposals.bias
     assert torch.equal(network.decoder.proposals.bias, bias)

@@ -186,6 +186,15 @@ class TestDamagedWeights:
 
 
 class TestDamagedConfiguration:
+    def test_a_class_that_is_neither_thing_nor_stuff_is_named_once(self, folder):
+        change_config(folder, lambda content: content["categories"][1].update(isthing=None))
+        message = refused(folder, "category number 1 ('sky') has isthing None; 1 (thing) or 0 (stuff) is needed")
+        assert message.count(str(folder / CONFIG)) == 1
+
+    def test_a_flag_in_quotes_is_read_as_it_says(self, folder):
+        change_config(folder, lambda content: content["categories"][1].update(isthing="0"))
+        assert load_model(folder).categories == CATEGORIES
+
     @pytest.mark.parametrize("content", ["", "{", "[]", "3", "{}", '{"model": {}}', "\x00"])
     def test_not_a_configuration(self, content, folder):
         (folder / CONFIG).write_text(content)
@@ -195,7 +204,7 @@ class TestDamagedConfiguration:
         ("section", "values", "part"),
         [
             ("model", {"num_querys": 100}, "unknown key 'num_querys'. Did you mean 'num_queries'?"),
-            ("model", {"num_queries": "many"}, "model.num_queries is 'many'; it must be a whole number, at least 1"),
+            ("model", {"num_queries": 0}, "model.num_queries is 0; it must be a whole number, at least 1"),
             ("model", {"num_queries": 0}, "model.num_queries is 0"),
             ("model", {"backbone": "test_resnot"}, "Did you mean 'test_resnet'?"),
             ("model", {"attention": "sdcb"}, "sdcb"),

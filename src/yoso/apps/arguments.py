@@ -1,9 +1,11 @@
 """Reading a command's arguments: argparse, with errors as everywhere else in the project."""
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from yoso.errors import ConfigError, did_you_mean
@@ -24,7 +26,8 @@ class Parser(argparse.ArgumentParser):
             description: one sentence.
             kwargs: argparse's own.
         """
-        super().__init__(prog=f"yoso {command}", description=description, allow_abbrev=False, **kwargs)
+        kwargs = {"formatter_class": _Formatter, "allow_abbrev": False, **kwargs}
+        super().__init__(prog=f"yoso {command}", description=description, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Raise argparse's message.
@@ -38,21 +41,35 @@ class Parser(argparse.ArgumentParser):
         """Read the arguments, options and others in any order.
 
         Raises:
-            ConfigError: an unknown option, a missing or needless argument, or a value of the wrong kind.
+            ConfigError: an unknown option, a missing or superfluous argument, or a value of the wrong kind.
         """
+        actions = [action for action in self._actions if action.help != argparse.SUPPRESS]
         known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        shown = [option for action in actions for option in action.option_strings if option in known]
         for argument in arguments:
             name = argument.split("=")[0]
             if name == "--":
                 break
             if name.startswith("--") and name not in known:
-                near = get_close_matches(name, known, n=1, cutoff=0.5)
+                near = get_close_matches(name, shown, n=1, cutoff=0.5)
                 hint = did_you_mean(name, near) if near else f" See `{self.prog} --help`"
                 raise ConfigError(f"{self.prog}: unknown option {name}.{hint}")
         namespace, rest = self.parse_known_intermixed_args(list(arguments))
         if rest:
             self.error(f"unexpected argument {rest[0]!r}")
         return namespace
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wraps between words alone, and keeps paragraphs with indented lines, such as examples, as they are."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = [paragraph.strip("\n") for paragraph in text.split("\n\n")]
+        filled = [p if "\n " in p else "\n".join(self._split_lines(p, width)) for p in paragraphs]
+        return "\n\n".join(filled)
 
 
 def share(text: str) -> float:
@@ -66,16 +83,16 @@ def share(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise ConfigError(f"threshold {text!r}: a number from 0 to 1 is needed")
+        raise ConfigError(f"threshold {text!r}: give a number from 0 to 1")
     return value
 
 
 def open_model(args: argparse.Namespace, logits: bool = False) -> "Predictor":
-    """Load what the options of `add_model_options` name.
+    """Load the model that the options of `add_model_options` name.
 
     Args:
         args: the options.
-        logits: `Predictor.outputs` is needed, so a file with the merge inside will not do unless it was asked for.
+        logits: `Predictor.outputs` is needed; an exported file without it is then taken only if it was asked for.
 
     Raises:
         YosoError: see `yoso.load`; with `--offline`, also if the model would have to be fetched.
@@ -92,7 +109,7 @@ def open_model(args: argparse.Namespace, logits: bool = False) -> "Predictor":
 
 
 def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """Add the options that every command with a network has.
+    """Add the options that every command that runs a model has.
 
     Args:
         parser: the command's.
@@ -100,36 +117,45 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
     """
     from yoso.inference.runtimes import runtime_names
 
-    said = f" (default: {default})" if default else ""
-    parser.add_argument(
+    model = parser.add_argument_group("model")
+    model.add_argument(
         "--model",
         default=default,
         required=default is None,
-        help=f"a name that `yoso models` lists, a model folder, an exported file, or hf:OWNER/NAME{said}",
+        help="a name that `yoso models` lists, a model folder, an exported file, or hf:OWNER/NAME"
+        + (f" (default: {default})" if default else ""),
     )
-    parser.add_argument("--offline", action="store_true", help="fetch nothing; the model must be here already")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
-    parser.add_argument(
+    model.add_argument("--offline", action="store_true", help="fetch nothing; the model must be on this machine")
+    model.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    model.add_argument(
         "--runtime",
         default="auto",
-        help=f"auto, {', '.join(runtime_names())}; auto is, on a CPU, the fastest one that is installed and has an "
-        "exported file in the model's folder",
+        help=f"auto, {', '.join(runtime_names())} (default: auto, which on a CPU takes the fastest one that is "
+        "installed and for which the model has an exported file)",
     )
-    parser.add_argument("--precision", default="fp32", help="fp32, or on a GPU bf16 (default: fp32)")
-    parser.add_argument(
+    model.add_argument("--precision", default="fp32", help="fp32, or bf16 on a GPU (default: fp32)")
+    settings = parser.add_argument_group("settings (default: those of the model)")
+    settings.add_argument(
         "--input-size",
-        "--size",
         type=parse_input_size,
         metavar="S[xL]|native",
-        help="shorter side in pixels, and the most the longer one may get; native does not resize (default: the "
-        "model's own)",
+        help="resize images to a shorter side of S pixels and a longer side of at most L; native: do not resize",
     )
-    parser.add_argument(
-        "--object-mask-threshold", type=share, metavar="P", help="least score of a segment, 0 to 1 (default: model's)"
+    settings.add_argument("--size", dest="input_size", type=parse_input_size, action=_OldSize, help=argparse.SUPPRESS)
+    settings.add_argument(
+        "--object-mask-threshold", type=share, metavar="P", help="minimum class score of a query, 0 to 1"
     )
-    parser.add_argument(
+    settings.add_argument(
         "--overlap-threshold",
         type=share,
         metavar="P",
-        help="least share of a mask that no other segment covers, 0 to 1 (default: the model's)",
+        help="minimum share of a mask that must stay visible beside the other masks, 0 to 1",
     )
+
+
+class _OldSize(argparse.Action):
+    """`--size`, the former second name of `--input-size`."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        warnings.warn("--size is deprecated and will be removed in the next release; use --input-size", stacklevel=1)
+        setattr(namespace, self.dest, values)

@@ -1,51 +1,65 @@
-"""`yoso benchmark`: how long models and their peers take, by one protocol."""
+"""`yoso benchmark`: the latency of models and baselines, by one protocol."""
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser
 from yoso.apps.console import progress_report, show
+from yoso.apps.fitted_table import FittedTable
 from yoso.errors import ConfigError, OutputError
-from yoso.files import PathLike, written_whole
+from yoso.files import PathLike, write_text, written_whole
 
 if TYPE_CHECKING:
-    from yoso.speed.entry import Settings
+    from yoso.speed.entry import TimingSettings
     from yoso.speed.results import Result
-    from yoso.speed.session import Plan
+    from yoso.speed.session import SessionPlan
 
 DEFAULT_MODEL = "facades-mnv2"
-NAMES = "official eager torch onnxruntime onnxruntime-int8 openvino"
+RUNTIMES = "official, eager, torch, onnxruntime, onnxruntime-int8, openvino"
+BASELINES = "maskformer, mask2former, eomt-s, eomt-b, eomt-l"
 EPILOG = (
-    "A model is a name that `yoso models` lists, a model folder, an exported file, or a recipe (coco_r50), which gets "
-    "random weights: speed only. Timed: from the decoded photograph to the segments. The protocol: docs/speed.md."
+    "MODEL is a name that `yoso models` lists, a model folder, an exported file, or a recipe such as coco_r50, which "
+    "gets random weights: its speed is real, its segments are not. The clock runs from the decoded image to the "
+    "segments; docs/speed.md describes the protocol."
 )
+DEPRECATED = {"--survivors": "--kept-queries", "--floors": "--rooflines", "--baseline": "--reference"}
+"""Former names of options, which still work."""
 
 
 def build_parser() -> Parser:
     """Return the parser of `yoso benchmark`."""
-    parser = Parser("benchmark", "Time models against each other and against their peers.", epilog=EPILOG)
-    add = parser.add_argument
-    add("--models", nargs="*", default=[DEFAULT_MODEL], metavar="MODEL", help=f"default: {DEFAULT_MODEL}")
-    add("--offline", action="store_true", help="fetch no model; those named must be here already")
-    add("--sizes", nargs="+", default=["512x800"], metavar="HxW", help="of the photograph (default: 512x800)")
-    add("--runtimes", nargs="+", default=["torch"], metavar="NAME", help=f"some of: {NAMES} (default: torch)")
-    add("--against", nargs="+", default=[], metavar="PEER", help="maskformer mask2former eomt-s eomt-b eomt-l")
-    add("--repeats", type=int, default=20, metavar="N", help="turns of each contestant (default: 20)")
-    add("--warmup", type=int, default=3, metavar="N", help="runs of each before them (default: 3)")
-    add("--threads", type=int, metavar="N", help="of torch on the CPU (default: torch's own)")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
-    add("--precision", default="fp32", help="fp32, fp16 or bf16 (default: fp32)")
-    add("--survivors", type=int, default=12, metavar="N", help="queries that random weights keep (default: 12)")
-    add("--image", metavar="FILE", help="a photograph to segment, resized to each size (default: one is made)")
-    add("--baseline", metavar="NAME", help="the contestant to compare the others with (default: the first)")
-    add("--compile-seconds", type=float, default=300.0, metavar="S", help="most time to try torch.compile on a peer")
-    add("--no-compile", action="store_true", help="do not try torch.compile on peers; they run eagerly")
-    add("--no-memory", action="store_true", help="no process per contestant for its peak memory")
-    add("--floors", action="store_true", help="also measure how far each stage is from what the machine can do")
-    add("--json", metavar="FILE", help="write the result")
-    add("--chart", metavar="FILE.svg", help="draw the result")
-    add("--render", nargs="+", metavar="RESULT.json", help="measure nothing: print written results as Markdown")
+    description = "Compare the latency of models, runtimes and baselines."
+    parser = Parser("benchmark", description, epilog=EPILOG, usage="yoso benchmark [options]")
+    entries = parser.add_argument_group("what to time").add_argument
+    entries("--models", nargs="*", default=[DEFAULT_MODEL], metavar="MODEL", help=f"default: {DEFAULT_MODEL}")
+    entries("--runtimes", nargs="+", default=["torch"], metavar="NAME", help=f"some of {RUNTIMES} (default: torch)")
+    entries("--against", nargs="+", default=[], metavar="NAME", help=f"baselines to compare with: {BASELINES}")
+    entries("--sizes", nargs="+", default=["512x800"], metavar="HxW", help="image sizes (default: 512x800)")
+    entries("--image", metavar="FILE", help="image to segment, resized to each size (default: a synthetic one)")
+    entries("--reference", metavar="NAME", help="entry that speed-ups are relative to (default: the first)")
+    entries("--offline", action="store_true", help="download nothing; the models must be on this machine")
+    protocol = parser.add_argument_group("how to time").add_argument
+    protocol("--repeats", type=int, default=20, metavar="N", help="timed runs of each entry (default: 20)")
+    protocol("--warmup", type=int, default=3, metavar="N", help="untimed runs before them (default: 3)")
+    protocol("--threads", type=int, metavar="N", help="CPU threads (default: as many as torch chooses)")
+    protocol("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    protocol("--precision", default="fp32", help="fp32, fp16 or bf16 (default: fp32)")
+    protocol("--kept-queries", type=int, default=12, metavar="N", help="queries random weights keep (default: 12)")
+    limit = "time limit for trying torch.compile on a baseline (default: 300)"
+    protocol("--compile-seconds", type=float, default=300.0, metavar="S", help=limit)
+    protocol("--no-compile", action="store_true", help="run baselines without torch.compile")
+    protocol("--no-memory", action="store_true", help="skip measuring peak memory, which takes a process per entry")
+    protocol("--rooflines", action="store_true", help="compare each stage with the machine's peak performance")
+    output = parser.add_argument_group("output").add_argument
+    output("--json", metavar="FILE", help="write the result as JSON")
+    output("--chart", metavar="FILE.svg", help="write the result as a bar chart")
+    output("--render", nargs="+", metavar="RESULT.json", help="time nothing; print JSON results as Markdown")
+    for old, new in DEPRECATED.items():
+        kind: dict[str, Any] = {"action": "store_true"} if old == "--floors" else {}
+        kind |= {"type": int} if old == "--survivors" else {}
+        dest = new[2:].replace("-", "_")
+        parser.add_argument(old, dest=dest, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **kind)
     return parser
 
 
@@ -56,7 +70,7 @@ def main(arguments: list[str]) -> int:
         arguments: what stands after `yoso benchmark`.
 
     Returns:
-        The exit status: 2 if a contestant failed, which its line in the table explains.
+        The exit status: 2 if an entry failed; the output says why.
 
     Raises:
         YosoError: an unknown name, a missing package, an output that cannot be written: before anything is timed.
@@ -64,66 +78,72 @@ def main(arguments: list[str]) -> int:
     args = build_parser().parse(arguments)
     if args.render:
         return _render(args)
-    from yoso.speed.images import parse_size
-    from yoso.speed.lineup import line_up
+    from yoso.speed.images import parse_image_size
     from yoso.speed.results import write_result
-    from yoso.speed.session import baseline_of, measure
+    from yoso.speed.session import measure, reference_name
+    from yoso.speed.specs import entry_specs
 
     settings = _settings(args)
-    models = [_found(name, args.offline) for name in args.models]
-    entries = line_up(models, args.runtimes, args.against, [parse_size(text) for text in args.sizes], settings)
+    models = [_local_name(name, args.offline) for name in args.models]
+    sizes = [parse_image_size(text, "--sizes") for text in args.sizes]
+    specs = entry_specs(models, args.runtimes, args.against, sizes, settings)
     plan = _plan(args)
-    baseline_of(entries, plan)
+    reference_name(specs, plan)
     for path in (args.json, args.chart):
         _check_writable(path)
     with progress_report("timing") as report:
-        result = measure(entries, plan, report)
+        result = measure(specs, plan, report)
     if args.json:
         write_result(args.json, result)
     if args.chart:
         _draw(args.chart, result)
-    _show(result)
-    return 2 if any(one.error for one in result.contestants) else 0
+    show_result(result)
+    return 2 if any(entry.error for entry in result.entries) else 0
 
 
-def _settings(args: argparse.Namespace) -> "Settings":
+def _settings(args: argparse.Namespace) -> "TimingSettings":
     import torch
 
     from yoso.errors import did_you_mean
     from yoso.files import read_image
     from yoso.inference.torch_engine import resolve_device
-    from yoso.speed.entry import Settings
-    from yoso.speed.lineup import PRECISIONS
+    from yoso.speed.entry import TimingSettings
+    from yoso.speed.specs import PRECISIONS
 
     if args.precision not in PRECISIONS:
         raise ConfigError(f"unknown precision {args.precision!r}.{did_you_mean(args.precision, PRECISIONS)}")
-    for name in ("threads", "survivors"):
+    for name in ("threads", "kept_queries"):
         value = getattr(args, name)
         if value is not None and value < 1:
-            raise ConfigError(f"--{name} {value}: it must be at least 1")
+            raise ConfigError(f"--{name.replace('_', '-')} {value}: must be at least 1")
     if args.image is not None:
         read_image(args.image)
     threads = args.threads or torch.get_num_threads()
-    return Settings(str(resolve_device(args.device)), args.precision, threads, args.survivors, args.image)
+    return TimingSettings(str(resolve_device(args.device)), args.precision, threads, args.kept_queries, args.image)
 
 
-def _found(name: str, offline: bool) -> str:
-    """Return the folder of a published model, which is fetched if it may be; any other name as it is."""
-    from yoso.weights.find import find_model
+def _local_name(name: str, offline: bool) -> str:
+    """Return the folder of a published model, downloading it unless `offline`; return any other name as it is.
+
+    Offline, return the folder of a model on the hub, too.
+    """
+    from yoso.weights.find import HUB, find_model
     from yoso.weights.published import PUBLISHED
 
-    return str(find_model(name, offline)) if name in PUBLISHED else name
+    from_cache = offline and name.startswith(HUB)
+    return str(find_model(name, offline)) if name in PUBLISHED or from_cache else name
 
 
-def _plan(args: argparse.Namespace) -> "Plan":
-    from yoso.speed.session import Plan
+def _plan(args: argparse.Namespace) -> "SessionPlan":
+    from yoso.speed.session import SessionPlan
 
     compile_seconds = 0.0 if args.no_compile else args.compile_seconds
-    return Plan(args.repeats, args.warmup, not args.no_memory, compile_seconds, args.floors, args.baseline)
+    memory = not args.no_memory
+    return SessionPlan(args.repeats, args.warmup, memory, compile_seconds, args.rooflines, args.reference)
 
 
 def _check_writable(path: PathLike | None) -> None:
-    """Find out before an hour of measuring whether its result can be written."""
+    """Check before an hour of measuring that the result can be written."""
     if path is None:
         return
     if Path(path).is_dir():
@@ -150,27 +170,15 @@ def _render(args: argparse.Namespace) -> int:
 def _draw(path: PathLike, result: "Result") -> None:
     from yoso.speed.chart import svg
 
-    with written_whole(path) as temporary:
-        temporary.write_text(svg(result))
+    write_text(path, svg(result))
 
 
-def _show(result: "Result") -> None:
-    from rich import table as rich_table
-    from rich.box import SIMPLE_HEAD
+def show_result(result: "Result") -> None:
+    """Print the tables and notes of a result."""
     from rich.text import Text
 
-    from yoso.speed.table import circumstances, factor_words, tables
+    from yoso.speed.table import notes, tables
 
     for table in tables(result):
-        drawn = rich_table.Table(title=table.title, title_justify="left", box=SIMPLE_HEAD)
-        for index, name in enumerate(table.header):
-            drawn.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
-        for row in table.rows:
-            drawn.add_row(*(Text(word) for word in row))
-        show(drawn)
-    for one in result.ratios:
-        words = factor_words(one.times_faster)
-        show(f"{result.baseline} is {words} than {one.name} at {one.size[0]}x{one.size[1]}")
-    if any(one.mode.random_weights for one in result.contestants):
-        show("random weights: built from a configuration; these lines say something about speed only")
-    show(circumstances(result))
+        show(FittedTable(table), "")
+    show(*(Text(line) for line in notes(result)))

@@ -1,6 +1,6 @@
-"""`yoso`: finds the command, runs it, and turns every error that a user can mend into one line.
+"""`yoso`: finds the command, runs it, and turns every error that the user can fix into one line.
 
-Nothing heavy is imported here; each command imports what it needs, so that `yoso --help` comes at once.
+Nothing heavy is imported here. Each command imports what it needs, so that `yoso --help` is quick.
 """
 
 import errno
@@ -11,12 +11,14 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import NamedTuple
 
+from yoso.apps.console import TerminalListener, replacing_what_cannot_be_encoded, show_error, show_warning
+from yoso.apps.signals import Terminated, exit_status
 from yoso.errors import ConfigError, YosoError, did_you_mean
 
 USER_ERROR = 2
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 
@@ -27,26 +29,31 @@ class Command(NamedTuple):
         module: has `main(arguments) -> exit status`.
         help: one line.
         extra: that has all the packages it needs; None if the package alone has them.
+        group: heading under which `yoso --help` lists it.
     """
 
     module: str
     help: str
     extra: str | None = None
+    group: str = ""
 
+
+USE, TRAIN, DEPLOY = "Use a model", "Train a model", "Deploy a model"
 
 COMMANDS = {
-    "predict": Command("yoso.apps.predict", "segment photographs"),
-    "eval": Command("yoso.apps.evaluate", "run a model on a data set and score it", "eval"),
-    "pq": Command("yoso.apps.pq", "score saved predictions, no model needed"),
-    "data": Command("yoso.apps.data", "prepare, check, show and convert data sets: `yoso data check DATASET`"),
-    "train": Command("yoso.apps.train", "train with a recipe", "train"),
+    "predict": Command("yoso.apps.predict", "segment images", None, USE),
+    "eval": Command("yoso.apps.evaluate", "run a model on a data set and score it", "eval", USE),
+    "pq": Command("yoso.apps.pq", "score saved predictions of any model", None, USE),
+    "models": Command("yoso.apps.models", "list the models that you can use by name", None, USE),
+    "data": Command("yoso.apps.data", "check, show, count, convert and prepare data sets", None, TRAIN),
+    "train": Command("yoso.apps.train", "train a model with a recipe", "train", TRAIN),
+    "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder", "torch", TRAIN),
     "export": Command(
-        "yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or plain torch", "export"
+        "yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or torch.export", "export", DEPLOY
     ),
-    "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder", "torch"),
-    "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and their peers by one protocol", "benchmark"),
-    "models": Command("yoso.apps.models", "list the models that come with the package and those to fetch"),
+    "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and baselines", "benchmark", DEPLOY),
 }
+"""The commands, in the order and under the headings of `yoso --help`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,23 +63,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `yoso`; those of this process by default.
 
     Returns:
-        The exit status: 0 if all went well, 1 if `data check` found errors, 2 after an error that the user can mend,
-        130 after Ctrl-C.
+        The exit status: 0 if all went well, 1 if `data check` found errors or `data convert --strict` dropped
+        something, 2 after an error that the user can fix, 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Importing makes millions of objects that live for ever; looking through them for garbage again and again takes a
-    # tenth of a command's start.
+    # Importing makes millions of objects that live for ever. Searching them for garbage again and again takes a tenth
+    # of a command's start.
     gc.set_threshold(200_000, 20, 20)
+    with replacing_what_cannot_be_encoded():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command and turn what it raises into one line and an exit status."""
     try:
         with _own_warnings_only():
-            return _dispatch(arguments)
+            status = _dispatch(arguments)
+            print(end="", flush=True)  # inside, so that a closed pipe or a full disk is noticed here
+            return status
     except YosoError as error:
         return _failed(error)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        print("terminated" if isinstance(stop, Terminated) else "interrupted", file=sys.stderr)
+        return exit_status(stop)
     except BrokenPipeError:
-        # What reads our output has enough of it; Python would complain about this at exit.
+        # Whoever reads our output has enough of it; Python would complain about this at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except MemoryError:
@@ -87,6 +102,7 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(help_text())
         return 0 if arguments else USER_ERROR
+    _refuse_empty(arguments)
     name, rest = arguments[0], arguments[1:]
     if name == "--version":
         from yoso.installation import installed_version
@@ -99,14 +115,25 @@ def _dispatch(arguments: list[str]) -> int:
         from yoso.installation import optional_packages
 
         with optional_packages(f"yoso {name}", COMMANDS[name].extra):
-            return _run(COMMANDS[name].module, rest)
+            return _call(COMMANDS[name].module, rest)
     except SystemExit as leave:  # argparse leaves so after --help, jsonargparse after --print_config
         return leave.code if isinstance(leave.code, int) else USER_ERROR if leave.code else 0
 
 
-def _run(module: str, arguments: list[str]) -> int:
+def _refuse_empty(arguments: list[str]) -> None:
+    """Refuse empty arguments, which unset shell variables leave: as a path, "" would be the current folder.
+
+    Raises:
+        ConfigError: an argument is "", or an option's value is.
+    """
+    for before, argument in pairwise(["yoso", *arguments]):
+        if not argument or (argument.startswith("--") and argument.endswith("=")):
+            where = f"after {before!r}" if not argument else f"of {argument[:-1]}"
+            raise ConfigError(f"the argument {where} is empty; is a shell variable not set?")
+
+
+def _call(module: str, arguments: list[str]) -> int:
     command = importlib.import_module(module)
-    from yoso.apps.console import TerminalListener
     from yoso.weights.listener import listening
 
     with listening(TerminalListener()):
@@ -115,20 +142,20 @@ def _run(module: str, arguments: list[str]) -> int:
 
 def help_text() -> str:
     """Return what `yoso --help` prints."""
-    lines = [f"  {name:9} {command.help}" for name, command in COMMANDS.items()]
-    return "\n".join(
-        (
-            "usage: yoso COMMAND ...",
-            "",
-            "Real-time panoptic segmentation: every pixel of a photograph gets a class, and objects an identity.",
-            "",
-            "commands:",
-            *lines,
-            "",
-            "  yoso COMMAND --help says more; yoso --version names the version.",
-            "  To start: yoso predict PHOTO",
-        )
-    )
+    lines = [
+        "usage: yoso COMMAND ...",
+        "",
+        "Real-time panoptic segmentation: every pixel gets a class, every object an id.",
+    ]
+    for group in dict.fromkeys(command.group for command in COMMANDS.values()):
+        lines += ["", f"{group}:"]
+        lines += [f"  {name:9}  {command.help}" for name, command in COMMANDS.items() if command.group == group]
+    lines += [
+        "",
+        "To start: yoso predict IMAGE",
+        "`yoso COMMAND --help` describes a command; `yoso --version` prints the version.",
+    ]
+    return "\n".join(lines)
 
 
 def _advice(name: str) -> str:
@@ -136,8 +163,7 @@ def _advice(name: str) -> str:
 
 
 def _failed(error: object) -> int:
-    """Print one line, whatever the message holds."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    show_error(error)
     return USER_ERROR
 
 
@@ -148,12 +174,8 @@ def _own_warnings_only() -> Iterator[None]:
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
             warnings.filterwarnings("always", category=UserWarning, module=r"yoso\.")
-            warnings.showwarning = _show_warning
+            warnings.showwarning = lambda message, *_, **__: show_warning(message)
         yield
-
-
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,80 @@
-"""What commands print: tables and progress for people, one JSON document for programs."""
+"""What commands print: tables and progress for people, one JSON document for programs.
+
+All of it is safe for a terminal: characters that the output cannot encode are replaced, and so are control characters,
+which names of files and classes may contain.
+"""
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yoso.errors import OutputError
-from yoso.files import PathLike
 from yoso.weights.listener import Listener, Report
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+
+    from yoso.files import PathLike
 
 T = TypeVar("T")
 
 FILE_WIDTH = 120
 """Characters per line of a table that goes to a file or a pipe rather than to a terminal."""
 
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, which start a terminal's escape sequences, and those that change the direction of text."""
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters replaced; line breaks and tabs stay."""
+    return _UNSAFE.sub(REPLACEMENT, text)
+
+
+@contextmanager
+def replacing_what_cannot_be_encoded() -> Generator[None, None, None]:
+    """Let standard output and standard error print any text, whatever their encoding."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            with suppress(ValueError, OSError):  # closed, or flushing fails, which `cli` has reported
+                stream.reconfigure(errors=errors)
+
+
+def terminal(stderr: bool = False) -> "Console":
+    """Return a rich console that takes text as it is, brackets and all, and replaces control characters.
+
+    Args:
+        stderr: print on standard error instead of standard output.
+    """
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
+
+    class SafeConsole(Console):
+        def render(
+            self, renderable: "RenderableType", options: ConsoleOptions | None = None
+        ) -> Generator[Segment, None, None]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    return SafeConsole(stderr=stderr, markup=False, highlight=False)
+
 
 def show(*content: "RenderableType") -> None:
-    """Print rich tables or text on standard output; text is taken as it is, brackets and all."""
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False)
+    """Print rich tables or text on standard output."""
+    console = terminal()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = FILE_WIDTH
     for part in content:
@@ -39,21 +88,29 @@ def show_json(content: Any) -> None:
 
 def show_error(error: object) -> None:
     """Print one line on standard error."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    _show_line("error", error)
+
+
+def show_warning(warning: object) -> None:
+    """Print one line on standard error."""
+    _show_line("warning", warning)
+
+
+def _show_line(kind: str, message: object) -> None:
+    print(f"{kind}: {printable(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Yield the items; meanwhile a bar on standard error says how far it is, if a person is watching.
+    """Yield the items, and show a progress bar on standard error if that is a terminal.
 
     Args:
         items: what to go through.
         total: how many there are.
-        what: what is being done, one word or two.
+        what: what is being done, one or two words.
     """
-    from rich.console import Console
     from rich.progress import track
 
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     yield from track(items, what, total, console=console, transient=True, disable=total < 2 or not console.is_terminal)
 
 
@@ -61,37 +118,39 @@ def watch(what: str) -> Callable[[Sequence[T]], Iterator[T]]:
     """Return `with_progress` for a sequence, as `score_split` takes it.
 
     Args:
-        what: what is being done, one word or two.
+        what: what is being done, one or two words.
     """
     return lambda items: with_progress(items, len(items), what)
 
 
 @contextmanager
 def progress_report(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function to call with (done, in all), which moves a bar on standard error, if a person is watching.
+    """Yield a function to call with (done, total), which moves a bar on standard error if that is a terminal.
 
     Args:
-        what: what is being done, one word or two.
+        what: what is being done, one or two words.
     """
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 class TerminalListener(Listener):
-    """Shows a download as a bar on standard error, if a person is watching."""
+    """Shows a download as a bar on standard error if that is a terminal."""
+
+    def say(self, text: str) -> None:
+        """Print one line on standard error."""
+        super().say(printable(text))
 
     @contextmanager
     def bar(self, file: str) -> Generator[Report, None, None]:
         """Yield a function to call with (bytes done, bytes in all); see `Listener`."""
         from rich import progress as bars
-        from rich.console import Console
 
-        console = Console(stderr=True)
+        console = terminal(stderr=True)
         columns = (
             bars.TextColumn(file),
             bars.BarColumn(),
@@ -104,7 +163,7 @@ class TerminalListener(Listener):
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def make_folder(folder: PathLike) -> Path:
+def make_folder(folder: "PathLike") -> Path:
     """Make a folder for results, before any work is done for it.
 
     Raises:
@@ -114,9 +173,9 @@ def make_folder(folder: PathLike) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise OutputError(f"{path}: is not a folder, a part of its path is a file; choose another --output") from None
+        raise OutputError(f"{path}: path or a part of it is a file, not a folder; choose another --output") from None
     except OSError as error:
-        raise OutputError(f"{path}: cannot be made ({error.strerror}); choose another --output") from error
+        raise OutputError(f"{path}: cannot be created ({error.strerror}); choose another --output") from error
     return path
 
 

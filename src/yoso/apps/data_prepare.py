@@ -1,4 +1,4 @@
-"""`yoso data prepare`: a benchmark's downloads become a data set that the other commands take."""
+"""`yoso data prepare`: turns the downloads of a benchmark into a data set for the other commands."""
 
 import os
 import warnings
@@ -12,12 +12,12 @@ from yoso.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from yoso.data.formats.plan import Plan
-    from yoso.data.formats.preparation import Prepared, Target
-
+    from yoso.data.formats.counts import Losses
+    from yoso.data.formats.plan import ConversionPlan
+    from yoso.data.formats.preparation import ConvertedSplit, OutputLayout
 
 BENCHMARK_NAMES = ("coco", "cityscapes", "ade20k", "mapillary", "mapillary_v2")
-"""Known here, so that `--help` and a slip need not wait for PyTorch."""
+"""Known here, so that `--help` and a wrong name need not wait for PyTorch."""
 
 
 def main(arguments: list[str]) -> int:
@@ -36,11 +36,11 @@ def main(arguments: list[str]) -> int:
     parser = Parser(
         "data prepare",
         "Turn the downloads of a benchmark into a data set in COCO panoptic format.",
-        epilog="Archives may be unpacked or zips. What is unpacked stays where it is and is used from there. A run "
-        "that was interrupted goes on where it stopped.",
+        epilog="Archives may be zips, or unpacked. Unpacked files stay where they are. An interrupted run continues "
+        "where it stopped.",
     )
     parser.add_argument("benchmark", metavar="BENCHMARK", help=" | ".join(BENCHMARK_NAMES))
-    parser.add_argument("--root", required=True, metavar="R", help="the folder that holds the downloads")
+    parser.add_argument("--root", required=True, metavar="R", help="folder with the downloads")
     parser.add_argument(
         "--output",
         metavar="O",
@@ -55,64 +55,74 @@ def main(arguments: list[str]) -> int:
 
     from yoso.data.formats.archive import open_tree
     from yoso.data.formats.benchmarks import plan_benchmark
-    from yoso.data.formats.preparation import Target, check_target
+    from yoso.data.formats.preparation import OutputLayout, check_output
 
     output = Path(args.output or os.environ.get("YOSO_DATA") or "datasets")
-    target = Target(output / f"{args.benchmark}.yaml", output / f"{args.benchmark}_prepared")
-    check_target(target)
+    layout = OutputLayout(output / f"{args.benchmark}.yaml", output / f"{args.benchmark}_prepared")
+    check_output(layout)
     with open_tree(args.root, output / f".{args.benchmark}-unpacked") as tree:
         plan = plan_benchmark(args.benchmark, tree, [args.split] if args.split else ["train", "val"])
-        carry_out(plan, target, args.threads, args.json)
+        write_and_report(plan, layout, args.threads, args.json)
     return 0
 
 
 def add_work_options(parser: Parser) -> None:
     """Add the options of commands that write a data set."""
     parser.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="files at a time (default: one per processor)"
+        "--threads", type=int, default=0, metavar="N", help="number of threads (default: one per processor)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the tables")
 
 
-def carry_out(plan: "Plan", target: "Target", threads: int, as_json: bool) -> None:
-    """Write a data set and report what it holds; warn where the official number of photographs differs.
+def write_and_report(
+    plan: "ConversionPlan", layout: "OutputLayout", threads: int, as_json: bool
+) -> list["ConvertedSplit"]:
+    """Write a data set and report what it holds; warn where the official number of images differs.
 
     Raises:
-        YosoError: see `prepare`.
+        YosoError: see `write_dataset`.
     """
-    from yoso.data.formats.preparation import prepare
+    from yoso.data.formats.preparation import write_dataset
 
     if threads < 0:
-        raise ConfigError(f"--threads {threads}: at least one is needed; 0 takes one per processor")
+        raise ConfigError(f"--threads {threads}: give a positive number, or 0 for one per processor")
     with progress_report("preparing") as report:
-        prepared = prepare(plan, target, threads, lambda _, done, total: report(done, total))
-    for part in prepared:
+        converted = write_dataset(plan, layout, threads, lambda _, done, total: report(done, total))
+    for part in converted:
         if part.expected not in (None, part.images):
             warnings.warn(
-                f"{plan.title}, {part.name}: {part.images:,} photographs, but the official split has "
-                f"{part.expected:,}; figures on it cannot be compared with published ones",
+                f"{plan.title}, {part.name}: {part.images:,} images, but the official split has {part.expected:,}; "
+                "scores on it cannot be compared with published ones",
                 stacklevel=1,
             )
+        for reason, loss in part.outcome.empty.items():
+            warnings.warn(f"{part.name}: {loss.count:,} {reason} (first: {loss.first})", stacklevel=1)
     for note in plan.notes:
         warnings.warn(note, stacklevel=1)
     if as_json:
-        show_json({"data": str(target.yaml), "splits": {part.name: _facts(part) for part in prepared}})
+        show_json({"data": str(layout.yaml), "splits": {part.name: _as_json(part) for part in converted}})
     else:
-        show(*(_table(plan, part) for part in prepared), *(_summary(plan, part) for part in prepared))
-        show(f"data set: {target.yaml}", f"to check: yoso data check {target.yaml}")
+        show(*(_table(plan, part) for part in converted), *(_summary(plan, part) for part in converted))
+        show(f"data set: {layout.yaml}", f"to check: yoso data check {layout.yaml}")
+    return converted
 
 
-def _facts(part: "Prepared") -> dict[str, Any]:
-    return {
+def _as_json(part: "ConvertedSplit") -> dict[str, Any]:
+    content: dict[str, Any] = {
         "images": part.images,
         "made": part.made,
         "expected": part.expected,
         "annotations": str(part.split.annotations),
         "classes": [row._asdict() for row in part.classes],
     }
+    if part.outcome.is_counted:
+        content["counts"] = part.outcome.counts.to_json()
+        content["skipped_files"] = part.outcome.skipped.to_json()
+        content["images_without_annotations"] = part.outcome.empty.total
+    return content
 
 
-def _table(plan: "Plan", part: "Prepared") -> "Table":
+def _table(plan: "ConversionPlan", part: "ConvertedSplit") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -126,11 +136,28 @@ def _table(plan: "Plan", part: "Prepared") -> "Table":
     return table
 
 
-def _summary(plan: "Plan", part: "Prepared") -> str:
+def _summary(plan: "ConversionPlan", part: "ConvertedSplit") -> str:
     official = f" of {part.expected:,}" if part.expected else ""
     things = sum(row.is_thing for row in part.classes)
-    return (
-        f"{plan.title}, {part.name}: {part.images:,}{official} photographs, {part.made:,} of them worked on now; "
+    summary = (
+        f"{plan.title}, {part.name}: {part.images:,}{official} images, {part.made:,} of them processed in this run; "
         f"{sum(row.segments for row in part.classes):,} segments, {sum(row.crowds for row in part.classes):,} crowds; "
         f"{things} thing and {len(part.classes) - things} stuff classes"
     )
+    return "\n".join([summary, *_balance(part)]) if part.outcome.is_counted else summary
+
+
+def _balance(part: "ConvertedSplit") -> list[str]:
+    """Return the lines that account for every annotation of the source."""
+    counts, skipped = part.outcome.counts, part.outcome.skipped
+    void = f" ({counts.void:,} more mark void)" if counts.void else ""
+    total = (
+        f"  {counts.read:,} annotations read{void}, {counts.written:,} segments written, {counts.num_merged:,} merged, "
+        f"{counts.dropped.total:,} dropped"
+    )
+    merged = [f"  merged {count:,}: {reason}" for reason, count in counts.merged.items()]
+    return [total, *merged, *_lost("dropped", counts.dropped), *_lost("skipped files", skipped)]
+
+
+def _lost(what: str, losses: "Losses") -> list[str]:
+    return [f"  {what} {loss.count:,}: {reason} (first: {loss.first})" for reason, loss in losses.ordered()]

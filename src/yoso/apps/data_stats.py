@@ -1,4 +1,4 @@
-"""`yoso data stats`: what a data set holds, as tables, and as a chart of its classes."""
+"""`yoso data stats`: counts images, segments, areas and classes of a data set, as tables and as a chart."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -26,23 +26,23 @@ def main(arguments: list[str]) -> int:
     Raises:
         YosoError: no such data set or split, annotations that are not COCO panoptic, a chart that cannot be written.
     """
-    parser = Parser("data stats", "Count what a data set holds: photographs, segments, areas, classes.")
-    parser.add_argument("dataset", metavar="DATASET", help="a data set's YAML, folder or name")
-    parser.add_argument("--split", help="train or val (default: all there are)")
-    parser.add_argument("--chart", metavar="PNG", help="draw the segments per class of the first split as bars")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the tables")
+    parser = Parser("data stats", "Count the images, segments, areas and classes of a data set.")
+    parser.add_argument("dataset", metavar="DATASET", help="a data set's YAML file, folder or name")
+    parser.add_argument("--split", help="train or val (default: both)")
+    parser.add_argument("--chart", metavar="PNG", help="draw the number of segments per class of the first split")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     args = parser.parse(arguments)
 
     from yoso.data.coco_panoptic import read_annotations
     from yoso.data.spec import load_spec
-    from yoso.data.statistics import gather
+    from yoso.data.statistics import compute_statistics
 
     spec = load_spec(args.dataset)
     found: dict[str, Statistics] = {}
     for name in [args.split] if args.split else list(spec.splits):
         split = spec.split(name)
-        with progress_report(f"counting {name}") as report:
-            found[name] = gather(split, report)
+        with progress_report(f"counting {name}") as progress:
+            found[name] = compute_statistics(split, progress)
     if args.json:
         show_json({"data": spec.name, "splits": {name: asdict(statistics) for name, statistics in found.items()}})
     else:
@@ -92,8 +92,8 @@ def _summary(title: str, statistics: "Statistics") -> str:
         return f"{values[0]:,.0f} to {values[2]:,.0f} (median {values[1]:,.0f})"
 
     return (
-        f"{title}: {statistics.images:,} photographs, {statistics.empty:,} of them without a segment; "
+        f"{title}: {statistics.images:,} images, {statistics.empty:,} of them without a segment; "
         f"{spread(statistics.widths)} pixels wide, {spread(statistics.heights)} high\n"
-        f"{statistics.segments:,} segments, {spread(statistics.segments_per_image)} per photograph; "
-        f"{100 * statistics.labelled:.1f}% of the pixels belong to one\n"
+        f"{statistics.segments:,} segments, {spread(statistics.segments_per_image)} per image; "
+        f"{100 * statistics.labelled:.1f}% of the pixels are labelled\n"
     )

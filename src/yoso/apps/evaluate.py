@@ -1,4 +1,4 @@
-"""`yoso eval`: run a model on a split of a data set, keep its predictions, score them, show the worst."""
+"""`yoso eval`: run a model on a split of a data set, save its predictions and score them."""
 
 import argparse
 import statistics
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser, add_model_options, open_model
-from yoso.apps.console import make_folder, show, show_json, watch
-from yoso.apps.scoring import check_classes, circumstances, thresholds_of
+from yoso.apps.console import show, show_json, watch
+from yoso.apps.scoring import COMMAND, METRICS, TUNING, check_classes, conditions, thresholds_of
+from yoso.apps.signals import sigterm_raises
 from yoso.errors import ConfigError, did_you_mean
 from yoso.scoring.loop import TASK_NAMES
 
@@ -18,32 +19,53 @@ if TYPE_CHECKING:
     from yoso.scoring.loop import Predict
 
 
+OUTPUTS = {
+    "panoptic": ("panoptic.json", "panoptic", "confusion.png", "worst.png"),
+    "instance": ("instances.json",),
+    "semantic": (),
+}
+"""What each task writes, beside `metrics.json`."""
+
+EPILOG = """\
+Output in DIR: metrics.json; of the task panoptic, panoptic.json and panoptic/ (predictions in COCO panoptic format), \
+confusion.png and worst.png; of instance, instances.json (COCO results). With --tune, tuning.json only.
+
+examples:
+  yoso eval --model runs/mine/model --data mine.yaml
+  yoso eval --model coco-r50 --data coco --input-size 512x800 --tasks panoptic,instance,semantic
+  yoso eval --model runs/mine/model --data mine.yaml --tune --write
+"""
+
+
 def build_parser() -> Parser:
     """Return the parser of `yoso eval`."""
     parser = Parser(
         "eval",
         "Run a model on a data set and score it.",
-        epilog="Written: metrics.json; for panoptic, panoptic.json and panoptic/ (predictions, COCO panoptic), "
-        "confusion.png, worst.png; for instance, instances.json (COCO results); with --tune, tuning.json alone.",
+        usage="yoso eval --model MODEL --data DATASET [options]",
+        epilog=EPILOG,
     )
     add_model_options(parser, None)
-    parser.add_argument("--data", required=True, help="a data set's YAML, folder or name")
-    parser.add_argument("--split", default="val", help="train or val (default: val)")
-    parser.add_argument(
+    data = parser.add_argument_group("data set")
+    data.add_argument("--data", required=True, metavar="DATASET", help="a data set's YAML file, folder or name")
+    data.add_argument("--split", default="val", help="train or val (default: val)")
+    data.add_argument("--limit", type=int, metavar="N", help="take the first N images only")
+    scores = parser.add_argument_group("scores")
+    scores.add_argument(
         "--tasks",
         type=task_names,
         metavar="TASK[,TASK]",
         help=f"what to score: {', '.join(TASK_NAMES)} (default: panoptic)",
     )
-    parser.add_argument("--output", default="yoso-eval", metavar="DIR", help="default: yoso-eval")
-    parser.add_argument("--limit", type=int, metavar="N", help="take the first N images only")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
-    parser.add_argument(
+    scores.add_argument(
         "--tune",
         action="store_true",
-        help="search the two thresholds for the highest PQ instead of scoring; one that is given stays as it is",
+        help="instead of scoring, search the two thresholds with the highest PQ; one that is given stays fixed",
     )
-    parser.add_argument("--write", action="store_true", help="with --tune: put the best pair into the model folder")
+    scores.add_argument("--write", action="store_true", help="with --tune: write the thresholds to the model folder")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", default="yoso-eval", metavar="DIR", help="default: yoso-eval")
+    output.add_argument("--json", action="store_true", help="print one JSON document instead of the tables")
     return parser
 
 
@@ -58,7 +80,7 @@ def task_names(text: str) -> tuple[str, ...]:
         if name not in TASK_NAMES:
             raise ConfigError(f"--tasks: unknown task {name!r}.{did_you_mean(name, TASK_NAMES)}")
     if not names:
-        raise ConfigError(f"--tasks: no task is named; known: {', '.join(TASK_NAMES)}")
+        raise ConfigError(f"--tasks: give at least one task of {', '.join(TASK_NAMES)}")
     return names
 
 
@@ -73,43 +95,46 @@ def main(arguments: list[str]) -> int:
 
     Raises:
         YosoError: a model or data set that is missing or damaged, or whose classes differ; an output that cannot be
-            written; an option that contradicts another.
+            written or replaced; an option that contradicts another.
     """
     args = build_parser().parse(arguments)
     _check_options(args)
     from yoso.data.dataset import PanopticDataset
+    from yoso.data.prediction_folder import reserved
     from yoso.data.spec import load_spec
 
     dataset = PanopticDataset(load_spec(args.data).split(args.split))
-    output = make_folder(args.output)
-    _spare_truth(output, dataset)
-    if args.tune:
-        from yoso.apps.tune import tune
+    output = Path(args.output)
+    with sigterm_raises(), reserved(output):
+        _check_output(args, output, dataset)
+        if args.tune:
+            from yoso.apps.tune import tune
 
-        tune(args, dataset, output)
-        return 0
-    _score(args, dataset, output)
+            tune(args, dataset, output)
+        else:
+            _score(args, dataset, output)
     return 0
 
 
 def _score(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> None:
-    """Run the model over the split, print the figures and write what the tasks leave."""
+    """Run the model over the split, print the scores and write the files of the tasks."""
     from yoso.apps.tables import tables_of
     from yoso.files import write_json
     from yoso.scoring.loop import score_split
     from yoso.scoring.tasks import TASKS
 
-    names = args.tasks or ("panoptic",)
+    names = _tasks(args)
     predictor = open_model(args, logits=set(names) != {"panoptic"})
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
     tasks = [TASKS[name](dataset, predictor.categories, output) for name in names]
     predict = _predict(predictor, names, args)
+    (output / METRICS).unlink(missing_ok=True)  # its scores are not those of the predictions written now
     seconds = score_split(dataset, predict, tasks, limit=args.limit, watch=watch("evaluating"))
-    metrics = circumstances(args, predictor, len(seconds)) | {"median_seconds": statistics.median(seconds)}
+    metrics = conditions(args, predictor, len(seconds)) | {"median_seconds": statistics.median(seconds)}
     for task in tasks:
         metrics |= task.as_json()
-    write_json(output / "metrics.json", metrics, indent=1)
-    files = [("metrics", output / "metrics.json"), *(file for task in tasks for file in task.write())]
+    write_json(output / METRICS, metrics, indent=1)
+    files = [("metrics", output / METRICS), *(file for task in tasks for file in task.write())]
     if args.json:
         show_json(metrics)
     else:
@@ -118,15 +143,15 @@ def _score(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -
 
 def _check_options(args: argparse.Namespace) -> None:
     if args.limit is not None and args.limit < 1:
-        raise ConfigError(f"--limit {args.limit}: at least one image is needed")
+        raise ConfigError(f"--limit {args.limit}: give a number of images, at least 1")
     if args.tune and args.tasks not in (None, ("panoptic",)):
-        raise ConfigError("--tune searches for the highest PQ; leave --tasks out, and score the others afterwards")
+        raise ConfigError("--tune scores PQ only; leave --tasks out, and score the other tasks afterwards")
     if args.write and not args.tune:
-        raise ConfigError("--write writes what --tune has found; give both")
+        raise ConfigError("--write needs --tune, whose thresholds it writes; give both")
 
 
 def _predict(predictor: "Predictor", tasks: Sequence[str], args: argparse.Namespace) -> "Predict":
-    """Return predictions of what the tasks need, with `input_size` and the two thresholds of `args`."""
+    """Return a function that predicts what the tasks need, at the input size and thresholds of `args`."""
     from yoso.scoring.predicting import with_both, with_logits, with_segments
 
     thresholds = thresholds_of(args, predictor)
@@ -142,15 +167,33 @@ def _predict(predictor: "Predictor", tasks: Sequence[str], args: argparse.Namesp
     return with_both(predictor, args.input_size, thresholds)
 
 
-def _spare_truth(output: Path, dataset: "PanopticDataset") -> None:
-    """Refuse to write predictions over the ground truth.
+def _check_output(args: argparse.Namespace, output: Path, dataset: "PanopticDataset") -> None:
+    """Make sure that nothing but an earlier output of this command is replaced.
 
     Raises:
-        ConfigError: the files would be the same.
+        OutputError: something would be.
     """
-    truth = {dataset.split.annotations.resolve(), dataset.split.masks.resolve()}
-    if truth & {(output / "panoptic.json").resolve(), (output / "panoptic").resolve()}:
-        raise ConfigError(f"--output {output}: predictions would overwrite the ground truth there; choose another")
+    from yoso.data.prediction_folder import check_output, earlier_predictions
+
+    names = [TUNING] if args.tune else [METRICS, *(name for task in _tasks(args) for name in OUTPUTS[task])]
+    is_own = earlier_predictions(output) is not None or any(_is_own(output / name) for name in (METRICS, TUNING))
+    check_output(output, names, [dataset.split.annotations, dataset.split.masks], is_own)
+
+
+def _is_own(path: Path) -> bool:
+    """Tell whether a JSON file was written by this command."""
+    from yoso.errors import DatasetError
+    from yoso.files import read_json
+
+    try:
+        content = read_json(path)
+    except DatasetError:
+        return False
+    return isinstance(content, dict) and content.get("command") == COMMAND
+
+
+def _tasks(args: argparse.Namespace) -> tuple[str, ...]:
+    return args.tasks or ("panoptic",)
 
 
 def _summary(metrics: dict[str, Any], files: list[tuple[str, Path]]) -> str:

@@ -1,4 +1,4 @@
-"""`yoso models`: what comes with the package, and what can be fetched."""
+"""`yoso models`: the models that come with the package, and those that can be fetched."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,11 @@ from yoso.errors import CheckpointError, DatasetError
 if TYPE_CHECKING:
     from yoso.categories import Categories
 
-MOST_NAMES = 12
-"""A model with more classes than this has them counted, not named."""
+MAX_NAMES = 12
+"""The classes of a model are named up to this number, and counted beyond it."""
 
-UNTOLD = ("license", "citation", "source")
-"""Facts that the table shows elsewhere or leaves to the JSON document."""
+SHOWN_ELSEWHERE = ("license", "citation", "source")
+"""Facts that have their own place or are in the JSON document alone."""
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         CheckpointError: a bundled model is damaged.
     """
-    parser = Parser("models", "List the models that come with the package, and the published ones that can be fetched.")
+    parser = Parser("models", "List the models that come with the package, and published ones that are fetched on use.")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
     args = parser.parse(arguments)
     from yoso.weights.layout import bundled_models
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def describe(name: str, folder: Path) -> dict[str, Any]:
-    """Return the facts about a model folder: name, classes, size and figures, as far as its files tell.
+    """Return the facts about a model folder: name, classes, size and scores, as far as its files say.
 
     Raises:
         CheckpointError: its configuration cannot be read.
@@ -63,7 +63,7 @@ def describe(name: str, folder: Path) -> dict[str, Any]:
         weights = (folder / WEIGHTS).stat().st_size
         backbone = config["model"].get("backbone")
     except (DatasetError, OSError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: is damaged ({error}); install the package again") from error
+        raise CheckpointError(f"{folder}: is damaged ({error}); reinstall the package") from error
     about = config.get("about", {})
     return {
         "name": name,
@@ -81,7 +81,7 @@ def describe(name: str, folder: Path) -> dict[str, Any]:
 
 
 def describe_published(name: str) -> dict[str, Any]:
-    """Return the facts about a published model; its figures are the paper's, so `val`, which is measured, is empty."""
+    """Return the facts about a published model. `val` is empty, because the paper's scores were not measured here."""
     from yoso.weights.official_recipes import read_recipe
     from yoso.weights.published import LICENSE, PUBLISHED, RELEASE, cache_folder, is_cached
 
@@ -118,40 +118,54 @@ def _show_table(models: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, caption="* the paper's figures, not measured here", caption_justify="left")
-    table.add_column("name", no_wrap=True)
-    for column in ("classes", "backbone", "MB", "PQ on val (things, stuff)", "license", "here", "about"):
-        table.add_column(column, overflow="fold")
+    table = Table(box=SIMPLE_HEAD, caption="* as published in the paper, not measured here", caption_justify="left")
+    for column in ("name", "PQ (things, stuff)", "input size", "MB", "where"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "MB" else "left")
+    details = Table.grid(padding=(0, 2))
+    details.add_column(no_wrap=True)
+    details.add_column(overflow="fold")
     for model in models:
+        scores = _scores(model)
+        where = (
+            "in the package" if model["kind"] == "bundled" else "in the cache" if model["cached"] else "fetched on use"
+        )
         table.add_row(
             Text(model["name"]),
-            Text(_listed(model, "things") + "\n" + _listed(model, "stuff")),
-            Text(str(model["backbone"])),
+            "\n".join(score for score, _ in scores),
+            "\n".join(size for _, size in scores),
             f"{model['megabytes']:.1f}",
-            _figures(model),
-            Text(model["license"] or "-"),
-            "in the package" if model["kind"] == "bundled" else "in the cache" if model["cached"] else "fetched on use",
-            Text("\n".join(f"{key}: {value}" for key, value in model["about"].items() if key not in UNTOLD)),
+            where,
         )
-    show(table)
+        details.add_row(Text(model["name"]), Text(_details(model)))
+    show(table, "", details, "")
 
 
-def _listed(model: dict[str, Any], kind: str) -> str:
-    if len(model["things"]) + len(model["stuff"]) > MOST_NAMES:
-        return f"{len(model[kind])} {kind}"
-    return f"{kind}: {', '.join(model[kind]) or '-'}"
+def _details(model: dict[str, Any]) -> str:
+    """Return backbone, classes, license and other facts, one per line."""
+    about = [f"{key}: {value}" for key, value in model["about"].items() if key not in SHOWN_ELSEWHERE]
+    lines = [f"backbone {model['backbone']}, license {model['license'] or '-'}", *_listed(model), *about]
+    return "\n".join(lines)
 
 
-def _figures(model: dict[str, Any]) -> str:
+def _listed(model: dict[str, Any]) -> list[str]:
+    if len(model["things"]) + len(model["stuff"]) > MAX_NAMES:
+        return [f"{len(model['things'])} things, {len(model['stuff'])} stuff"]
+    return [f"{kind}: {', '.join(model[kind]) or '-'}" for kind in ("things", "stuff")]
+
+
+def _scores(model: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return panoptic quality and input size, as measured or as published."""
     if not model["published"]:
-        return "{} ({}, {})".format(*(_percent(model["val"][group]) for group in ("all", "things", "stuff")))
-    return "\n".join(
-        f"{100 * score['pq']:.1f} ({100 * score['pq_things']:.1f}, {100 * score['pq_stuff']:.1f})* at "
-        f"{score['input_size'][0]}/{score['input_size'][1]}"
+        return [("{} ({}, {})".format(*(_percent(model["val"][group]) for group in ("all", "things", "stuff"))), "")]
+    return [
+        (
+            f"{100 * score['pq']:.1f} ({100 * score['pq_things']:.1f}, {100 * score['pq_stuff']:.1f})*",
+            f"{score['input_size'][0]}x{score['input_size'][1]}",
+        )
         for score in model["published"]
-    )
+    ]
 
 
-def _percent(figures: dict[str, Any] | None) -> str:
-    value = (figures or {}).get("pq")
+def _percent(scores: dict[str, Any] | None) -> str:
+    value = (scores or {}).get("pq")
     return "-" if value is None else f"{100 * value:.1f}"

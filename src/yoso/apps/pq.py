@@ -1,11 +1,19 @@
-"""`yoso pq`: score predictions that lie on disk."""
+"""`yoso pq`: score predictions that are saved in COCO panoptic format."""
 
 from yoso.apps.arguments import Parser
 from yoso.apps.console import show, show_json
 
+EPILOG = """\
+Images are paired by image_id, or by file_name where the ids stand for other images. Images without a prediction count \
+as missed, and a warning names them.
+
+example:
+  yoso pq annotations/panoptic_val.json annotations/panoptic_val out/panoptic.json out/panoptic
+"""
+
 
 def main(arguments: list[str]) -> int:
-    """Run `yoso pq GT.json GT_DIR PRED.json PRED_DIR [--json] [--confusion PICTURE.png]`.
+    """Run `yoso pq GT.json GT_DIR PRED.json PRED_DIR [--json] [--confusion FILE.png]`.
 
     Args:
         arguments: what stands after `yoso pq`.
@@ -14,15 +22,15 @@ def main(arguments: list[str]) -> int:
         The exit status.
 
     Raises:
-        YosoError: files that are missing or not COCO panoptic; a picture that cannot be written.
+        YosoError: files that are missing, not COCO panoptic, or of other images; a picture that cannot be written.
     """
-    parser = Parser("pq", "Score predictions in COCO panoptic format; no model is needed.")
+    parser = Parser("pq", "Score saved predictions in COCO panoptic format: panoptic quality.", epilog=EPILOG)
     parser.add_argument("gt_json", metavar="GT.json", help="COCO panoptic file of the ground truth")
     parser.add_argument("gt_dir", metavar="GT_DIR", help="folder of its PNGs")
     parser.add_argument("pred_json", metavar="PRED.json", help="COCO panoptic file of the predictions")
     parser.add_argument("pred_dir", metavar="PRED_DIR", help="folder of their PNGs")
-    parser.add_argument("--json", action="store_true", help="print one JSON document, figures from 0 to 1")
-    parser.add_argument("--confusion", metavar="PICTURE.png", help="draw which class was taken for which")
+    parser.add_argument("--json", action="store_true", help="print one JSON document, with values from 0 to 1")
+    parser.add_argument("--confusion", metavar="FILE.png", help="draw the confusion matrices")
     args = parser.parse(arguments)
 
     from yoso.apps.tables import confusion_table, panoptic_table, size_table

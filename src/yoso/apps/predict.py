@@ -1,82 +1,57 @@
-"""`yoso predict`: photographs in, overlays and COCO panoptic files out."""
+"""`yoso predict`: images in, overlays and COCO panoptic files out."""
 
 import argparse
-import errno
-import time
 from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.arguments import Parser, add_model_options, open_model
-from yoso.apps.console import make_folder, milliseconds, show, show_error, show_json, with_progress
-from yoso.errors import OutputError, YosoError
+from yoso.apps.arguments import Parser, add_model_options
+from yoso.apps.console import milliseconds, show, show_error, show_json
+from yoso.apps.signals import exit_status, sigterm_raises
+from yoso.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from yoso.data.coco_panoptic import PanopticWriter
-    from yoso.inference.engine import Timings
-    from yoso.inference.predictor import Predictor
+    from yoso.apps.predict_run import Outcome, Segmented
 
 DEFAULT_MODEL = "facades-mnv2"
 DEFAULT_OUTPUT = "yoso-output"
 STEPS = ("read", "resize", "network", "merge")
-EPILOG = (
-    "Written for each photograph: NAME.overlay.png and panoptic/NAME.png; once: panoptic.json (COCO panoptic). A "
-    "file that cannot be read does not stop the others; the exit status is then 2."
-)
+EPILOG = """\
+Output in DIR: NAME.overlay.png and panoptic/NAME.png for each image, and panoptic.json (COCO panoptic). A file that \
+cannot be read is reported and skipped; the exit status is then 2. Only output of an earlier run is replaced.
 
-
-@dataclass(frozen=True)
-class Done:
-    """One photograph that was segmented and written.
-
-    Attributes:
-        path: of the photograph.
-        overlay: the picture drawn over it, or None if none was wanted.
-        panoptic: the PNG of segment ids.
-        segments_info: of the result.
-        size: (height, width) in pixels.
-        timings: what the steps took.
-        runtime: what ran the network.
-        device: and where.
-    """
-
-    path: Path
-    overlay: Path | None
-    panoptic: Path
-    segments_info: list[dict[str, Any]]
-    size: tuple[int, int]
-    timings: "Timings"
-    runtime: str
-    device: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """One photograph that was not.
-
-    Attributes:
-        source: the file; empty for a word of the command line that stands for none.
-        message: the error, one line.
-    """
-
-    source: str
-    message: str
+examples:
+  yoso predict street.jpg
+  yoso predict photos/ 'more/**/*.jpg' --model coco-r50 --output out
+  yoso predict photos/ --output out --resume      # continue after Ctrl-C
+  yoso predict --data mine.yaml --split val       # keep the data set's image ids
+"""
 
 
 def build_parser() -> Parser:
     """Return the parser of `yoso predict`."""
-    parser = Parser("predict", "Segment photographs.", epilog=EPILOG)
+    parser = Parser("predict", "Segment images.", usage="yoso predict SOURCE ... [options]", epilog=EPILOG)
     parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="a photograph, a folder, a pattern, or - for a list on stdin"
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="an image, a folder, a pattern, or - for a list of them on standard input",
     )
     add_model_options(parser, DEFAULT_MODEL)
-    parser.add_argument("--output", default=DEFAULT_OUTPUT, metavar="DIR", help=f"default: {DEFAULT_OUTPUT}")
-    parser.add_argument("--no-overlay", action="store_true", help="draw no pictures")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
+    data = parser.add_argument_group("data set")
+    data.add_argument(
+        "--data",
+        metavar="DATASET",
+        help="segment the images of a data set, or the SOURCEs among them, under its image ids and file names",
+    )
+    data.add_argument("--split", default="val", help="with --data: train or val (default: val)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", default=DEFAULT_OUTPUT, metavar="DIR", help=f"default: {DEFAULT_OUTPUT}")
+    output.add_argument("--resume", action="store_true", help="skip the images that DIR/panoptic.json lists already")
+    output.add_argument("--no-overlay", action="store_true", help="draw no overlays")
+    output.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
     return parser
 
 
@@ -87,101 +62,60 @@ def main(arguments: list[str]) -> int:
         arguments: what stands after `yoso predict`.
 
     Returns:
-        The exit status: 2 if any photograph could not be segmented.
+        The exit status: 2 if an image could not be segmented, 130 after Ctrl-C, 143 after SIGTERM.
 
     Raises:
-        YosoError: nothing could be done at all: no such model or device, or an output that cannot be written.
+        YosoError: see `yoso.apps.predict_run.run`.
     """
-    args = build_parser().parse(arguments)
-    from yoso.inference.sources import expand_sources
+    parser = build_parser()
+    args = parser.parse(arguments)
+    if not args.sources and not args.data:
+        raise ConfigError("yoso predict: give a SOURCE (an image, a folder or a pattern) or --data DATASET")
+    from yoso.apps.predict_run import run
 
-    sources = expand_sources(args.sources)
-    failed = [Failed("", str(error)) for error in sources.errors]
-    done: list[Done] = []
-    if sources.paths:
-        done, more = _run(args, sources.paths)
-        failed += more
+    with sigterm_raises():
+        outcome = run(args)
     if args.json:
-        show_json(_as_json(args, done, failed))
-    elif done:
-        show(_table(done), f"\n{_where(args, done)}")
-    for failure in failed:
+        show_json(_as_json(args, outcome))
+    else:
+        _show(args, outcome)
+    for failure in outcome.failures:
         show_error(failure.message)
-    if failed and len(failed) + len(done) > 1:
-        show_error(f"{len(failed)} of {len(failed) + len(done)} could not be segmented; the others are done")
-    return 2 if failed else 0
+    return _conclude(args, outcome)
 
 
-def _run(args: argparse.Namespace, paths: list[Path]) -> tuple[list[Done], list[Failed]]:
-    from yoso.data.coco_panoptic import PanopticWriter
-    from yoso.inference.sources import output_stem
-
-    # The model first, so that a name that is none leaves no empty folder behind.
-    predictor = open_model(args)
-    was_there = Path(args.output).exists()
-    output = make_folder(args.output)
-    writer = PanopticWriter(output / "panoptic.json", output / "panoptic", predictor.categories)
-    done: list[Done] = []
-    failed: list[Failed] = []
-    work = list(zip(paths, output_stem(paths), strict=True))
-    for path, stem in with_progress(work, len(work), "segmenting"):
-        try:
-            done.append(_one(args, predictor, writer, path, stem))
-        except YosoError as error:
-            failed.append(Failed(str(path), _named(path, error)))
-            if _is_full(error):
-                break
-    if done:
-        writer.close()
-    elif not was_there:
-        for folder in (writer.masks, output):
-            with suppress(OSError):  # what holds something stays
-                folder.rmdir()
-    return done, failed
+def _conclude(args: argparse.Namespace, outcome: "Outcome") -> int:
+    """Print how the run ended, unless all is well, and return the exit status."""
+    num_failed, num_done = len(outcome.failures), len(outcome.segmented)
+    if outcome.stop is not None:
+        done = outcome.num_earlier + num_done
+        show_error(
+            f"stopped after {done} of {outcome.total} images; add --resume to the command to do the others"
+            if done
+            else "stopped before the first image was done"
+        )
+        return exit_status(outcome.stop)
+    if num_failed and num_failed + num_done > 1:
+        show_error(f"{num_failed} of {num_failed + num_done} could not be segmented; the others are done")
+    return 2 if num_failed else 0
 
 
-def _one(args: argparse.Namespace, predictor: "Predictor", writer: "PanopticWriter", path: Path, stem: str) -> Done:
-    """Segment one photograph and write what belongs to it."""
-    from yoso.data.coco_panoptic import ImageRecord
-    from yoso.drawing.pictures import drawn, write_picture
-    from yoso.files import read_image
-    from yoso.inference.results import coco_segments
-
-    start = time.perf_counter()
-    pixels = read_image(path)
-    read_seconds = time.perf_counter() - start
-    result, timings = predictor.timed(
-        pixels,
-        input_size=args.input_size,
-        object_mask_threshold=args.object_mask_threshold,
-        overlap_threshold=args.overlap_threshold,
-    )
-    infos = result["segments_info"]
-    overlay = None
-    if not args.no_overlay:
-        overlay = Path(args.output, f"{stem}.overlay.png")
-        write_picture(overlay, drawn(pixels, result, predictor.categories))
-    height, width = pixels.shape[:2]
-    record = ImageRecord(len(writer.images) + 1, str(path), f"{stem}.png", height, width)
-    writer.add(record, result["segmentation"], coco_segments(infos, predictor.categories))
-    timings = replace(timings, read_seconds=read_seconds)
-    panoptic = writer.masks / record.mask_name
-    return Done(path, overlay, panoptic, infos, (height, width), timings, predictor.runtime, predictor.device)
+def _show(args: argparse.Namespace, outcome: "Outcome") -> None:
+    lines = []
+    if outcome.num_earlier:
+        lines.append(f"earlier:  {outcome.num_earlier} of {outcome.total} images were done before")
+    if outcome.segmented:
+        show(_table(outcome.segmented), "")
+        first, more = outcome.segmented[0], len(outcome.segmented) - 1
+        if first.overlay is not None:
+            lines.append(f"overlay:  {first.overlay}" + (f" and {more} more" if more else ""))
+    if outcome.segmented or outcome.num_earlier:
+        lines.append(f"panoptic: {Path(args.output, 'panoptic.json')}")
+        lines.append(f"runtime:  {outcome.runtime} on {outcome.device}")
+        show("\n".join(lines))
 
 
-def _is_full(error: YosoError) -> bool:
-    """Tell whether nothing more can be written, so that going on would only waste time."""
-    cause = error.__cause__
-    return isinstance(error, OutputError) and getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-
-
-def _named(path: Path, error: YosoError) -> str:
-    """Return the error with the file's name in it, which errors about arrays do not know."""
-    text = str(error)
-    return text if str(path) in text or isinstance(error, OutputError) else f"{path}: {text}"
-
-
-def _table(done: list[Done]) -> "Table":
+def _table(segmented: list["Segmented"]) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -193,38 +127,29 @@ def _table(done: list[Done]) -> "Table":
     table.add_column("size", no_wrap=True)
     table.add_column("segments")
     for step in ("read", "network", "merge"):
-        table.add_column(step, justify="right")
-    names = Counter(item.path.name for item in done)
-    for item in done:
+        table.add_column(step, justify="right", no_wrap=True)
+    names = Counter(item.path.name for item in segmented)
+    for item in segmented:
         height, width = item.size
         times = item.timings
         seconds = (times.read_seconds + times.resize_seconds, times.network_seconds, times.merge_seconds)
         table.add_row(
             Text(item.path.name if names[item.path.name] == 1 else str(item.path)),
             f"{width} x {height}",
-            Text(f"{len(item.segments_info)}: {_what(item.segments_info)}" if item.segments_info else "0"),
+            Text(f"{len(item.segments_info)}: {_classes(item.segments_info)}" if item.segments_info else "0"),
             *milliseconds(seconds),
         )
     return table
 
 
-def _what(infos: list[dict[str, Any]], most: int = 6) -> str:
-    """Return what was found, the most frequent class first: `12 window, 2 car, facade`."""
+def _classes(infos: list[dict[str, Any]], limit: int = 6) -> str:
+    """Return the classes of some segments, the most frequent first: `12 window, 2 car, facade`."""
     counts = Counter((info["label"], info["is_thing"]) for info in infos)
-    parts = [f"{number} {label}" if is_thing else label for (label, is_thing), number in counts.most_common(most)]
-    return ", ".join(parts) + (", ..." if len(counts) > most else "")
+    parts = [f"{number} {label}" if is_thing else label for (label, is_thing), number in counts.most_common(limit)]
+    return ", ".join(parts) + (", ..." if len(counts) > limit else "")
 
 
-def _where(args: argparse.Namespace, done: list[Done]) -> str:
-    lines = []
-    if not args.no_overlay:
-        lines.append(f"overlay:  {done[0].overlay}" + (f" and {len(done) - 1} more" if len(done) > 1 else ""))
-    lines.append(f"panoptic: {Path(args.output, 'panoptic.json')}")
-    lines.append(f"runtime:  {done[0].runtime} on {done[0].device}")
-    return "\n".join(lines)
-
-
-def _as_json(args: argparse.Namespace, done: list[Done], failed: list[Failed]) -> dict[str, Any]:
+def _as_json(args: argparse.Namespace, outcome: "Outcome") -> dict[str, Any]:
     images = [
         {
             "file": str(item.path),
@@ -235,14 +160,14 @@ def _as_json(args: argparse.Namespace, done: list[Done], failed: list[Failed]) -
             "milliseconds": {step: round(1000 * getattr(item.timings, f"{step}_seconds"), 3) for step in STEPS},
             "segments_info": item.segments_info,
         }
-        for item in done
+        for item in outcome.segmented
     ]
-    errors = [{"file": failure.source, "error": failure.message} for failure in failed]
     return {
         "model": args.model,
-        "runtime": done[0].runtime if done else None,
-        "device": done[0].device if done else None,
-        "panoptic_json": str(Path(args.output, "panoptic.json")) if done else None,
+        "runtime": outcome.runtime,
+        "device": outcome.device,
+        "panoptic_json": str(Path(args.output, "panoptic.json")) if images or outcome.num_earlier else None,
+        "earlier": outcome.num_earlier,
         "images": images,
-        "errors": errors,
+        "errors": [{"file": failure.source, "error": failure.message} for failure in outcome.failures],
     }

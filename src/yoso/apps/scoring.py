@@ -1,19 +1,23 @@
-"""What `yoso eval`, its `--tune` and `yoso export` share: thresholds, classes, and what figures depend on."""
+"""Shared by `yoso eval`, its `--tune` and `yoso export`: thresholds, check of classes, conditions of a score."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from yoso.categories import Categories
-from yoso.errors import ConfigError
+from yoso.categories import Categories, check_same_classes
 from yoso.installation import versions
 from yoso.settings import Thresholds
 
 if TYPE_CHECKING:
     from yoso.inference.predictor import Predictor
 
+METRICS, TUNING = "metrics.json", "tuning.json"
+
+COMMAND = "yoso eval"
+"""Value of `command` in these two files, by which `yoso eval` knows its own output."""
+
 
 def thresholds_of(args: argparse.Namespace, predictor: "Predictor") -> Thresholds:
-    """Return the two thresholds: those given, else the model's."""
+    """Return the two thresholds: those of the options, or else the model's."""
     own, object_mask, overlap = predictor.inference.thresholds, args.object_mask_threshold, args.overlap_threshold
     return Thresholds(
         own.object_mask if object_mask is None else object_mask, own.overlap if overlap is None else overlap
@@ -21,30 +25,19 @@ def thresholds_of(args: argparse.Namespace, predictor: "Predictor") -> Threshold
 
 
 def check_classes(model: Categories, data: Categories, model_name: str, data_name: str) -> None:
-    """Check that every class of a model is one of the data set's, under the same id.
+    """Check that a data set has every class of a model, under the same id.
 
     Raises:
-        ConfigError: they are not; names the first that differs.
+        ConfigError: it has not; names the first class that differs.
     """
-    for category in model:
-        theirs = data[data.index_of(category.id)] if data.has_id(category.id) else None
-        if theirs is None or (theirs.name, theirs.is_thing) != (category.name, category.is_thing):
-            there = f"{theirs.name!r} ({_kind(theirs.is_thing)})" if theirs else "no class"
-            raise ConfigError(
-                f"model {model_name} and data set {data_name} have different classes: id {category.id} is "
-                f"{category.name!r} ({_kind(category.is_thing)}) to the model and {there} in the data; use a model "
-                "trained on these classes"
-            )
+    check_same_classes(model, data, f"model {model_name}", f"data set {data_name}", b_may_have_more=True)
 
 
-def _kind(is_thing: bool) -> str:
-    return "thing" if is_thing else "stuff"
-
-
-def circumstances(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:
-    """Return what the figures depend on: model, data, settings, runtime and versions."""
+def conditions(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:
+    """Return what a score depends on: model, data, settings, runtime and versions."""
     thresholds = thresholds_of(args, predictor)
     return {
+        "command": COMMAND,
         "model": str(args.model),
         "data": str(args.data),
         "split": args.split,

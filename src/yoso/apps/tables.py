@@ -1,53 +1,54 @@
-"""Scores as tables for the terminal: figures times 100, a dash for one that does not exist."""
+"""Scores as tables for the terminal: values times 100, a dash for one that does not exist.
+
+Numbers are never broken, and names only between words where a terminal has 80 columns.
+"""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from yoso.categories import Categories
-from yoso.evaluation.breakdown import SIZE_BOUNDS, Breakdown, Confusion, largest_mixups, quality_by_size
+from yoso.evaluation.breakdown import SIZE_BOUNDS, Breakdown, Confusion, largest_confusions, quality_by_size
 from yoso.evaluation.instances import MaskAP
 from yoso.evaluation.quality import ClassQuality, PanopticQualityResult
 from yoso.evaluation.report import NOTHING, things_of
 from yoso.evaluation.semantic import SemanticQuality
-from yoso.scoring.tasks import InstanceScore, PanopticScore, SemanticScore, Task
+from yoso.scoring.tasks import InstanceTask, PanopticTask, SemanticTask, Task
 
-NUM_MIXUPS = 10
+NUM_CONFUSIONS = 10
+"""Rows of the table of confused classes."""
+
+COUNTS = ("TP", "FP", "FN")
 
 
 def tables_of(task: Task) -> list[Table]:
-    """Return the tables of a task's figures."""
-    if isinstance(task, PanopticScore):
+    """Return the tables of a task's scores."""
+    if isinstance(task, PanopticTask):
         categories, breakdown = task.dataset.categories, task.breakdown
         return [
             panoptic_table(task.result, categories),
             size_table(breakdown, categories),
             confusion_table(breakdown.confusion, categories),
         ]
-    if isinstance(task, InstanceScore):
+    if isinstance(task, InstanceTask):
         return [instance_table(task.result, task.categories)]
-    if isinstance(task, SemanticScore):
+    if isinstance(task, SemanticTask):
         return [semantic_table(task.result, task.categories)]
     raise TypeError(f"no table for {type(task).__name__}")
 
 
 def panoptic_table(result: PanopticQualityResult, categories: Categories) -> Table:
-    """Return a rich table: a row per class, then things, stuff and all; PQ, SQ, RQ times 100.
-
-    A dash stands for a figure of a class or group that does not occur.
+    """Return a table of panoptic quality: a row per class, then things, stuff and all.
 
     Args:
-        result: the figures.
-        categories: the classes they are of.
+        result: the scores.
+        categories: their classes.
     """
-    table = Table(title="Panoptic quality (x100)")
-    table.add_column("class")
-    table.add_column("kind")
-    for column in ("PQ", "SQ", "RQ", "matched", "mistaken", "missed"):
-        table.add_column(column, justify="right")
+    table = _table("Panoptic quality (x100)", ["class", "kind"], ["PQ", "SQ", "RQ", *COUNTS])
     rows = list(zip(categories, result.per_class, strict=True))
     for category, row in rows:
         kind = "thing" if category.is_thing else "stuff"
@@ -66,14 +67,14 @@ def panoptic_table(result: PanopticQualityResult, categories: Categories) -> Tab
 
 
 def size_table(breakdown: Breakdown, categories: Categories) -> Table:
-    """Return a rich table of PQ, SQ and RQ of small, medium and large things."""
+    """Return a table of the panoptic quality of small, medium and large things."""
     small, large = (math.isqrt(bound) for bound in SIZE_BOUNDS)
     titles = {
-        "small": f"small, below {small} x {small} pixels",
+        "small": f"small (area below {small} x {small})",
         "medium": "medium",
-        "large": f"large, from {large} x {large}",
+        "large": f"large (from {large} x {large})",
     }
-    table = _table("Things by size (x100)", ["things"], ["n", "PQ", "SQ", "RQ", "matched", "mistaken", "missed"])
+    table = _table("Things by size (x100)", ["things"], ["n", "PQ", "SQ", "RQ", *COUNTS])
     for name, row in quality_by_size(breakdown.by_size, categories).items():
         totals = (row.true_positive, row.false_positive, row.false_negative)
         table.add_row(titles[name], str(row.n), *_percent(row.pq, row.sq, row.rq), *(str(total) for total in totals))
@@ -81,18 +82,18 @@ def size_table(breakdown: Breakdown, categories: Categories) -> Table:
 
 
 def confusion_table(confusion: Confusion, categories: Categories) -> Table:
-    """Return a rich table of the classes that are confused most, by their share of the true class's pixels."""
-    table = _table("Taken for another class", ["class", "taken for"], ["% of its pixels", "pixels", "segments"])
+    """Return a table of the classes that are confused most, by their share of the true class's pixels."""
+    table = _table("Most confused classes", ["class", "predicted as"], ["% of its\npixels", "pixels", "segments"])
     names = [*categories.names, NOTHING]
-    for mixup in largest_mixups(confusion, NUM_MIXUPS):
-        counts = (str(mixup.pixels), str(mixup.segments))
-        table.add_row(Text(names[mixup.truth]), Text(names[mixup.prediction]), *_percent(mixup.share), *counts)
+    for pair in largest_confusions(confusion, NUM_CONFUSIONS):
+        counts = (str(pair.pixels), str(pair.segments))
+        table.add_row(Text(names[pair.truth]), Text(names[pair.prediction]), *_percent(pair.share), *counts)
     return table
 
 
 def instance_table(result: MaskAP, categories: Categories) -> Table:
-    """Return a rich table of mask AP: a row per thing class, then all, then all by size."""
-    table = _table("Instances: mask AP (x100)", ["class"], ["AP", "AP50", "AP75", "true", "detected"])
+    """Return a table of mask AP: a row per thing class, then all things by size, then all."""
+    table = _table("Instances: mask AP (x100)", ["class"], ["AP", "AP50", "AP75", "true", "predicted"])
     for category, row in zip(things_of(categories), result.per_class, strict=True):
         counts = (str(row.true_instances), str(row.detections))
         table.add_row(Text(category.name), *_percent(row.ap, row.ap50, row.ap75), *counts)
@@ -105,8 +106,8 @@ def instance_table(result: MaskAP, categories: Categories) -> Table:
 
 
 def semantic_table(result: SemanticQuality, categories: Categories) -> Table:
-    """Return a rich table of IoU: a row per class, then the means."""
-    columns = ["IoU", "pixels found", "true pixels", "predicted pixels"]
+    """Return a table of IoU and pixel accuracy: a row per class, then the means."""
+    columns = ["IoU", "accuracy", "true\npixels", "predicted\npixels"]
     table = _table("Semantic segmentation (x100)", ["class", "kind"], columns)
     for category, row in zip(categories, result.per_class, strict=True):
         kind = "thing" if category.is_thing else "stuff"
@@ -122,7 +123,7 @@ def semantic_table(result: SemanticQuality, categories: Categories) -> Table:
 def tuning_table(
     rows: Sequence[float], columns: Sequence[float], pq: np.ndarray, best: tuple[float, float] | None
 ) -> Table:
-    """Return a rich table of PQ per pair of thresholds, the best one in bold with a star.
+    """Return a table of PQ per pair of thresholds, the best one in bold with a star.
 
     Args:
         rows: object-mask thresholds.
@@ -130,7 +131,7 @@ def tuning_table(
         pq: (rows, columns) 0 to 1, or nan.
         best: the best pair.
     """
-    table = _table("PQ (x100)", ["object mask \\ overlap"], [f"{value:g}" for value in columns])
+    table = _table("PQ (x100)", ["object mask\n\\ overlap"], [f"{value:g}" for value in columns])
     for row, figures in zip(rows, pq.tolist(), strict=True):
         cells = []
         for column, text in zip(columns, _percent(*figures), strict=True):
@@ -140,11 +141,11 @@ def tuning_table(
 
 
 def _table(title: str, names: list[str], figures: list[str]) -> Table:
-    table = Table(title=title)
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     for name in names:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in figures:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

@@ -1,23 +1,18 @@
 """`yoso train`: train a network with a recipe."""
 
+from yoso.training.cli import main as train
+
 
 def main(arguments: list[str]) -> int:
-    """Run `yoso train RECIPE|FILE.yaml --some.key value`, or `yoso train --recipe RECIPE DATASET`.
+    """Run `yoso train RECIPE --data DATASET [options]`.
 
     Args:
-        arguments: what stands after `yoso train`.
+        arguments: the words after `yoso train`.
 
     Returns:
         The exit status.
 
     Raises:
-        YosoError: see `yoso.training.run.train`.
+        YosoError: see `yoso.training.cli.main`.
     """
-    from yoso.training.recipes import find_recipe, recipe_of
-
-    recipe, _ = recipe_of(arguments)
-    if recipe is not None:
-        find_recipe(recipe)  # before PyTorch is loaded, so that a typo is reported at once
-    from yoso.training.cli import main as train
-
     return train(arguments)

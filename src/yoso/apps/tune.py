@@ -1,4 +1,4 @@
-"""`yoso eval --tune`: search the two thresholds of a model for the highest PQ on a split."""
+"""`yoso eval --tune`: search the two thresholds with the highest PQ of a model on a split."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoso.apps.console import show, show_json, watch
-from yoso.apps.scoring import check_classes, circumstances, thresholds_of
+from yoso.apps.scoring import TUNING, check_classes, conditions, thresholds_of
 from yoso.errors import ConfigError, DatasetError, OutputError
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from yoso.settings import InferenceConfig, Thresholds
 
 STEPS = tuple(number / 10 for number in range(10))
-"""Values tried of each threshold, beside the model's own."""
+"""Values to try of each threshold, beside the model's own."""
 
 
 def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> None:
-    """Search, print the table of PQ over the grid, and write `tuning.json`; with `--write`, the model's `config.json`.
+    """Search, print PQ over the grid, and write `tuning.json`; with `--write`, also the model's `config.json`.
 
     Args:
         args: of `yoso eval`.
@@ -29,7 +29,7 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
         output: the folder to write to.
 
     Raises:
-        YosoError: as `yoso eval`; a model folder that cannot be written; a split on which there is no PQ.
+        YosoError: as `yoso eval`; a model folder that cannot be written; a split without a PQ.
     """
     from yoso.apps.arguments import open_model
     from yoso.files import write_json
@@ -38,7 +38,7 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
     from yoso.scoring.tuning import ThresholdSearch
     from yoso.weights.config_file import save_inference
 
-    folder = writable_model(args.model) if args.write else None
+    folder = writable_model(args.model, args.offline) if args.write else None
     predictor = open_model(args, logits=True)
     check_classes(predictor.categories, dataset.categories, args.model, args.data)
     search = ThresholdSearch(grid_of(args, predictor), predictor.categories, dataset.categories)
@@ -47,8 +47,8 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
     best = search.best(thresholds_of(args, predictor))
     if best is None:
         raise DatasetError(
-            f"--tune: the {num_images} images of {args.data} {args.split} have no segment to find, so PQ does not "
-            "exist; take another split"
+            f"--tune: the {num_images} images of {args.data} {args.split} have no segment to find, so there is no PQ; "
+            "use another split"
         )
     inference = replace(
         predictor.inference,
@@ -56,9 +56,9 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
         overlap_threshold=best.overlap,
         input_size=predictor.inference.input_size if args.input_size is None else _stored(args.input_size),
     )
-    content = circumstances(args, predictor, num_images) | _findings(search, best, inference)
-    write_json(output / "tuning.json", content, indent=1)
-    written = [output / "tuning.json"]
+    content = conditions(args, predictor, num_images) | _findings(search, best, inference)
+    write_json(output / TUNING, content, indent=1)
+    written = [output / TUNING]
     if folder is not None:
         written.append(save_inference(folder, inference))
     if args.json:
@@ -67,8 +67,12 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
         _show(search, best, written)
 
 
-def writable_model(model: str) -> Path:
+def writable_model(model: str, offline: bool) -> Path:
     """Return the folder of a model whose configuration may be changed.
+
+    Args:
+        model: a name or a folder.
+        offline: fetch nothing.
 
     Raises:
         CheckpointError: there is no such model.
@@ -78,21 +82,21 @@ def writable_model(model: str) -> Path:
     from yoso.weights.find import find_model
     from yoso.weights.layout import CONFIG, is_bundled
 
-    folder = find_model(model)
+    folder = find_model(model, offline)
     if is_bundled(folder):
         raise ConfigError(
-            f"--write: {model} comes with the package and is not changed; copy its folder {folder} and give the copy, "
-            "or give the thresholds to the commands"
+            f"--write: {model} comes with the package and is not changed; give a copy of its folder {folder}, or give "
+            "the thresholds to each command"
         )
     if not os.access(folder, os.W_OK) or not os.access(folder / CONFIG, os.W_OK):
         raise OutputError(
-            f"{folder / CONFIG}: cannot be written (permission denied); copy the folder, or leave --write out"
+            f"{folder / CONFIG}: cannot be written (permission denied); give a copy of the folder, or leave --write out"
         )
     return folder
 
 
 def grid_of(args: argparse.Namespace, predictor: "Predictor") -> "Grid":
-    """Return the pairs to try: steps of 0.1 and the model's own; a threshold that is given stays as it is."""
+    """Return the pairs to try: steps of 0.1 and the model's own; a threshold that is given stays fixed."""
     from yoso.scoring.tuning import Grid
 
     axes = []
@@ -106,7 +110,7 @@ def grid_of(args: argparse.Namespace, predictor: "Predictor") -> "Grid":
 
 
 def _stored(input_size: Any) -> "tuple[int, int] | None":
-    """Return `--input-size` as a model folder holds it."""
+    """Return `--input-size` as a model folder stores it."""
     return None if input_size == "native" else input_size
 
 
@@ -137,7 +141,7 @@ def _show(search: "ThresholdSearch", best: "Thresholds", written: list[Path]) ->
         tuning_table(
             search.grid.object_mask_thresholds, search.grid.overlap_thresholds, table, (best.object_mask, best.overlap)
         ),
-        f'best: PQ {100 * np.nanmax(table):.1f}; for it, "inference" in the model\'s config.json needs '
-        f'"object_mask_threshold": {best.object_mask:g}, "overlap_threshold": {best.overlap:g}'
+        f'best: PQ {100 * np.nanmax(table):.1f} with "object_mask_threshold": {best.object_mask:g}, '
+        f'"overlap_threshold": {best.overlap:g} (below "inference" in the model\'s config.json)'
         f"\nwritten: {', '.join(str(path) for path in written)}",
     )

@@ -1,1 +1,1 @@
-"""Data sets in COCO panoptic format: reading, writing, augmenting, checking."""
+"""Data sets in COCO panoptic format: reading, writing, augmentation, checks, statistics."""

@@ -1,4 +1,4 @@
-"""COCO panoptic format: one JSON for a split, one PNG of segment ids per photograph."""
+"""COCO panoptic format: a JSON per split, and a PNG of segment ids per image."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,28 +11,27 @@ import numpy as np
 from yoso.categories import Categories
 from yoso.data.entries import (
     DOCTOR,
-    MAX_CATEGORY_ID,
-    Entries,
-    ImageId,
+    AnnotationsBuilder,
     no_such_category,
     read_segment,
     refuse_detection,
 )
-from yoso.data.id_maps import measure, shown
+from yoso.data.id_maps import first_few, measure
 from yoso.data.json_stream import walk_json
 from yoso.errors import DatasetError
 from yoso.files import PathLike, read_json, write_id_map, write_json
+from yoso.values import ImageId, mismatched_type
 
 
 class ImageRecord(NamedTuple):
-    """One photograph of a split.
+    """One image of a split.
 
     Attributes:
         image_id: the data set's.
-        file_name: of the photograph, below the split's images.
-        mask_name: of the panoptic PNG, below the split's masks.
+        file_name: of the image, relative to the split's images.
+        mask_name: of the panoptic PNG, relative to the split's masks.
         height: in pixels, as the JSON says; 0 if it does not.
-        width: likewise.
+        width: in pixels, likewise.
     """
 
     image_id: ImageId
@@ -43,13 +42,13 @@ class ImageRecord(NamedTuple):
 
 
 class PanopticExample(NamedTuple):
-    """One photograph with its truth, as it lies on disk.
+    """One image with its ground truth, as the files hold it.
 
     Attributes:
-        image: RGB (H, W, 3), uint8.
-        id_map: (H, W) int32 segment ids, 0 is void.
-        segments: `id`, `category_id`, `iscrowd` per segment.
-        record: where it comes from.
+        image: uint8 RGB (H, W, 3).
+        id_map: int32 segment ids (H, W); 0 is void.
+        segments: `id`, `category_id` and `iscrowd` of each segment.
+        record: which image it is.
     """
 
     image: np.ndarray
@@ -60,16 +59,16 @@ class PanopticExample(NamedTuple):
 
 @dataclass(frozen=True)
 class Annotations:
-    """A panoptic JSON in compact form: plain arrays that worker processes share instead of copying.
+    """A panoptic JSON of I images and S segments in compact form: plain arrays, which worker processes share.
 
     Attributes:
-        path: the file.
+        path: the JSON.
         categories: its classes.
-        text: for all images, one after the other: the id as JSON, the file name, the mask name; UTF-8.
-        ends: (I, 3) where each image's id, file name and mask name end in `text`.
-        sizes: (I, 2) height and width.
-        segments: (S, 3) id, category_id, iscrowd, image after image.
-        firsts: (I + 1,) where each image's segments begin.
+        text: (bytes,) uint8: id as JSON, file name and mask name of all images, one after the other, in UTF-8.
+        ends: (I, 3) where the id, the file name and the mask name of each image end in `text`.
+        sizes: (I, 2) height and width in pixels; 0 where the JSON does not say.
+        segments: (S, 3) id, category_id and iscrowd of all segments, in the order of the images.
+        firsts: (I + 1,) the first segment of each image, and S.
     """
 
     path: Path
@@ -84,7 +83,7 @@ class Annotations:
         return len(self.sizes)
 
     def record(self, index: int) -> ImageRecord:
-        """Return what is known of an image, 0 to I - 1."""
+        """Return the record of an image, 0 to I - 1."""
         start = int(self.ends[index - 1, 2]) if index else 0
         parts = []
         for end in self.ends[index].tolist():
@@ -94,15 +93,15 @@ class Annotations:
         return ImageRecord(json.loads(parts[0]), parts[1], parts[2], height, width)
 
     def segments_of(self, index: int) -> np.ndarray:
-        """Return (M, 3): id, category_id, iscrowd of an image's segments, in the file's order."""
+        """Return (M, 3): id, category_id and iscrowd of an image's segments, in the order of the JSON."""
         return self.segments[self.firsts[index] : self.firsts[index + 1]]
 
 
 def read_panoptic(path: PathLike) -> dict[str, Any]:
-    """Read a JSON and make sure that, as a whole, it is COCO panoptic; single entries are not looked at.
+    """Read a JSON and check that its top level is COCO panoptic; single entries are not checked.
 
     Raises:
-        DatasetError: the file is missing, is not JSON, or is not COCO panoptic; says what it lacks or what else it is.
+        DatasetError: the file is missing, is not JSON, or is not COCO panoptic; says what it lacks or what it is.
     """
     content = read_json(path)
     check_panoptic(content, path)
@@ -111,7 +110,7 @@ def read_panoptic(path: PathLike) -> dict[str, Any]:
 
 
 def check_panoptic(content: Any, path: PathLike) -> None:
-    """Make sure that a file's top level is that of COCO panoptic.
+    """Check that the top level of a JSON is COCO panoptic.
 
     Raises:
         DatasetError: it is not; says what it lacks.
@@ -125,23 +124,24 @@ def check_panoptic(content: Any, path: PathLike) -> None:
 
 
 def read_annotations(path: PathLike) -> Annotations:
-    """Read a panoptic JSON. Images without an annotation are left out; the order is that of the annotations.
+    """Read a panoptic JSON: the images with an annotation, in the order of the annotations.
 
-    The file is read entry by entry, so that COCO's takes little more memory than the result.
+    The file is read entry by entry, so that even COCO's takes little more memory than the result.
 
     Raises:
         DatasetError: the file is missing, is not JSON, or is not COCO panoptic; says what it lacks.
     """
-    found = Entries(path)
-    content = walk_json(path, found.take)
+    found = AnnotationsBuilder(path)
+    content = walk_json(path, found.add)
     check_panoptic(content, path)
     categories = Categories.from_json(found.categories, str(path))
-    if max(category.id for category in categories) > MAX_CATEGORY_ID:
-        raise DatasetError(f"{path}: a category id is above {MAX_CATEGORY_ID}; give the categories smaller ids")
     encoded, sizes = [], []
     for image_id, mask_name in found.annotations:
         if image_id not in found.images:
-            raise DatasetError(f"{path}: an annotation is of image {image_id!r}, unknown or annotated twice; {DOCTOR}")
+            hint = mismatched_type(image_id, found.images)
+            raise DatasetError(
+                f"{path}: an annotation is of image {image_id!r}, unknown or annotated twice{hint}; {DOCTOR}"
+            )
         file_name, height, width = found.images.pop(image_id)
         if file_name is None:
             raise DatasetError(f"{path}: is not COCO panoptic: image {image_id!r} has no 'file_name'")
@@ -161,7 +161,7 @@ def read_annotations(path: PathLike) -> Annotations:
 
 
 def _check_categories(annotations: Annotations) -> None:
-    """Make sure that every segment is of a category that is listed."""
+    """Check that every segment is of a category that is listed."""
     known = np.array([category.id for category in annotations.categories], np.int64)
     wrong = np.flatnonzero(~np.isin(annotations.segments[:, 1], known))
     if wrong.size:
@@ -174,13 +174,13 @@ def _check_categories(annotations: Annotations) -> None:
 def segments_info(
     path: PathLike, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]], categories: Categories
 ) -> list[dict[str, Any]]:
-    """Return a map's `segments_info`, area and box counted; segments without a pixel are left out.
+    """Return the `segments_info` of a map, with areas and boxes; segments without a pixel are left out.
 
     Args:
         path: of the PNG, for messages.
-        id_map: (H, W) ids, 0 is void.
-        segments: `id`, `category_id` and, if wanted, `iscrowd` and more.
-        categories: that the segments are of.
+        id_map: segment ids (H, W); 0 is void.
+        segments: `id`, `category_id` and optionally `iscrowd` and more.
+        categories: of the segments.
 
     Raises:
         DatasetError: map and segments contradict each other.
@@ -200,47 +200,66 @@ def segments_info(
             own = {"id": segment_id, "category_id": category_id, "iscrowd": crowd, "area": area, "bbox": bbox}
             infos.append({**segment, **own})
     if nameless := sorted(measured.keys() - named):
-        raise DatasetError(f"{path}: pixels have the ids {shown(nameless)}, which are not among the segments")
+        raise DatasetError(f"{path}: pixels have the ids {first_few(nameless)}, which are not among the segments")
     return infos
 
 
 class PanopticWriter:
-    """Writes predictions or annotations: PNGs as they come, the JSON at the end."""
+    """Writes predictions or annotations: a PNG with each image, the JSON at the end."""
 
-    def __init__(self, annotations: PathLike, masks: PathLike, categories: Categories) -> None:
-        """Write the JSON to `annotations` and the PNGs into the folder `masks`."""
+    def __init__(
+        self, annotations: PathLike, masks: PathLike, categories: Categories, info: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the JSON to `annotations` and the PNGs into the folder `masks`.
+
+        Args:
+            annotations: the JSON.
+            masks: the folder.
+            categories: that the segments are of.
+            info: for the format's key of that name.
+        """
         self.annotations, self.masks, self.categories = Path(annotations), Path(masks), categories
+        self.info = dict(info or {})
         self.images: list[dict[str, Any]] = []
         self.entries: list[dict[str, Any]] = []
         self._names: set[str] = set()
         self._ids: set[ImageId] = set()
 
     def add(self, record: ImageRecord, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]]) -> None:
-        """Write one PNG; area and box of every segment are counted from it.
+        """Write one PNG and keep its entry for the JSON; areas and boxes are counted from the map.
 
         Args:
-            record: the photograph; its `mask_name` is the PNG's name.
-            id_map: (H, W) ids, 0 is void.
-            segments: `id`, `category_id` and, if wanted, `iscrowd` and more that JSON can hold, such as `score`.
+            record: the image; its `mask_name` is the name of the PNG.
+            id_map: segment ids (H, W); 0 is void.
+            segments: `id`, `category_id` and optionally `iscrowd` and more that JSON can hold, such as `score`.
                 Segments without a pixel are left out.
 
         Raises:
             DatasetError: map and segments contradict each other, the image or its PNG was added before, or the PNG
-                would lie outside the folder.
+                would be outside the folder.
             OutputError: the PNG cannot be written.
         """
         path = self.masks / record.mask_name
         if not path.resolve().is_relative_to(self.masks.resolve()):
-            raise DatasetError(f"{record.mask_name}: this PNG would lie outside {self.masks}; give names without '..'")
+            raise DatasetError(f"{record.mask_name}: this PNG would be outside {self.masks}; give a name without '..'")
         if record.mask_name in self._names or record.image_id in self._ids:
-            raise DatasetError(f"{path}: this PNG or its image {record.image_id!r} was added before; add each once")
+            raise DatasetError(
+                f"{path}: this PNG or its image {record.image_id!r} was added before; add each only once"
+            )
         infos = segments_info(path, id_map, segments, self.categories)
         write_id_map(path, id_map)
         height, width = id_map.shape
-        self.images.append({"id": record.image_id, "file_name": record.file_name, "height": height, "width": width})
-        self.entries.append({"image_id": record.image_id, "file_name": record.mask_name, "segments_info": infos})
-        self._names.add(record.mask_name)
-        self._ids.add(record.image_id)
+        self._keep(
+            {"id": record.image_id, "file_name": record.file_name, "height": height, "width": width},
+            {"image_id": record.image_id, "file_name": record.mask_name, "segments_info": infos},
+        )
+
+    def _keep(self, image: dict[str, Any], entry: dict[str, Any]) -> None:
+        """List an image whose PNG is written."""
+        self.images.append(image)
+        self.entries.append(entry)
+        self._names.add(entry["file_name"])
+        self._ids.add(image["id"])
 
     def close(self) -> Path:
         """Write the JSON and return its path.
@@ -249,5 +268,5 @@ class PanopticWriter:
             OutputError: it cannot be written.
         """
         content = {"images": self.images, "annotations": self.entries, "categories": self.categories.to_json()}
-        write_json(self.annotations, content)
+        write_json(self.annotations, {"info": self.info, **content} if self.info else content)
         return self.annotations

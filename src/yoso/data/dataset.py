@@ -15,8 +15,8 @@ class PanopticDataset:
         """Read the split's annotations.
 
         Args:
-            split: where it lies.
-            filter_empty: leave out images without a segment to learn (none, or crowd only), as training does.
+            split: where its files are.
+            filter_empty: leave out images without a segment to learn (no segment, or only crowds), as training does.
 
         Raises:
             DatasetError: see `read_annotations`; or no image is left.
@@ -30,20 +30,20 @@ class PanopticDataset:
         self.indices = np.array(keep, np.int32)
         if len(self.indices) == 0:
             lacks = "a segment to learn" if filter_empty else "an annotation"
-            raise DatasetError(f"{split.annotations}: holds no image with {lacks}; is it the right file?")
+            raise DatasetError(f"{split.annotations}: has no image with {lacks}; is it the right file?")
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def record(self, index: int) -> ImageRecord:
-        """Return what is known of an image."""
+        """Return the record of an image."""
         return self.annotations.record(int(self.indices[index]))
 
     def example(self, index: int) -> PanopticExample:
-        """Read a photograph and its truth.
+        """Read an image and its ground truth.
 
         Raises:
-            ImageError: the photograph cannot be read.
+            ImageError: the image cannot be read.
             DatasetError: the PNG cannot be read, or is of another size.
         """
         record = self.record(index)
@@ -51,7 +51,7 @@ class PanopticDataset:
         id_map = read_id_map(self.split.masks / record.mask_name)
         if image.shape[:2] != id_map.shape:
             raise DatasetError(
-                f"{self.split.masks / record.mask_name}: is {id_map.shape[1]}x{id_map.shape[0]}, its photograph "
+                f"{self.split.masks / record.mask_name}: is {id_map.shape[1]}x{id_map.shape[0]}, its image "
                 f"{self.split.images / record.file_name} is {image.shape[1]}x{image.shape[0]}; {DOCTOR}"
             )
         rows = self.annotations.segments_of(int(self.indices[index])).tolist()

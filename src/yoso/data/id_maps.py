@@ -1,19 +1,19 @@
-"""Counting and renumbering in maps of segment ids, by runs of equal pixels: time goes with pixels, memory with runs."""
+"""Counting and renumbering in maps of segment ids, by runs of equal pixels."""
 
 import numpy as np
 
 from yoso.categories import VOID
 
 STRIP_PIXELS = 2**20
-"""Maps are measured strip by strip, so that a map of 100 megapixels needs no more working memory than a small one."""
+"""Pixels that are measured at a time, so that large maps need no more working memory than small ones."""
 
 Measured = dict[int, tuple[int, list[int]]]
 
 
 def measure(id_map: np.ndarray) -> Measured:
-    """Return area in pixels and box [x, y, width, height] of every id in a map (H, W), void aside.
+    """Return the area in pixels and the box [x, y, width, height] of every id in a map (H, W) but void.
 
-    Boxes count whole pixels from the upper left corner, as COCO panoptic does: one pixel is one wide and one high.
+    Boxes are in whole pixels from the upper left corner, as in COCO panoptic: a box of one pixel is 1 wide and 1 high.
     """
     height, width = id_map.shape
     if id_map.size == 0:
@@ -37,7 +37,7 @@ def measure(id_map: np.ndarray) -> Measured:
 
 
 def _extents(strip: np.ndarray, top: int) -> list[list[int]]:
-    """Return [id, area, left, upper, right, lower] of every id but void; the last two lie just outside."""
+    """Return [id, area, left, upper, right, lower] of every id but void; right and lower are exclusive."""
     width = strip.shape[1]
     flat = strip.ravel()
     changes = _changes(flat)
@@ -65,7 +65,7 @@ def _extents(strip: np.ndarray, top: int) -> list[list[int]]:
 
 
 def _changes(values: np.ndarray) -> np.ndarray:
-    """Return True where a value differs from the one before it, and at the first."""
+    """Return True at the first value and where a value differs from the one before it."""
     changes = np.empty(values.size, bool)
     changes[:1] = True
     np.not_equal(values[1:], values[:-1], out=changes[1:])
@@ -73,11 +73,11 @@ def _changes(values: np.ndarray) -> np.ndarray:
 
 
 def renumbered(id_map: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return (H, W) int32: 1 + the position in `ids` of each pixel's id, `VOID` where it is not among them.
+    """Return int32 (H, W): 1 + the position in `ids` of each pixel's id, `VOID` where it is not among them.
 
     Args:
-        id_map: (H, W) ids.
-        ids: (M,) ids without repetition, in the order wanted.
+        id_map: segment ids (H, W).
+        ids: (M,) different ids.
     """
     if len(ids) == 0 or id_map.size == 0:
         return np.full(id_map.shape, VOID, np.int32)
@@ -91,7 +91,7 @@ def renumbered(id_map: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.repeat(numbers, np.diff(starts, append=flat.size)).reshape(id_map.shape)
 
 
-def shown(values: list[int], most: int = 5) -> str:
-    """Return the first few numbers for a message: `3, 7, 12 and 40 more`."""
+def first_few(values: list[int], most: int = 5) -> str:
+    """Return up to `most` numbers for a message: `3, 7, 12 and 40 more`."""
     text = ", ".join(str(value) for value in values[:most])
     return f"{text} and {len(values) - most} more" if len(values) > most else text

@@ -1,35 +1,33 @@
-"""Reading a large JSON object entry by entry.
-
-As Python objects, the annotations of COCO take ten times the file's size; one entry at a time they take nothing.
-"""
+"""Reads a large JSON object entry by entry: as Python objects, COCO's annotations take ten times the file's size."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from yoso.files import PathLike, json_errors
+from yoso.errors import DatasetError
+from yoso.files import PathLike, reading
 
 CHUNK_CHARACTERS = 2**20
 
 _NUMBER_TAIL = 2
-"""A number that is cut off ends in up to so many characters that mean nothing yet, as in `1e+`."""
+"""Characters that a number can end in where the window cuts it off, as in `1e+`."""
 
 
 def walk_json(path: PathLike, on_entry: Callable[[str, Any], None]) -> Any:
-    """Read a JSON file whose top level is an object, and hand over the entries of its lists one by one.
+    """Read a JSON file whose top level is an object, and pass on the entries of its lists one by one.
 
     Args:
         path: of the file.
-        on_entry: called with (key of the list, entry), in the file's order.
+        on_entry: called with (key of the list, entry), in the order of the file.
 
     Returns:
-        The object, every list that is a value of it empty; or the file's content, if that is no object.
+        The object, with its lists empty; or the file's content, if that is not an object.
 
     Raises:
         DatasetError: the file is missing or is not JSON.
     """
-    with json_errors(path):
+    with reading(path, "a JSON file", DatasetError):
         with Path(path).open("rb") as raw:
             encoding = json.detect_encoding(raw.read(4))
         with Path(path).open(encoding=encoding) as stream:
@@ -37,7 +35,7 @@ def walk_json(path: PathLike, on_entry: Callable[[str, Any], None]) -> Any:
 
 
 class _Walker:
-    """A window over the text, moved on as it is used up."""
+    """A window over the text that moves on as values are read."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.text, self.place, self.at_end = stream, "", 0, False
@@ -77,7 +75,7 @@ class _Walker:
         return []
 
     def _next(self) -> str:
-        """Return the next character that is no white space, without taking it; "" at the end."""
+        """Return the next character that is not white space, without taking it; "" at the end."""
         while True:
             while self.place < len(self.text) and self.text[self.place] in " \t\n\r":
                 self.place += 1
@@ -91,7 +89,7 @@ class _Walker:
         self.place += 1
 
     def _value(self) -> Any:
-        """Return a whole value; as long as it may be cut off, look at more of the text."""
+        """Return the next value; read on as long as the window may cut it off."""
         while True:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.place)
@@ -105,7 +103,7 @@ class _Walker:
             self._more()
 
     def _more(self) -> None:
-        """Drop what is used up and read on; a value that does not fit the window doubles it."""
+        """Drop what was read and read on; a value that does not fit into the window doubles it."""
         rest = self.text[self.place :]
         read = self.stream.read(max(CHUNK_CHARACTERS, len(rest)))
         self.text, self.place, self.at_end = rest + read, 0, not read

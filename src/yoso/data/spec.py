@@ -1,4 +1,4 @@
-"""A data set is a small YAML, or a folder laid out by convention."""
+"""Finds a data set: a small YAML file, or a folder with a fixed layout."""
 
 import os
 from collections.abc import Mapping
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from yoso.errors import ConfigError, did_you_mean
+from yoso.files import is_hidden, read_yaml
 
 SPLIT_KEYS = {"images", "masks", "annotations"}
 KEYS = {"name", "license", "attribution", "root", "train", "val"}
@@ -17,12 +16,12 @@ YAML_SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Split:
-    """Where one split of a data set lies.
+    """Where the files of one split are.
 
     Attributes:
-        images: folder of photographs.
-        masks: folder of panoptic PNGs.
-        annotations: COCO panoptic JSON.
+        images: folder of the images.
+        masks: folder of the panoptic PNGs.
+        annotations: the COCO panoptic JSON.
     """
 
     images: Path
@@ -32,13 +31,13 @@ class Split:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A data set: its splits, and what its licence asks to be said.
+    """A data set: its splits, its license and its attribution.
 
     Attributes:
         name: for people.
         splits: "train" and "val", or one of them.
         license: of the data.
-        attribution: whom to name.
+        attribution: whom to name as its author.
     """
 
     name: str
@@ -58,18 +57,18 @@ class DatasetSpec:
 
 
 def load_spec(name_or_path: str | os.PathLike[str]) -> DatasetSpec:
-    """Read a data set's description.
+    """Find a data set and read its description.
 
     Args:
         name_or_path: a YAML file; a folder with `train/`, `val/`, `annotations/panoptic_<split>.json` and
-            `annotations/panoptic_<split>/`; or a name: `NAME.yaml` or the folder `NAME`, looked for in `$YOSO_DATA`
-            and in `./datasets`. Paths in a YAML are relative to its `root`, which is relative to the YAML's folder.
+            `annotations/panoptic_<split>/`; or a name: `NAME.yaml` or the folder `NAME` in `$YOSO_DATA` or
+            `./datasets`. Paths in a YAML file are relative to its `root`, which is relative to the file's folder.
 
     Raises:
-        ConfigError: there is no such data set, or the YAML has keys that do not exist or lacks some that must.
+        ConfigError: there is no such data set, or the YAML file has an unknown key or lacks one that is needed.
     """
     path = Path(name_or_path).expanduser()
-    if path.suffix in YAML_SUFFIXES:
+    if path.suffix.lower() in YAML_SUFFIXES:
         return _from_yaml(path)
     roots = [Path(root) for root in (os.environ.get("YOSO_DATA"), "datasets") if root]
     for candidate in (path, *(root / path for root in roots)):
@@ -86,12 +85,12 @@ def load_spec(name_or_path: str | os.PathLike[str]) -> DatasetSpec:
 
 
 def _names(roots: list[Path]) -> set[str]:
-    """Return the names of the data sets in these folders."""
+    """Return the names of the data sets in some folders."""
     entries = [entry for root in roots if root.is_dir() for entry in root.iterdir()]
     return {
         entry.stem if entry.suffix in YAML_SUFFIXES else entry.name
         for entry in entries
-        if entry.suffix in YAML_SUFFIXES or (entry / "annotations").is_dir()
+        if not is_hidden(entry.name) and (entry.suffix in YAML_SUFFIXES or (entry / "annotations").is_dir())
     }
 
 
@@ -102,22 +101,16 @@ def _from_folder(folder: Path) -> DatasetSpec:
         if annotations.is_file():
             splits[name] = Split(folder / name, annotations.with_suffix(""), annotations)
     if not splits:
-        raise ConfigError(f"{folder / 'annotations'}: holds neither panoptic_train.json nor panoptic_val.json")
+        raise ConfigError(f"{folder / 'annotations'}: has neither panoptic_train.json nor panoptic_val.json")
     return DatasetSpec(folder.resolve().name, splits)
 
 
 def _from_yaml(path: Path) -> DatasetSpec:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
+    if not path.exists():
         raise ConfigError(
             f"{path}: no such file; give the YAML file of a data set, or the folder that holds its annotations/"
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:160]})") from error
-    content = _checked(content, KEYS, path, "the data set")
+        )
+    content = _checked(read_yaml(path), KEYS, path, "the data set")
     root = path.parent / Path(_text(content, "root", path, ".")).expanduser()
     splits = {name: _split(content[name], root, path, name) for name in ("train", "val") if name in content}
     if not splits:
@@ -142,7 +135,7 @@ def _text(content: Mapping[str, Any], key: str, path: Path, default: str) -> str
 
 def _checked(content: Any, known: set[str], path: Path, what: str) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
-        raise ConfigError(f"{path}: {what} must be a mapping with keys {sorted(known)}")
+        raise ConfigError(f"{path}: {what} must be a mapping with the keys {sorted(known)}")
     for key in content:
         if key not in known:
             raise ConfigError(f"{path}: unknown key {key!r} in {what}.{did_you_mean(str(key), known)}")

@@ -1,4 +1,4 @@
-"""What a split holds, in figures: photographs, segments, areas, and how the classes share them."""
+"""Statistics of a split: images, segments, areas and classes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,32 +6,31 @@ from typing import Any
 
 import numpy as np
 
-from yoso.categories import Categories
 from yoso.data.coco_panoptic import Annotations
 from yoso.data.dataset import PanopticDataset
 from yoso.data.id_maps import measure
 from yoso.data.spec import Split
-from yoso.files import read_id_map, read_json
+from yoso.files import probe_image, read_id_map, read_json
 
 SMALL, LARGE = 32**2, 96**2
-"""COCO's bounds in pixels: small objects are below the first, large ones from the second on."""
+"""COCO's bounds in pixels: small segments are below the first, large ones not below the second."""
 
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """Figures of one class.
+    """Statistics of one class.
 
     Attributes:
         name: of the category.
         is_thing: thing or stuff.
-        segments: without crowds.
-        crowds: segments marked iscrowd.
-        images: photographs it occurs in.
-        pixels: over all its segments, crowds included.
-        median_area: of a segment, in pixels; 0 if there is none.
-        small: segments below 32x32 pixels.
-        medium: segments between.
-        large: segments of 96x96 pixels and more.
+        segments: number of segments that are not crowds.
+        crowds: number of segments that are.
+        images: number of images it occurs in.
+        pixels: number of pixels of all its segments, crowds included.
+        median_area: of its segments, in pixels; 0 if there is none.
+        small: number of segments below 32x32 pixels.
+        medium: number of segments in between.
+        large: number of segments of 96x96 pixels or more.
     """
 
     name: str
@@ -48,14 +47,14 @@ class ClassStatistics:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Figures of a split.
+    """Statistics of a split.
 
     Attributes:
-        images: photographs with an annotation.
-        empty: those without a segment.
-        segments: all of them, crowds included.
-        segments_per_image: least, median and most.
-        widths: least, median and largest width of a photograph in pixels.
+        images: number of images with an annotation.
+        empty: number of those without a segment.
+        segments: number of segments, crowds included.
+        segments_per_image: minimum, median and maximum.
+        widths: of the images, in pixels: minimum, median and maximum.
         heights: likewise.
         labelled: share of the pixels that belong to a segment, 0 to 1.
         classes: in class-index order.
@@ -71,19 +70,19 @@ class Statistics:
     classes: list[ClassStatistics]
 
 
-def gather(split: Split, on_progress: Callable[[int, int], None] | None = None) -> Statistics:
-    """Count what a split holds. Areas are the JSON's; where it has none, the PNG is measured.
+def compute_statistics(split: Split, on_progress: Callable[[int, int], None] | None = None) -> Statistics:
+    """Compute the statistics of a split. Areas and sizes are those of the JSON; where it has none, the PNG is measured.
 
     Args:
-        split: where it lies.
+        split: where its files are.
         on_progress: called with (images done, images in all).
 
     Raises:
-        DatasetError: the annotations are not COCO panoptic, or a PNG that has to be measured cannot be read.
+        DatasetError: the annotations are not COCO panoptic, or a PNG that must be measured cannot be read.
     """
     annotations = PanopticDataset(split).annotations
     areas = _areas(annotations, split, on_progress)
-    sizes = annotations.sizes.astype(np.int64)
+    sizes = _sizes(annotations, split)
     counts = np.diff(annotations.firsts)
     pixels = int(sizes.prod(axis=1).sum())
     return Statistics(
@@ -93,9 +92,17 @@ def gather(split: Split, on_progress: Callable[[int, int], None] | None = None) 
         segments_per_image=_spread(counts),
         widths=_spread(sizes[:, 1]),
         heights=_spread(sizes[:, 0]),
-        labelled=float(areas.sum()) / pixels if pixels else float("nan"),
+        labelled=float(areas.sum()) / pixels,
         classes=_classes(annotations, areas),
     )
+
+
+def _sizes(annotations: Annotations, split: Split) -> np.ndarray:
+    """Return (I, 2) height and width of every image; where the JSON has none, those of the PNG."""
+    sizes = annotations.sizes.astype(np.int64)
+    for index in np.flatnonzero(sizes.min(axis=1) == 0):
+        sizes[index], _ = probe_image(split.masks / annotations.record(int(index)).mask_name)
+    return sizes
 
 
 def _areas(annotations: Annotations, split: Split, on_progress: Callable[[int, int], None] | None) -> np.ndarray:
@@ -147,13 +154,9 @@ def _classes(annotations: Annotations, areas: np.ndarray) -> list[ClassStatistic
 
 def class_indices(annotations: Annotations) -> np.ndarray:
     """Return the class index of every segment, in the order of `annotations.segments`."""
-    ids = np.array(_ids(annotations.categories), np.int64)
+    ids = np.array([category.id for category in annotations.categories], np.int64)
     order = np.argsort(ids)
     return order[np.searchsorted(ids[order], annotations.segments[:, 1])]
-
-
-def _ids(categories: Categories) -> list[int]:
-    return [category.id for category in categories]
 
 
 def _spread(values: np.ndarray) -> tuple[float, float, float]:

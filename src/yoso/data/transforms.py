@@ -1,7 +1,7 @@
-"""Augmentation: one photograph and one integer map of its segments, moved alike.
+"""Augmentation of an image together with the map of its segments.
 
-Geometry is decided first, from one generator, then applied by Pillow: bilinear with anti-aliasing for the photograph,
-nearest for the map, as in the official code.
+Random numbers from one generator decide the geometry; Pillow then applies it: bilinear with anti-aliasing to the image,
+nearest to the map, as in the official implementation.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from yoso.preprocess import resized_size
 from yoso.structures import PADDING, Sample
 
 FILL = 128
-"""Value of padded pixels, before normalisation."""
+"""Value of padded pixels, before normalization."""
 
 Transform = Callable[[Sample, torch.Generator], Sample]
 
 
 def build_transform(augmentation: Augmentation) -> Transform:
-    """Return the transform of an augmentation: `transform(sample, generator) -> sample`.
+    """Return the transform of an augmentation, `transform(sample, generator) -> sample`.
 
     Every random number comes from the generator.
     """
@@ -29,26 +29,26 @@ def build_transform(augmentation: Augmentation) -> Transform:
     def transform(sample: Sample, generator: torch.Generator) -> Sample:
         image = sample.image.permute(1, 2, 0).numpy()
         segments = sample.segment_map.numpy()
-        draw = Draw(generator)
+        random = RandomSource(generator)
         if augmentation.kind == "large_scale_jitter":
-            image, segments = large_scale_jitter(image, segments, augmentation, draw)
+            image, segments = large_scale_jitter(image, segments, augmentation, random)
         else:
-            image, segments = resize_crop(image, segments, augmentation, draw)
+            image, segments = resize_crop(image, segments, augmentation, random)
         moved = torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous()
         return sample._replace(image=moved, segment_map=torch.from_numpy(segments.copy()))
 
     return transform
 
 
-class Draw:
-    """Random numbers of one generator."""
+class RandomSource:
+    """Random numbers from one generator."""
 
     def __init__(self, generator: torch.Generator) -> None:
         """Keep the generator."""
         self.generator = generator
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
-        """Return a number from `low` up to, not including, `high`."""
+        """Return a number from `low` to `high`, which is excluded."""
         return low + (high - low) * torch.rand((), generator=self.generator, dtype=torch.float64).item()
 
     def integer(self, count: int) -> int:
@@ -56,44 +56,45 @@ class Draw:
         return int(torch.randint(count, (), generator=self.generator))
 
     def coin(self) -> bool:
-        """Return True half of the time."""
+        """Return True with a probability of one half."""
         return self.uniform() < 0.5
 
 
 def large_scale_jitter(
-    image: np.ndarray, segments: np.ndarray, augmentation: Augmentation, draw: Draw
+    image: np.ndarray, segments: np.ndarray, augmentation: Augmentation, random: RandomSource
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flip, resize by a random factor of what just fits, crop or pad to the size.
 
-    One random number drives both axes of the crop, as in the official code; the padding is at the right and bottom.
+    One random number drives both axes of the crop, as in the official implementation; the padding is at the right and
+    at the bottom.
     """
     height, width = augmentation.size
-    if augmentation.flip and draw.coin():
+    if augmentation.flip and random.coin():
         image, segments = mirrored(image, segments)
-    factor = draw.uniform(*augmentation.scale)
+    factor = random.uniform(*augmentation.scale)
     factor = min(height * factor / segments.shape[0], width * factor / segments.shape[1])
     size = (max(1, round(segments.shape[0] * factor)), max(1, round(segments.shape[1] * factor)))
-    shift = draw.uniform()
+    shift = random.uniform()
     top, left = (round(max(side - limit, 0) * shift) for side, limit in zip(size, augmentation.size, strict=True))
     part = (left, top, min(left + width, size[1]), min(top + height, size[0]))
     image, segments = resized(image, segments, size, part)
     if augmentation.color_jitter:
-        image = color_jitter(image, draw)
+        image = color_jitter(image, random)
     return padded(image, segments, augmentation.size)
 
 
 def resize_crop(
-    image: np.ndarray, segments: np.ndarray, augmentation: Augmentation, draw: Draw
+    image: np.ndarray, segments: np.ndarray, augmentation: Augmentation, random: RandomSource
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Resize to a random shorter side, crop, vary the colours, flip."""
-    shorter = augmentation.shorter_sides[draw.integer(len(augmentation.shorter_sides))]
+    """Resize to a random shorter side, crop, vary the colors, flip."""
+    shorter = augmentation.shorter_sides[random.integer(len(augmentation.shorter_sides))]
     size = resized_size(segments.shape, (shorter, augmentation.longest))
     height, width = (min(side, limit) for side, limit in zip(size, augmentation.size, strict=True))
-    top, left = draw.integer(size[0] - height + 1), draw.integer(size[1] - width + 1)
+    top, left = random.integer(size[0] - height + 1), random.integer(size[1] - width + 1)
     image, segments = resized(image, segments, size, (left, top, left + width, top + height))
     if augmentation.color_jitter:
-        image = color_jitter(image, draw)
-    if augmentation.flip and draw.coin():
+        image = color_jitter(image, random)
+    if augmentation.flip and random.coin():
         image, segments = mirrored(image, segments)
     return padded(image, segments, augmentation.size) if augmentation.pad else (image, segments)
 
@@ -106,19 +107,19 @@ def mirrored(image: np.ndarray, segments: np.ndarray) -> tuple[np.ndarray, np.nd
 def resized(
     image: np.ndarray, segments: np.ndarray, size: tuple[int, int], part: tuple[int, int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Resize both to (height, width) and cut out (left, top, right, bottom); what is cut off is never copied.
+    """Resize both to (height, width) and crop to (left, top, right, bottom); what is cropped is never copied.
 
-    A map of fewer than 256 segments is moved as bytes, a quarter of the memory.
+    A map of fewer than 256 segments is resized as bytes, in a quarter of the memory.
     """
     shape = (size[1], size[0])
-    photograph = Image.fromarray(np.ascontiguousarray(image)).resize(shape, Image.Resampling.BILINEAR).crop(part)
+    resized_image = Image.fromarray(np.ascontiguousarray(image)).resize(shape, Image.Resampling.BILINEAR).crop(part)
     narrow = np.uint8 if segments.min() >= 0 and segments.max() < 256 else segments.dtype
     ids = Image.fromarray(segments.astype(narrow, "C")).resize(shape, Image.Resampling.NEAREST).crop(part)
-    return np.asarray(photograph), np.asarray(ids).astype(segments.dtype)
+    return np.asarray(resized_image), np.asarray(ids).astype(segments.dtype)
 
 
 def padded(image: np.ndarray, segments: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Fill up at the right and the bottom: the photograph with 128, the map with `PADDING`."""
+    """Pad at the right and at the bottom: the image with `FILL`, the map with `PADDING`."""
     below = [(0, max(0, limit - side)) for limit, side in zip(size, segments.shape, strict=True)]
     return (
         np.pad(image, [*below, (0, 0)], constant_values=FILL),
@@ -126,49 +127,50 @@ def padded(image: np.ndarray, segments: np.ndarray, size: tuple[int, int]) -> tu
     )
 
 
-def color_jitter(image: np.ndarray, draw: Draw) -> np.ndarray:
-    """Vary the colours as SSD does: brightness, contrast (before or after the rest), saturation, hue, each or not.
+def color_jitter(image: np.ndarray, random: RandomSource) -> np.ndarray:
+    """Vary the colors as SSD does: brightness, contrast (before or after the rest), saturation and hue, each or not.
 
-    Brightness moves by up to 32 of 255, contrast and saturation by a factor of 0.5 to 1.5, hue by up to 36 degrees in
-    steps of 2. The official code rounds hue to 2 degrees and saturation to 8 bits on the way; here neither is rounded.
+    Brightness changes by up to 32 of 255, contrast and saturation by a factor of 0.5 to 1.5, hue by up to 36 degrees in
+    steps of 2. The official implementation rounds hue to 2 degrees and saturation to 8 bits in between; this one does
+    not.
 
     Args:
-        image: (H, W, 3) uint8 RGB; left as it is.
-        draw: where the random numbers come from.
+        image: uint8 RGB (H, W, 3); not changed.
+        random: where the random numbers come from.
     """
-    contrast_first = draw.coin()
-    if draw.coin():
-        image = _scaled(image, 1.0, draw.uniform(-32.0, 32.0))
-    if contrast_first and draw.coin():
-        image = _scaled(image, draw.uniform(0.5, 1.5))
-    saturation = draw.uniform(0.5, 1.5) if draw.coin() else 1.0
-    degrees = 2.0 * (draw.integer(37) - 18) if draw.coin() else 0.0
+    contrast_first = random.coin()
+    if random.coin():
+        image = _scaled(image, 1.0, random.uniform(-32.0, 32.0))
+    if contrast_first and random.coin():
+        image = _scaled(image, random.uniform(0.5, 1.5))
+    saturation = random.uniform(0.5, 1.5) if random.coin() else 1.0
+    degrees = 2.0 * (random.integer(37) - 18) if random.coin() else 0.0
     if saturation != 1 or degrees:
-        image = recoloured(image, saturation, degrees)
-    if not contrast_first and draw.coin():
-        image = _scaled(image, draw.uniform(0.5, 1.5))
+        image = recolored(image, saturation, degrees)
+    if not contrast_first and random.coin():
+        image = _scaled(image, random.uniform(0.5, 1.5))
     return image
 
 
 def _scaled(image: np.ndarray, factor: float, shift: float = 0.0) -> np.ndarray:
-    """Return `factor * image + shift`, cut to 0 to 255 and truncated, as the official code does it."""
+    """Return `factor * image + shift`, clipped to 0-255 and truncated, as the official implementation does."""
     table = np.clip(np.arange(256) * factor + shift, 0, 255).astype(np.uint8)
     return table[image]
 
 
-def recoloured(image: np.ndarray, saturation: float, degrees: float) -> np.ndarray:
-    """Scale the saturation and turn the hue of uint8 RGB (H, W, 3), in the HSV sense: the largest channel stays.
+def recolored(image: np.ndarray, saturation: float, degrees: float) -> np.ndarray:
+    """Scale the saturation and shift the hue in HSV; the largest channel of each pixel stays.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        saturation: factor, at least 0; the result is cut at full saturation.
-        degrees: -60 to 60.
+        image: uint8 RGB (H, W, 3).
+        saturation: factor, at least 0; the result is clipped at full saturation.
+        degrees: shift of the hue, -60 to 60.
     """
     red, green, blue = (image[..., channel].astype(np.float32) for channel in range(3))
     value = np.maximum(np.maximum(red, green), blue)
     chroma = value - np.minimum(np.minimum(red, green), blue)
     divisor = np.maximum(chroma, 1)
-    # The hue in sixths of a turn: 0 red, 2 green, 4 blue, down to -1 for a red that leans to blue.
+    # The hue in units of 60 degrees: 0 red, 2 green, 4 blue, down to -1 for a red with some blue.
     hue = np.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor)
     hue = np.where(value == red, (green - blue) / divisor, hue) + np.float32(degrees / 60)
     chroma = np.minimum(chroma * np.float32(saturation), value)
@@ -182,5 +184,5 @@ def recoloured(image: np.ndarray, saturation: float, degrees: float) -> np.ndarr
 
 
 def collate(samples: list[Sample]) -> list[Sample]:
-    """Keep a batch a list: images may differ in size, and every image has its own number of segments."""
+    """Return a batch as a list: images can differ in size and in their number of segments."""
     return list(samples)

@@ -1,1 +1,1 @@
-"""Pictures of results: overlays, names, contact sheets, charts. NumPy and Pillow only."""
+"""Pictures of results: overlays with names, contact sheets, charts. NumPy and Pillow only."""

@@ -14,11 +14,11 @@ BACKGROUND, INK, LINE = (250, 250, 250), (30, 32, 36), (222, 224, 228)
 
 
 def bar_chart(title: str, bars: Sequence[tuple[str, int, Color]]) -> np.ndarray:
-    """Draw one bar per row, longest first, on a logarithmic scale: classes differ by factors of thousands.
+    """Draw one bar per row, longest first, on a logarithmic scale, because classes differ by factors of thousands.
 
     Args:
         title: one line.
-        bars: name, number from 0 up, and colour of each.
+        bars: name, number (0 or more) and color of each.
 
     Returns:
         uint8 array (H, W, 3), RGB.

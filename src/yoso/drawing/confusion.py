@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture: a darker cell is a larger share of its row."""
+"""Confusion matrices as a picture: the darker a cell, the larger its share of the row."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 from yoso.drawing.labels import font, shortened
 
 CELL_PIXELS = (48, 11)
-"""Side of a cell where there are few classes, and the least where there are many."""
+"""Maximum and minimum side of a cell."""
 
 PANEL_PIXELS = 1400
-"""What a panel's cells should not exceed, unless the least cells do."""
+"""Side that the cells of a matrix together stay below, unless the minimum side of a cell is too large for that."""
 
 PAPER, INK, DEEP = (250, 250, 250), (30, 32, 36), (16, 60, 120)
 
@@ -33,7 +33,7 @@ def draw_confusion(matrices: Sequence[ConfusionMatrix], rows: Sequence[str], col
     """Draw matrices side by side.
 
     Args:
-        matrices: of one shape.
+        matrices: all of the same shape.
         rows: names of the rows.
         columns: names of the columns.
 
@@ -66,7 +66,7 @@ def _panel(matrix: ConfusionMatrix, row_names: Sequence[str], column_names: Sequ
 
 
 def _write_upwards(picture: Image.Image, name: str, left: int, bottom: int, sizes: tuple[int, int]) -> None:
-    """Write a column's name from the bottom up; `sizes` are those of a cell and of the text, in pixels."""
+    """Write the name of a column upwards; `sizes` are those of a cell and of the text, in pixels."""
     cell, size = sizes
     length = round(font(size).getlength(name)) + 1
     label = Image.new("RGB", (length, cell), PAPER)
@@ -76,7 +76,7 @@ def _write_upwards(picture: Image.Image, name: str, left: int, bottom: int, size
 
 def _draw_cell(writer: ImageDraw.ImageDraw, corner: tuple[int, int], cell: int, share: float) -> None:
     left, top = corner
-    # The root makes small shares visible, which is what one looks for off the diagonal.
+    # The square root makes small shares visible, which are what matters off the diagonal.
     depth = share**0.5
     color = tuple(round(paper + depth * (deep - paper)) for paper, deep in zip((255, 255, 255), DEEP, strict=True))
     writer.rectangle((left, top, left + cell - 2, top + cell - 2), color)

@@ -1,4 +1,4 @@
-"""Names on segments: where each one fits best, and the small dark plates that carry them."""
+"""Names on segments: where each fits best, and the dark plates that they are written on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 Color = tuple[int, int, int]
 
 COARSE_SIDE = 256
-"""Places are searched on a map with at most this many pixels a side; finer changes nothing that one could see."""
+"""Places are searched on a map with at most this many pixels per side; a finer map makes no visible difference."""
 
 PLATE_COLOR: Color = (18, 20, 24)
 PLATE_OPACITY = 0.78
@@ -21,12 +21,12 @@ MAX_CHARACTERS = 28
 
 @dataclass(frozen=True)
 class Name:
-    """What to write on a segment.
+    """The name of a segment.
 
     Attributes:
-        slot: the segment's value in the map, from 1.
+        slot: the segment's value in the map of slots, from 1.
         text: one line.
-        color: RGB, 0 to 255, of the segment, repeated on the plate.
+        color: of the segment, repeated on the plate.
     """
 
     slot: int
@@ -36,7 +36,7 @@ class Name:
 
 @dataclass(frozen=True)
 class _Plate:
-    """A name with its place: the corner and size of its plate in pixels, and the size of its text."""
+    """A name with its place: corner and size of the plate, and size of the text, all in pixels."""
 
     name: Name
     left: int
@@ -46,7 +46,7 @@ class _Plate:
     font_size: int
 
     def touches(self, other: "_Plate") -> bool:
-        """Tell whether the two overlap."""
+        """Return whether the two overlap."""
         return (
             self.left < other.left + other.width
             and other.left < self.left + self.width
@@ -58,12 +58,12 @@ class _Plate:
 def draw_names(canvas: np.ndarray, coarse_slots: np.ndarray, step: int, names: Sequence[Name]) -> None:
     """Write names on a picture, in place.
 
-    Each name stands where its segment is roomiest for something as wide as the text. The largest segments come first;
-    a name that would not fit its segment, or would touch one that is there already, is left out.
+    Each name is placed where its segment has the most room for the text. The largest segments come first. A name that
+    does not fit its segment, or would overlap another name, is left out.
 
     Args:
         canvas: uint8 (H, W, 3), RGB.
-        coarse_slots: (h, w) the middle pixel of every `step` x `step` square of the map of slots, 0 is void.
+        coarse_slots: (h, w) slot at the middle of every `step` x `step` square of the canvas, 0 is void.
         step: pixels per coarse pixel.
         names: at most one per slot.
     """
@@ -98,7 +98,7 @@ def _boxes(slots: np.ndarray) -> dict[int, tuple[slice, slice]]:
 
 
 def _font_sizes(size: tuple[int, int]) -> tuple[int, ...]:
-    """Return the sizes of text to try, in pixels; they grow with the picture and never become unreadable."""
+    """Return the text sizes to try, in pixels; they grow with the picture and stay readable on small ones."""
     usual = max(12, round(min(size) * 0.025))
     smaller = max(11, round(usual * 0.75))
     return (usual, smaller) if smaller < usual else (usual,)
@@ -111,7 +111,7 @@ def _free(plate: _Plate, placed: Sequence[_Plate], size: tuple[int, int]) -> boo
 
 
 def _place(name: Name, mask: np.ndarray, corner: tuple[int, int], step: int, font_size: int) -> _Plate | None:
-    """Find the place of a name: as far from the segment's border as it can be, where the text has room.
+    """Find the place of a name: as far as possible from the border of the segment, where the text has room.
 
     Args:
         name: see `Name`.
@@ -127,7 +127,7 @@ def _place(name: Name, mask: np.ndarray, corner: tuple[int, int], step: int, fon
     if mask.sum() * step * step < 0.6 * width * height:
         return None
     mask = np.pad(mask, 1)
-    # Half the height of the largest ellipse around a pixel that is as wide as the text and inside the segment.
+    # Half the height of the largest ellipse inside the segment around a pixel, with the proportions of the plate.
     room = _distance(mask, height / width)
     if room.max() * step < 0.5 * height:
         return None
@@ -150,7 +150,7 @@ def _distance(mask: np.ndarray, column_width: float = 1.0) -> np.ndarray:
     rows = np.arange(mask.shape[0])[:, None]
     above = rows - np.maximum.accumulate(np.where(mask, -1, rows), axis=0)
     below = np.minimum.accumulate(np.where(mask, 2 * mask.shape[0], rows)[::-1], axis=0)[::-1] - rows
-    # Transposed, so that neighbouring columns are whole rows of memory.
+    # Transposed, so that neighboring columns are whole rows of memory.
     in_column = np.ascontiguousarray((np.minimum(above, below) ** 2).T, np.float64)
     squared = in_column.copy()
     for shift in range(1, len(in_column)):
@@ -164,7 +164,7 @@ def _distance(mask: np.ndarray, column_width: float = 1.0) -> np.ndarray:
 
 
 def _middle(distance: np.ndarray) -> tuple[int, int]:
-    """Return row and column of the largest distance; in the middle of a ridge rather than at its end."""
+    """Return row and column of the largest distance; on a ridge, its middle."""
     rows, columns = np.nonzero(distance >= 0.98 * distance.max())
     nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
     return int(rows[nearest]), int(columns[nearest])
@@ -172,7 +172,7 @@ def _middle(distance: np.ndarray) -> tuple[int, int]:
 
 @lru_cache(maxsize=16)
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's own typeface at a size in pixels."""
+    """Return Pillow's built-in typeface at a size in pixels."""
     return ImageFont.load_default(size=size)
 
 
@@ -188,7 +188,7 @@ def _text_width(text: str, size: int) -> float:
 
 
 def _plate_size(text: str, font_size: int) -> tuple[int, int]:
-    """Return width and height: padding, a dot of the segment's colour, a gap, the text, padding."""
+    """Return width and height: padding, a dot of the segment's color, a gap, the text, padding."""
     return round(_text_width(text, font_size) + 1.75 * font_size), round(1.5 * font_size)
 
 
@@ -211,7 +211,7 @@ def _draw(canvas: np.ndarray, plate: _Plate) -> None:
 
 
 def _smooth_mask(width: int, height: int, box: tuple[float, float, float, float], radius: float) -> Image.Image:
-    """Draw a rounded rectangle with smooth edges; Pillow's own have steps."""
+    """Draw a rounded rectangle with smooth edges; Pillow's own are jagged."""
     large = Image.new("L", (width * SUPERSAMPLING, height * SUPERSAMPLING))
     left, top, right, bottom = (value * SUPERSAMPLING for value in box)
     ImageDraw.Draw(large).rounded_rectangle((left, top, right - 1, bottom - 1), radius * SUPERSAMPLING, fill=255)

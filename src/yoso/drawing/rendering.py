@@ -1,4 +1,4 @@
-"""Pictures of results: filled segments with crisp outlines and names, and sheets of many pictures."""
+"""Overlays: filled segments with outlines and names; and contact sheets of many pictures."""
 
 import colorsys
 from collections import Counter
@@ -14,7 +14,7 @@ from yoso.drawing.labels import COARSE_SIDE, Name, draw_names, font, shortened
 from yoso.files import PathLike, read_image, to_rgb
 
 STRIP_PIXELS = 2**20
-"""Pixels painted at a time; bounds what is needed beyond the picture itself."""
+"""Pixels painted at a time, which bounds the memory needed beyond the picture itself."""
 
 OUTLINE_ALPHA = 0.9
 SMALL_IDS = 2**16
@@ -24,11 +24,10 @@ Picture = PathLike | Image.Image | np.ndarray
 
 
 def render(image: Picture, result: Mapping[str, Any], *, alpha: float = 0.5, labels: bool = True) -> np.ndarray:
-    """Draw a panoptic result over its photograph.
+    """Draw a panoptic result over its image.
 
-    Segments are filled with their category's colour, objects of one category in different shades of it, and outlined;
-    names stand where their segments are roomiest, as far as they fit without touching each other. Void pixels are
-    left as they are.
+    Segments are outlined and filled with the color of their category, things of one category in different shades.
+    Names are written where they fit without overlapping. Void pixels are left unchanged.
 
     Args:
         image: a path, a PIL image, or a uint8 RGB array (H, W, 3); it is not changed. If its size differs from the
@@ -36,7 +35,7 @@ def render(image: Picture, result: Mapping[str, Any], *, alpha: float = 0.5, lab
         result: `segmentation`, an integer array or tensor (H, W), and `segments_info`, a list of dictionaries with
             `id`, `label_id`, and optionally `label`, `is_thing` and `color` (R, G, B). Ids of the segmentation that
             are not in the list count as void.
-        alpha: how much of the colour shows, 0 (photograph alone) to 1 (colour alone).
+        alpha: opacity of the color, 0 (image alone) to 1 (color alone).
         labels: write the names.
 
     Returns:
@@ -71,7 +70,7 @@ def render(image: Picture, result: Mapping[str, Any], *, alpha: float = 0.5, lab
 
 
 def _id_map(segmentation: Any) -> np.ndarray:
-    # A tensor is known by what it can do, so that pictures can be drawn where torch is absent.
+    # Tensors are recognized by a method, so that drawing works without torch.
     segmentation = np.asarray(segmentation.cpu() if hasattr(segmentation, "cpu") else segmentation)
     if segmentation.ndim != 2 or segmentation.size == 0 or segmentation.dtype.kind not in "iu":
         raise ValueError(
@@ -95,7 +94,7 @@ def _canvas(image: Picture, size: tuple[int, int]) -> np.ndarray:
 
 
 def _shades(entries: Sequence[Mapping[str, Any]]) -> list[Color]:
-    """Return a colour per segment: the category's, varied from object to object."""
+    """Return a color per segment: that of the category, varied from thing to thing."""
     seen: Counter[Any] = Counter()
     colors = []
     for entry in entries:
@@ -110,7 +109,7 @@ def _shades(entries: Sequence[Mapping[str, Any]]) -> list[Color]:
 
 
 def _shade(color: Color, rank: int) -> Color:
-    """Return the colour itself for rank 0, and well-spread lightness and slightly turned hues for the next ranks."""
+    """Return the color itself for rank 0, and well-spread lightness and slightly turned hues for the next ranks."""
     if rank == 0:
         return color
     hue, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in color))
@@ -122,12 +121,12 @@ def _shade(color: Color, rank: int) -> Color:
 
 @dataclass(frozen=True)
 class _Slots:
-    """Turns segment ids, which may be any numbers, into slots 1..S in the order of the segments; 0 is void.
+    """Maps segment ids, which may be any numbers, to slots 1..S in the order of the segments; 0 is void.
 
     Attributes:
         ids: the ids, ascending.
         slots: the slot of each.
-        table: slot per id, one more at the end for whatever is larger; None if ids are too large for a table.
+        table: slot per id, and one more entry for all larger ids; None if ids are too large for a table.
     """
 
     ids: np.ndarray
@@ -136,7 +135,7 @@ class _Slots:
 
     @classmethod
     def of(cls, ids: Sequence[int]) -> "_Slots":
-        """Number the ids 1, 2, ... as they stand; 0 is for all others."""
+        """Number the ids 1, 2, ... in the given order; all other ids get 0."""
         values = np.array(ids, np.int64)
         order = np.argsort(values, kind="stable")
         slots = (order + 1).astype(np.int32)
@@ -155,7 +154,7 @@ class _Slots:
 
 
 def _strips(segmentation: np.ndarray, slots: _Slots, thickness: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Yield strips of rows: where they are, their slots, and where their outlines are (bool)."""
+    """Yield strips of rows: their rows, their slots, and a bool mask of their outlines."""
     height, width = segmentation.shape
     step = max(1, STRIP_PIXELS // width)
     for start in range(0, height, step):
@@ -168,7 +167,7 @@ def _strips(segmentation: np.ndarray, slots: _Slots, thickness: int) -> Iterator
 
 
 def _edges(slots: np.ndarray) -> np.ndarray:
-    """Mark the pixels whose right, left, lower or upper neighbour is of another slot."""
+    """Mark the pixels with a right, left, lower or upper neighbor of another slot."""
     edges = np.zeros(slots.shape, bool)
     for differs, here, there in (
         (slots[:, 1:] != slots[:, :-1], edges[:, 1:], edges[:, :-1]),
@@ -180,7 +179,7 @@ def _edges(slots: np.ndarray) -> np.ndarray:
 
 
 def _widened(edges: np.ndarray, reach: int) -> np.ndarray:
-    """Mark, in place, every pixel within `reach` rows and columns of a marked one; takes log(reach) steps."""
+    """Mark, in place, every pixel within `reach` rows and columns of a marked one, in log(reach) steps."""
     for turned in (edges, edges.T):
         done = 0
         while done < reach:
@@ -197,8 +196,8 @@ class _Paint:
     """Blending tables, indexed by 2 x slot + outline: pixel x `keep` + `add`, in 256ths.
 
     Attributes:
-        keep: uint16 (2 S + 2, 1) share of the photograph; 256 for void.
-        add: uint16 (2 S + 2, 3) colour times its share, plus one half for rounding.
+        keep: uint16 (2 S + 2, 1) share of the image; 256 for void.
+        add: uint16 (2 S + 2, 3) color times its share, plus one half for rounding.
     """
 
     keep: np.ndarray
@@ -234,9 +233,9 @@ def contact_sheet(tiles: Sequence[tuple[np.ndarray, str]], columns: int = 4, *, 
     """Put pictures with titles on one sheet, row by row.
 
     Args:
-        tiles: uint8 RGB arrays (H, W, 3) of any sizes, with a title each; titles that are too long are cut.
+        tiles: uint8 RGB arrays (H, W, 3) of any sizes, and their titles, which are cut if they are too long.
         columns: pictures per row.
-        tile_side: pixels that a picture's longer side is brought to.
+        tile_side: longer side of the resized pictures, in pixels.
 
     Returns:
         uint8 array (H, W, 3), RGB.
@@ -245,7 +244,7 @@ def contact_sheet(tiles: Sequence[tuple[np.ndarray, str]], columns: int = 4, *, 
         ValueError: no picture, or fewer than one column.
     """
     if not tiles or columns < 1:
-        raise ValueError(f"a contact sheet needs a picture and a column; got {len(tiles)} and {columns}")
+        raise ValueError(f"a contact sheet needs a picture and a column; there are {len(tiles)} and {columns}")
     columns = min(columns, len(tiles))
     gap, size = max(4, tile_side // 40), max(11, tile_side // 24)
     small = [(_fitted(image, tile_side), title) for image, title in tiles]

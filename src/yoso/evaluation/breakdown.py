@@ -1,6 +1,6 @@
-"""Where panoptic quality is lost: which class was taken for which, and how well things of each size are found.
+"""Where panoptic quality is lost: which classes are confused, and the quality of things by size.
 
-Both are made of the matches, mistakes and misses that panoptic quality counts, and add up to them exactly.
+Both add up exactly to the true positives, false positives and false negatives of panoptic quality.
 """
 
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ from yoso.evaluation.quality import panoptic_quality
 
 SIZES = ("small", "medium", "large")
 SIZE_BOUNDS = (32**2, 96**2)
-"""COCO's areas in pixels: small is below the first, large is not below the second."""
+"""Areas in pixels, as in COCO: small is below the first, large is not below the second."""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Which class was taken for which, over one image or many; add two with `+`.
+    """Confusion matrices of one image or many; add two with `+`.
 
     A matrix has a row per class of the ground truth, then a row "nothing" and a row "void"; and a column per predicted
     class, then a column "nothing".
 
-    In `segments`, every segment of the ground truth that is no crowd is counted once, and every predicted segment:
+    In `segments`, every ground-truth segment that is not a crowd is counted once, and every predicted segment:
 
     - a match of panoptic quality is on the diagonal;
-    - two segments of **different** classes with an IoU above 0.5 (void left out of the union, as everywhere) are one
-      count in the row of the true and the column of the predicted class, if panoptic quality calls the prediction a
-      mistake. At most one such partner exists;
-    - any other missed segment is in the column "nothing", any other mistaken prediction in the row "nothing";
-    - a prediction that panoptic quality excuses, because more than half of it lies on void or crowd, is in the row
+    - two segments of **different** classes with an IoU above 0.5 (without void in the union) are one count in the row
+      of the true and the column of the predicted class, if the prediction is a false positive. A segment has at most
+      one such partner;
+    - any other false negative is in the column "nothing", any other false positive in the row "nothing";
+    - a prediction that panoptic quality ignores, because more than half of it lies on void or crowd, is in the row
       "void".
 
-    So a class's row adds up to its matched and missed segments, and its column, without the row "void", to its matched
-    and mistaken ones.
+    So the row of a class adds up to its true positives and false negatives, and its column, without the row "void", to
+    its true positives and false positives.
 
-    In `pixels`, every pixel of the images is counted once, by the class of its segment in the ground truth, crowds
-    included, and by that of its predicted segment. Row "void" is id 0 of the ground truth, row "nothing" an id that its
-    list lacks, column "nothing" a pixel that no prediction has.
+    In `pixels`, every pixel is counted once, by the class of its ground-truth segment, crowds included, and by the
+    class of its predicted segment. Row "void" is id 0 of the ground truth, row "nothing" an id that the ground truth
+    does not list, column "nothing" a pixel without a prediction.
 
     Attributes:
         segments: (K + 2, K + 1) int64.
@@ -51,7 +51,7 @@ class Confusion:
 
     @classmethod
     def zeros(cls, num_classes: int) -> "Confusion":
-        """Return the counts of no image at all."""
+        """Return the counts of no images."""
         return cls(*(np.zeros((num_classes + 2, num_classes + 1), np.int64) for _ in range(2)))
 
     def __add__(self, other: "Confusion") -> "Confusion":
@@ -60,12 +60,12 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Where the panoptic quality of one image or many is lost; add two with `+`.
+    """Confusion and counts by size, of one image or many; add two with `+`.
 
     Attributes:
-        confusion: which class was taken for which.
-        by_size: counts (3, K) of the things of each of `SIZES`; stuff, which is one region however large, is left out.
-            A segment of the ground truth, matched or missed, counts by its own area, a mistaken prediction by its own.
+        confusion: of classes.
+        by_size: counts (3, K) of the things of each of `SIZES`. Stuff is left out, because it is one segment per image
+            and class. A ground-truth segment counts by its own area, a false positive by its own.
     """
 
     confusion: Confusion
@@ -73,7 +73,7 @@ class Breakdown:
 
     @classmethod
     def zeros(cls, num_classes: int) -> "Breakdown":
-        """Return the counts of no image at all."""
+        """Return the counts of no images."""
         shape = (len(SIZES), num_classes)
         sums = MatchCounts(np.zeros(shape), *(np.zeros(shape, np.int64) for _ in range(3)))
         return cls(Confusion.zeros(num_classes), sums)
@@ -90,9 +90,9 @@ class SizeQuality(NamedTuple):
         sq: segmentation quality, 0 to 1.
         rq: recognition quality, 0 to 1.
         n: how many classes the means are over.
-        true_positive: matched segments.
-        false_positive: predicted segments without a partner.
-        false_negative: ground-truth segments without a partner.
+        true_positive: matches.
+        false_positive: unmatched predictions that are not ignored.
+        false_negative: unmatched ground-truth segments.
     """
 
     pq: float
@@ -104,8 +104,8 @@ class SizeQuality(NamedTuple):
     false_negative: int
 
 
-class Mixup(NamedTuple):
-    """One pair of classes that were confused.
+class ClassConfusion(NamedTuple):
+    """A pair of classes that are confused.
 
     Attributes:
         truth: class index in the ground truth.
@@ -126,7 +126,7 @@ def break_down(matching: Matching, categories: Categories) -> Breakdown:
     """Return the breakdown of one image.
 
     Args:
-        matching: what became of its segments.
+        matching: its matched and unmatched segments.
         categories: the classes of the data set.
     """
     return Breakdown(
@@ -136,7 +136,7 @@ def break_down(matching: Matching, categories: Categories) -> Breakdown:
 
 
 def quality_by_size(by_size: MatchCounts, categories: Categories) -> dict[str, SizeQuality]:
-    """Return the figures of the things of each size.
+    """Return the panoptic quality of the things of each size.
 
     Args:
         by_size: counts (3, K) in the order of `SIZES`.
@@ -150,8 +150,8 @@ def quality_by_size(by_size: MatchCounts, categories: Categories) -> dict[str, S
     return figures
 
 
-def largest_mixups(confusion: Confusion, limit: int) -> list[Mixup]:
-    """Return the pairs of different classes with the largest share of the true class's pixels, largest first.
+def largest_confusions(confusion: Confusion, limit: int) -> list[ClassConfusion]:
+    """Return the pairs of different classes with the largest shares of the true class's pixels, largest first.
 
     Args:
         confusion: of any number of images.
@@ -165,7 +165,7 @@ def largest_mixups(confusion: Confusion, limit: int) -> list[Mixup]:
     order = np.argsort(-share, axis=None, kind="stable")[:limit]
     rows, columns = np.unravel_index(order, share.shape)
     return [
-        Mixup(r, c, float(share[r, c]), int(pixels[r, c]), int(confusion.segments[r, c]))
+        ClassConfusion(r, c, float(share[r, c]), int(pixels[r, c]), int(confusion.segments[r, c]))
         for r, c in zip(rows.tolist(), columns.tolist(), strict=True)
         if pixels[r, c]
     ]
@@ -174,21 +174,21 @@ def largest_mixups(confusion: Confusion, limit: int) -> list[Mixup]:
 def _segment_confusion(matching: Matching, num_classes: int) -> np.ndarray:
     nothing, void = num_classes, num_classes + 1
     match = matching.same_class
-    taken = ~match & matching.mistaken[matching.pred_index]
+    confused = ~match & matching.false_positive[matching.pred_index]
     true_class = matching.gt.classes[matching.gt_index]
     predicted = matching.pred.classes[matching.pred_index]
-    unseen, unfounded = matching.missed.copy(), matching.mistaken.copy()
-    unseen[matching.gt_index[taken]] = False
-    unfounded[matching.pred_index[taken]] = False
-    excused = ~matching.mistaken
-    excused[matching.pred_index[match]] = False
+    only_gt, only_pred = matching.false_negative.copy(), matching.false_positive.copy()
+    only_gt[matching.gt_index[confused]] = False
+    only_pred[matching.pred_index[confused]] = False
+    ignored = ~matching.false_positive
+    ignored[matching.pred_index[match]] = False
 
-    paired = match | taken
+    paired = match | confused
     shape = (num_classes + 2, num_classes + 1)
     table = _table(shape, true_class[paired], predicted[paired])
-    table[:num_classes, nothing] = np.bincount(matching.gt.classes[unseen], minlength=num_classes)
-    table[nothing, :num_classes] = np.bincount(matching.pred.classes[unfounded], minlength=num_classes)
-    table[void, :num_classes] = np.bincount(matching.pred.classes[excused], minlength=num_classes)
+    table[:num_classes, nothing] = np.bincount(matching.gt.classes[only_gt], minlength=num_classes)
+    table[nothing, :num_classes] = np.bincount(matching.pred.classes[only_pred], minlength=num_classes)
+    table[void, :num_classes] = np.bincount(matching.pred.classes[ignored], minlength=num_classes)
     return table
 
 
@@ -211,8 +211,8 @@ def _counts_by_size(matching: Matching, is_thing: np.ndarray) -> MatchCounts:
     return MatchCounts(
         _table(shape, gt_size[g], matching.gt.classes[g], iou) * is_thing,
         _table(shape, gt_size[g], matching.gt.classes[g]) * is_thing,
-        _table(shape, pred_size[matching.mistaken], matching.pred.classes[matching.mistaken]) * is_thing,
-        _table(shape, gt_size[matching.missed], matching.gt.classes[matching.missed]) * is_thing,
+        _table(shape, pred_size[matching.false_positive], matching.pred.classes[matching.false_positive]) * is_thing,
+        _table(shape, gt_size[matching.false_negative], matching.gt.classes[matching.false_negative]) * is_thing,
     )
 
 

@@ -1,7 +1,7 @@
-"""Mask AP, COCO's score of instances, counted by faster-coco-eval; masks are kept as run lengths only.
+"""Mask AP, COCO's score of instances, computed by faster-coco-eval; masks are kept as run lengths only.
 
-The truth is the things of a panoptic one, crowds as `iscrowd`: a detection that lies on the crowd of its class is no
-mistake. Void is nothing special to COCO's rule: a detection there is a mistake.
+The ground truth is the things of a panoptic one, crowds as `iscrowd`: a detection on a crowd of its class is ignored.
+COCO's rule does not know void: a detection there is a false positive.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,24 +16,25 @@ from yoso.categories import Categories
 from yoso.errors import DatasetError
 from yoso.evaluation.matching import Segments
 from yoso.installation import optional_packages
+from yoso.values import read_iscrowd
 
 MAX_DETECTIONS = 100
-"""Best detections per image and class that COCO looks at."""
+"""COCO scores this many detections per image and class, the best ones."""
 
 _AREAS = ("all", "small", "medium", "large")
 _IOU_50, _IOU_75 = 0, 5
-"""Places of two of the IoU thresholds 0.5, 0.55, ..., 0.95."""
+"""Positions of two of the IoU thresholds 0.5, 0.55, ..., 0.95."""
 
 
-class Found(NamedTuple):
-    """One instance, in the truth or detected.
+class Instance(NamedTuple):
+    """One instance, of the ground truth or detected.
 
     Attributes:
         class_index: 0 to K-1.
         counts: COCO's compressed run lengths of its mask.
         area: pixels.
-        score: 0 to 1; 1 in the truth.
-        is_crowd: True for a crowd of the truth.
+        score: 0 to 1; 1 in the ground truth.
+        is_crowd: True for a crowd of the ground truth.
     """
 
     class_index: int
@@ -48,27 +49,27 @@ class ImageInstances:
     """The instances of one image.
 
     Attributes:
-        name: of the image, each once; images are scored in the order of their names.
+        name: of the image, unique; images are scored in the order of their names.
         size: height and width in pixels.
         truth: things of the ground truth.
-        detected: what was found there.
+        detected: instances that were predicted.
     """
 
     name: str
     size: tuple[int, int]
-    truth: list[Found]
-    detected: list[Found]
+    truth: list[Instance]
+    detected: list[Instance]
 
 
 class ClassAP(NamedTuple):
-    """One class of things.
+    """Mask AP of one thing class.
 
     Attributes:
-        ap: mean over the IoU thresholds 0.5, 0.55, ..., 0.95, 0 to 1; nan, like the next two, if the truth has none.
+        ap: mean over the IoU thresholds 0.5, 0.55, ..., 0.95, 0 to 1; nan, like the next two, without ground truth.
         ap50: at an IoU of 0.5.
         ap75: at an IoU of 0.75.
-        true_instances: in the ground truth, crowds left out.
-        detections: how many there are, good or bad.
+        true_instances: in the ground truth, without crowds.
+        detections: number of predicted instances.
     """
 
     ap: float
@@ -79,10 +80,10 @@ class ClassAP(NamedTuple):
 
 
 class MaskAP(NamedTuple):
-    """COCO's figures of a set of images, 0 to 1, each the mean over the classes of things that the truth has.
+    """COCO's scores of a set of images, 0 to 1, each the mean over the thing classes of the ground truth.
 
     Attributes:
-        ap: mean over the IoU thresholds 0.5, 0.55, ..., 0.95; nan, like the next five, if there is no such thing.
+        ap: mean over the IoU thresholds 0.5, 0.55, ..., 0.95; nan, like the next five, if there is none.
         ap50: at an IoU of 0.5.
         ap75: at an IoU of 0.75.
         ap_small: of instances up to 32 x 32 pixels.
@@ -119,8 +120,8 @@ def run_lengths(mask: np.ndarray) -> str:
     return encoded["counts"].decode("ascii")
 
 
-def true_instances(id_map: np.ndarray, segments: Segments, categories: Categories) -> list[Found]:
-    """Return the things of a panoptic truth; one mask exists at a time, and segments without a pixel are left out.
+def true_instances(id_map: np.ndarray, segments: Segments, categories: Categories) -> list[Instance]:
+    """Return the things of a panoptic ground truth; segments without a pixel are left out.
 
     Args:
         id_map: (H, W) integers; 0 is void.
@@ -128,7 +129,7 @@ def true_instances(id_map: np.ndarray, segments: Segments, categories: Categorie
         categories: the classes of the data set.
 
     Raises:
-        DatasetError: a segment is of an unknown category.
+        DatasetError: a segment is of an unknown category, or its `iscrowd` is neither 0 nor 1.
     """
     found = []
     for segment in segments:
@@ -136,7 +137,8 @@ def true_instances(id_map: np.ndarray, segments: Segments, categories: Categorie
         if categories[class_index].is_thing:
             mask = id_map == segment["id"]
             if area := int(np.count_nonzero(mask)):
-                found.append(Found(class_index, run_lengths(mask), area, is_crowd=bool(segment.get("iscrowd", 0))))
+                is_crowd = read_iscrowd(segment, "ground truth")
+                found.append(Instance(class_index, run_lengths(mask), area, is_crowd=is_crowd))
     return found
 
 
@@ -154,7 +156,7 @@ def mask_ap(images: Iterable[ImageInstances], categories: Categories) -> MaskAP:
     ordered = sorted(images, key=lambda image: image.name)
     for one, other in pairwise(ordered):
         if one.name == other.name:
-            raise DatasetError(f"{one.name}: is among the images to score twice; give each once")
+            raise DatasetError(f"{one.name}: occurs twice among the images to score; give each image once")
     things = [index for index, category in enumerate(categories) if category.is_thing]
     precision = _precision(ordered, things)
     per_class = []
@@ -177,7 +179,7 @@ def mask_ap(images: Iterable[ImageInstances], categories: Categories) -> MaskAP:
 
 
 def _precision(images: list[ImageInstances], things: list[int]) -> np.ndarray:
-    """Return precisions per IoU threshold (10), recall (101), class and one of `_AREAS`; -1 where there is no truth."""
+    """Return the precision per IoU threshold (10), recall (101), class and one of `_AREAS`; -1 without ground truth."""
     if not images or not things:
         return np.full((10, 101, len(things), len(_AREAS)), -1.0)
     library = coco_library()
@@ -198,8 +200,8 @@ def _precision(images: list[ImageInstances], things: list[int]) -> np.ndarray:
     return np.asarray(evaluation.eval["precision"])[..., -1]
 
 
-def _annotations(images: list[ImageInstances], found: list[list[Found]]) -> Iterator[dict[str, Any]]:
-    # Ids from 1: to the library, 0 means that a detection is matched with nothing.
+def _annotations(images: list[ImageInstances], found: list[list[Instance]]) -> Iterator[dict[str, Any]]:
+    # Ids start at 1: to the library, 0 means that a detection matches nothing.
     annotation_ids = count(1)
     for image_id, (image, instances) in enumerate(zip(images, found, strict=True)):
         for instance in instances:
@@ -215,7 +217,7 @@ def _annotations(images: list[ImageInstances], found: list[list[Found]]) -> Iter
 
 
 def _say_nothing(*_: Any) -> None:
-    """Take the library's progress reports."""
+    """Swallow the library's progress reports."""
 
 
 def _mean(precision: np.ndarray) -> float:

@@ -1,36 +1,33 @@
-"""Which predicted segments are right: the counts of one image that panoptic quality is made of.
+"""Matching predicted segments with the ground truth: the counts of one image that panoptic quality is made of.
 
-The rules are panopticapi's, the reference tool of the COCO panoptic challenge:
+The rules are those of panopticapi, the reference tool of the COCO panoptic challenge:
 
 - A prediction and a ground-truth segment of the same class match if their IoU is above 0.5. The union leaves out the
   predicted pixels that are void in the ground truth. At most one pair can match.
-- A crowd segment of the ground truth never matches and is never a miss.
-- An unmatched prediction is no mistake if more than half of it lies on void or on the crowd segment of its class. If
-  a class has several crowd segments in one image, only the last one listed counts, as in the reference.
+- A crowd segment of the ground truth never matches and is never a false negative.
+- An unmatched prediction is ignored, not a false positive, if more than half of it lies on void or on the crowd segment
+  of its class. If a class has several crowd segments in one image, only the last one listed counts.
 - Ground-truth pixels whose id is not listed are neither void nor a segment; they count towards a prediction's area.
-- A ground-truth segment without pixels is a miss.
+- A ground-truth segment without pixels is a false negative.
 
-One departure: areas are always counted from the id maps; a file's `area` is not looked at.
+One difference: areas are always counted from the id maps; the `area` in a file is not used.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from yoso.categories import Categories
+from yoso.categories import VOID, Categories
 from yoso.errors import DatasetError
+from yoso.values import read_iscrowd, whole
 
 Segments = Sequence[Mapping[str, Any]]
 """The `segments_info` of one image: `id`, `category_id` and, in a ground truth, `iscrowd` (0 if left out)."""
 
-VOID = 0
-"""Id of a pixel without a label in COCO panoptic PNGs. (The project's other copy would bring torch with it.)"""
-
 DENSE_CELLS = 1 << 22
-"""Up to this many possible pairs are counted in one dense table; beyond it, only those that occur."""
+"""Up to this many possible pairs of segments are counted in a dense table; beyond it, only those that occur."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +35,10 @@ class MatchCounts:
     """Sums per class, over one image or many; add two with `+`.
 
     Attributes:
-        iou_sum: (K,) float64, IoUs of the matched pairs added up.
-        true_positive: (K,) int64, matched pairs.
-        false_positive: (K,) int64, predictions without a partner.
-        false_negative: (K,) int64, ground-truth segments without a partner.
+        iou_sum: (K,) float64, sum of the IoUs of the matches.
+        true_positive: (K,) int64, matches.
+        false_positive: (K,) int64, unmatched predictions that are not ignored.
+        false_negative: (K,) int64, unmatched ground-truth segments.
     """
 
     iou_sum: np.ndarray
@@ -63,8 +60,8 @@ class MatchCounts:
         )
 
 
-class Pairs(NamedTuple):
-    """Pixels per pair of ids, arrays of one length; a pair may stand there several times.
+class IdPairs(NamedTuple):
+    """Pixels per pair of ids, arrays of one length; a pair may occur several times.
 
     Attributes:
         gt_ids: segment id in the ground truth.
@@ -77,11 +74,11 @@ class Pairs(NamedTuple):
     pixels: np.ndarray
 
 
-class Listed(NamedTuple):
-    """The segments of a list as arrays of one length.
+class SegmentArrays(NamedTuple):
+    """The segments of one image as arrays of one length.
 
     Attributes:
-        ids: as in the map.
+        ids: as in the id map.
         classes: class indices.
         is_crowd: whether it is a crowd; False throughout a prediction.
     """
@@ -109,31 +106,31 @@ class Overlaps(NamedTuple):
 
 @dataclass(frozen=True)
 class Matching:
-    """What became of the segments of one image, M in the ground truth and P in the prediction.
+    """The matched and unmatched segments of one image, M in the ground truth and P in the prediction.
 
     Attributes:
         gt: the M segments of the ground truth.
         pred: the P segments of the prediction.
-        overlaps: pixels per pair that occurs.
+        overlaps: pixels per pair of segments.
         gt_area: (M,) pixels of each.
         pred_area: (P,) pixels of each, void ones included.
-        gt_index: (T,) for each pair with an IoU above 0.5, **of any two classes**, its place among the M; no crowds.
-        pred_index: (T,) its place among the P.
-        iou: (T,) its IoU.
-        missed: (M,) True for the segments without a partner of their class; never for a crowd.
-        mistaken: (P,) True for the predictions without a partner of their class that void and crowd do not excuse.
+        gt_index: (T,) for each pair with an IoU above 0.5, **of any two classes**, the position among the M; no crowds.
+        pred_index: (T,) the position among the P.
+        iou: (T,) the IoU.
+        false_negative: (M,) True for the segments without a match; never for a crowd.
+        false_positive: (P,) True for the predictions without a match that are not ignored.
     """
 
-    gt: Listed
-    pred: Listed
+    gt: SegmentArrays
+    pred: SegmentArrays
     overlaps: Overlaps
     gt_area: np.ndarray
     pred_area: np.ndarray
     gt_index: np.ndarray
     pred_index: np.ndarray
     iou: np.ndarray
-    missed: np.ndarray
-    mistaken: np.ndarray
+    false_negative: np.ndarray
+    false_positive: np.ndarray
 
     @property
     def same_class(self) -> np.ndarray:
@@ -147,8 +144,8 @@ class Matching:
         return MatchCounts(
             iou_sum=np.bincount(classes, self.iou[match], num_classes),
             true_positive=np.bincount(classes, minlength=num_classes),
-            false_positive=np.bincount(self.pred.classes[self.mistaken], minlength=num_classes),
-            false_negative=np.bincount(self.gt.classes[self.missed], minlength=num_classes),
+            false_positive=np.bincount(self.pred.classes[self.false_positive], minlength=num_classes),
+            false_negative=np.bincount(self.gt.classes[self.false_negative], minlength=num_classes),
         )
 
 
@@ -173,7 +170,7 @@ def match_segments(
     categories: Categories,
     name: str = "image",
 ) -> Matching:
-    """Match the segments of one image; the rules are at the top.
+    """Match the segments of one image; the rules are in the module's docstring.
 
     Args:
         gt_id_map: (H, W) integers, the segment id of each pixel in the ground truth; 0 is void.
@@ -192,9 +189,9 @@ def match_segments(
 
 
 def match_pairs(
-    pairs: Pairs, gt_segments: Segments, pred_segments: Segments, categories: Categories, name: str = "image"
+    pairs: IdPairs, gt_segments: Segments, pred_segments: Segments, categories: Categories, name: str = "image"
 ) -> Matching:
-    """Match the segments of one image whose pixels are counted already; see `match_segments`.
+    """Match the segments of one image whose pixels per pair of ids are counted; see `match_segments`.
 
     Args:
         pairs: pixels per pair of ids.
@@ -204,10 +201,10 @@ def match_pairs(
         name: what to call the image in an error.
 
     Raises:
-        DatasetError: as `match_segments`, sizes aside.
+        DatasetError: as `match_segments`, except for sizes.
     """
-    gt = _listed(gt_segments, categories, f"{name}: ground truth")
-    pred = _listed(pred_segments, categories, f"{name}: prediction")
+    gt = _segment_arrays(gt_segments, categories, f"{name}: ground truth")
+    pred = _segment_arrays(pred_segments, categories, f"{name}: prediction")
     rows, columns, pixels = overlaps = _overlaps(pairs, gt.ids, pred.ids)
 
     gt_area = np.bincount(rows, pixels, len(gt.ids) + 2)
@@ -222,14 +219,14 @@ def match_pairs(
     g, p, iou = g[close], p[close], iou[close]
 
     match = gt.classes[g] == pred.classes[p]
-    missed = ~gt.is_crowd
-    missed[g[match]] = False
-    mistaken = (pred_void[1:-1] + _on_crowd(gt, pred, overlaps)) / pred_area[1:-1] <= 0.5
-    mistaken[p[match]] = False
-    return Matching(gt, pred, overlaps, gt_area[1:-1], pred_area[1:-1], g, p, iou, missed, mistaken)
+    false_negative = ~gt.is_crowd
+    false_negative[g[match]] = False
+    false_positive = (pred_void[1:-1] + _on_crowd(gt, pred, overlaps)) / pred_area[1:-1] <= 0.5
+    false_positive[p[match]] = False
+    return Matching(gt, pred, overlaps, gt_area[1:-1], pred_area[1:-1], g, p, iou, false_negative, false_positive)
 
 
-def _on_crowd(gt: Listed, pred: Listed, overlaps: Overlaps) -> np.ndarray:
+def _on_crowd(gt: SegmentArrays, pred: SegmentArrays, overlaps: Overlaps) -> np.ndarray:
     """Count the pixels of each prediction that lie on the last listed crowd segment of its class."""
     if not gt.is_crowd.any():
         return np.zeros(len(pred.ids))
@@ -239,11 +236,10 @@ def _on_crowd(gt: Listed, pred: Listed, overlaps: Overlaps) -> np.ndarray:
     return np.bincount(overlaps.columns[on_crowd], overlaps.pixels[on_crowd], len(pred.ids) + 2)[1:-1]
 
 
-def id_pairs(gt_id_map: np.ndarray, pred_id_map: np.ndarray) -> Pairs:
+def id_pairs(gt_id_map: np.ndarray, pred_id_map: np.ndarray) -> IdPairs:
     """Return the runs of equal pairs of ids in two maps (H, W) of one size.
 
-    Id maps are constant over long stretches of a row: everything after two comparisons per pixel works on some
-    hundredth of the pixels.
+    Id maps are constant over long runs: after two comparisons per pixel, the rest works on about a hundredth of them.
     """
     gt_flat, pred_flat = gt_id_map.reshape(-1), pred_id_map.reshape(-1)
     is_start = np.empty(gt_flat.size, bool)
@@ -251,10 +247,10 @@ def id_pairs(gt_id_map: np.ndarray, pred_id_map: np.ndarray) -> Pairs:
     np.not_equal(gt_flat[1:], gt_flat[:-1], out=is_start[1:])
     is_start[1:] |= pred_flat[1:] != pred_flat[:-1]
     starts = np.flatnonzero(is_start)
-    return Pairs(gt_flat[starts], pred_flat[starts], np.diff(starts, append=gt_flat.size))
+    return IdPairs(gt_flat[starts], pred_flat[starts], np.diff(starts, append=gt_flat.size))
 
 
-def _overlaps(pairs: Pairs, gt_ids: np.ndarray, pred_ids: np.ndarray) -> Overlaps:
+def _overlaps(pairs: IdPairs, gt_ids: np.ndarray, pred_ids: np.ndarray) -> Overlaps:
     """Add up the pixels of every pair of ids that occurs."""
     num_columns = len(pred_ids) + 2
     pair = _index(pairs.gt_ids, gt_ids) * num_columns + _index(pairs.pred_ids, pred_ids)
@@ -269,7 +265,7 @@ def _overlaps(pairs: Pairs, gt_ids: np.ndarray, pred_ids: np.ndarray) -> Overlap
 
 
 def _index(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return 0 for void, 1 + position for an id in `ids`, `len(ids) + 1` for any other value."""
+    """Return 0 for void, 1 + the position in `ids`, or `len(ids) + 1` for an id that is not there."""
     values = values.astype(np.int64)
     known = np.concatenate([[VOID], ids])
     order = np.argsort(known)
@@ -293,7 +289,7 @@ def _check_maps(gt_id_map: np.ndarray, pred_id_map: np.ndarray, name: str) -> No
         )
 
 
-def _check_prediction(found_ids: np.ndarray, pred: Listed, pred_area: np.ndarray, name: str) -> None:
+def _check_prediction(found_ids: np.ndarray, pred: SegmentArrays, pred_area: np.ndarray, name: str) -> None:
     if pred_area[-1]:
         stray = np.setdiff1d(found_ids, np.append(pred.ids, VOID))
         raise DatasetError(
@@ -314,28 +310,33 @@ def _some(ids: np.ndarray) -> str:
     return f"id {shown}" if len(ids) == 1 else f"ids {shown}{more}"
 
 
-def _listed(segments: Segments, categories: Categories, where: str) -> Listed:
+def _segment_arrays(segments: Segments, categories: Categories, where: str) -> SegmentArrays:
     """Read and check one `segments_info`."""
     ids = np.zeros(len(segments), np.int64)
     classes = np.zeros(len(segments), np.int64)
     is_crowd = np.zeros(len(segments), bool)
     for position, segment in enumerate(segments):
+        ids[position], category_id = _ids_of(segment, f"{where}: segment number {position}")
         try:
-            ids[position] = index(segment["id"])
-            classes[position] = categories.index_of(segment["category_id"])
-            is_crowd[position] = bool(segment.get("iscrowd", 0))
-        except KeyError as error:
-            raise DatasetError(
-                f"{where}: segment number {position} has no {error}; COCO panoptic needs id and category_id"
-            ) from None
-        except (AttributeError, TypeError, ValueError, OverflowError):
-            raise DatasetError(
-                f"{where}: segment number {position} is {segment!r}; id and category_id must be whole numbers"
-            ) from None
+            classes[position] = categories.index_of(category_id)
         except DatasetError as error:
-            raise DatasetError(f"{where}: segment {segment['id']}: {error}") from None
+            raise DatasetError(f"{where}: segment {ids[position]}: {error}") from None
+        is_crowd[position] = read_iscrowd(segment, where)
     _check_ids(ids, where)
-    return Listed(ids, classes, is_crowd)
+    return SegmentArrays(ids, classes, is_crowd)
+
+
+def _ids_of(segment: Mapping[str, Any], where: str) -> tuple[int, int]:
+    """Return the id and the category_id of a segment."""
+    values = []
+    for key in ("id", "category_id"):
+        if isinstance(segment, Mapping) and key not in segment:
+            raise DatasetError(f"{where} has no {key!r}; COCO panoptic needs id and category_id")
+        value = whole(segment[key]) if isinstance(segment, Mapping) else None
+        if value is None or abs(value) >= 2**63:
+            raise DatasetError(f"{where} is {segment!r}; id and category_id must be whole numbers, not text")
+        values.append(value)
+    return values[0], values[1]
 
 
 def _check_ids(ids: np.ndarray, where: str) -> None:

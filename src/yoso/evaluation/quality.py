@@ -1,8 +1,8 @@
-"""The figures of panoptic quality: PQ = SQ x RQ, per class and averaged over all classes, things and stuff.
+"""Panoptic quality from counts: PQ = SQ x RQ, per class and averaged over all classes, things and stuff.
 
-Per class, SQ is the mean IoU of the matched pairs and RQ = TP / (TP + FP/2 + FN/2). An average takes in the classes
-that occur in the ground truth or the prediction; for the others a figure would mean nothing. All figures are between
-0 and 1. What counts as a match is in `yoso.evaluation.matching`.
+Per class, SQ is the mean IoU of the matches and RQ = TP / (TP + FP/2 + FN/2). The averages are over the classes that
+occur in the ground truth or the prediction; the others have no value. All values are between 0 and 1. See
+`yoso.evaluation.matching` for what a match is.
 """
 
 from typing import NamedTuple
@@ -30,16 +30,16 @@ class Quality(NamedTuple):
 
 
 class ClassQuality(NamedTuple):
-    """One class, with the sums its figures come from.
+    """Panoptic quality of one class, with the sums it comes from.
 
     Attributes:
         pq: panoptic quality, 0 to 1; nan, like the next two, if the class does not occur.
         sq: segmentation quality, 0 to 1; 0 if nothing matched.
         rq: recognition quality, 0 to 1.
-        iou_sum: IoUs of the matched pairs added up.
-        true_positive: matched pairs.
-        false_positive: predicted segments without a partner.
-        false_negative: ground-truth segments without a partner.
+        iou_sum: sum of the IoUs of the matches.
+        true_positive: matches.
+        false_positive: unmatched predictions that are not ignored.
+        false_negative: unmatched ground-truth segments.
     """
 
     pq: float
@@ -56,8 +56,8 @@ class PanopticQualityResult(NamedTuple):
 
     Attributes:
         all: means over every class that occurs.
-        things: means over the countable classes.
-        stuff: means over the others.
+        things: means over the things that occur.
+        stuff: means over the stuff that occurs.
         per_class: one entry per class of the data set, in class-index order.
     """
 
@@ -68,7 +68,7 @@ class PanopticQualityResult(NamedTuple):
 
 
 def panoptic_quality(counts: MatchCounts, categories: Categories) -> PanopticQualityResult:
-    """Turn counts into figures.
+    """Return the panoptic quality of some counts.
 
     Args:
         counts: sums over any number of images, arrays of length K.
@@ -97,9 +97,9 @@ def panoptic_quality(counts: MatchCounts, categories: Categories) -> PanopticQua
 
 
 def image_quality(counts: MatchCounts) -> Quality:
-    """Return the means over the classes that occur in one image, to rank images by.
+    """Return the means over the classes that occur in one image, for ranking images.
 
-    The mean of these over many images is not the panoptic quality of the set.
+    Their mean over many images is not the panoptic quality of the set.
 
     Args:
         counts: the counts of one image.

@@ -1,6 +1,6 @@
-"""Scores as plain dictionaries and lists that `json` can write: figures between 0 and 1.
+"""Scores as dictionaries and lists that `json` can write: values between 0 and 1.
 
-A figure that does not exist, such as the PQ of a class that does not occur, is None, which JSON writes as null.
+A value that does not exist, such as the PQ of a class that does not occur, is None, which JSON writes as null.
 """
 
 import math
@@ -14,15 +14,15 @@ from yoso.evaluation.semantic import SemanticQuality
 
 GROUPS = ("all", "things", "stuff")
 NOTHING, VOID_ROW = "nothing", "void"
-"""Names of the further column and row of a confusion matrix: no segment predicted; void in the ground truth."""
+"""Names of the additional column and rows of a confusion matrix: no segment; void in the ground truth."""
 
 
 def as_json(result: PanopticQualityResult, categories: Categories) -> dict[str, Any]:
     """Return panoptic quality.
 
     Args:
-        result: the figures.
-        categories: the classes they are of.
+        result: the scores.
+        categories: their classes.
 
     Returns:
         `all`, `things`, `stuff`: {pq, sq, rq, n}, and `per_class`: a list of {category_id, name, is_thing} with the
@@ -41,11 +41,11 @@ def breakdown_as_json(breakdown: Breakdown, categories: Categories) -> dict[str,
 
     Args:
         breakdown: the counts.
-        categories: the classes they are of.
+        categories: their classes.
 
     Returns:
         `by_size`: {small, medium, large} with the fields of `SizeQuality`; `confusion`: {rows, columns, segments,
-        pixels}: the names of the rows and columns and the two matrices, as lists of rows.
+        pixels}: the names of rows and columns, and the two matrices as lists of rows.
     """
     confusion = breakdown.confusion
     sizes = quality_by_size(breakdown.by_size, categories)
@@ -64,7 +64,7 @@ def instances_as_json(result: MaskAP, categories: Categories) -> dict[str, Any]:
     """Return the fields of `MaskAP`, `per_class` with category_id and name.
 
     Args:
-        result: the figures.
+        result: the scores.
         categories: the classes of the data set.
     """
     rows = zip(things_of(categories), result.per_class, strict=True)
@@ -76,7 +76,7 @@ def semantic_as_json(result: SemanticQuality, categories: Categories) -> dict[st
     """Return the fields of `SemanticQuality`, `per_class` with category_id, name and is_thing.
 
     Args:
-        result: the figures.
+        result: the scores.
         categories: the classes of the data set.
     """
     per_class = [

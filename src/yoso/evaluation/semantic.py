@@ -1,7 +1,7 @@
-"""Semantic segmentation scores: mean IoU, frequency-weighted IoU and pixel accuracy, from one confusion matrix.
+"""Semantic segmentation scores from a confusion matrix: mean IoU, frequency-weighted IoU and pixel accuracy.
 
-The truth is the panoptic one, class by class: all segments of a class, crowds included, are one region. Void pixels,
-and those whose id the list lacks, are left out of everything, also where something is predicted there.
+The ground truth is the panoptic one: all segments of a class, crowds included, are one region. Void pixels and pixels
+whose id is not listed are left out, whatever is predicted there.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from yoso.errors import DatasetError
 from yoso.evaluation.matching import Segments
 
 IGNORED = -1
-"""Class of a pixel that takes no part: void, or of an id that is not listed."""
+"""Class of a pixel that is left out: void, or of an id that is not listed."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class SemanticCounts:
 
     @classmethod
     def zeros(cls, num_classes: int) -> "SemanticCounts":
-        """Return the counts of no image at all."""
+        """Return the counts of no images."""
         return cls(np.zeros((num_classes, num_classes), np.int64))
 
     def __add__(self, other: "SemanticCounts") -> "SemanticCounts":
@@ -37,13 +37,13 @@ class SemanticCounts:
 
 
 class ClassIoU(NamedTuple):
-    """One class.
+    """Scores of one class.
 
     Attributes:
         iou: intersection over union, 0 to 1; nan if the class is not in the ground truth.
-        accuracy: share of its true pixels that are predicted so, 0 to 1; nan likewise.
+        accuracy: share of its true pixels that are predicted as this class, 0 to 1; nan likewise.
         true_pixels: its pixels in the ground truth.
-        predicted_pixels: its predicted pixels, void ones not counted.
+        predicted_pixels: its predicted pixels, except those on void.
     """
 
     iou: float
@@ -58,7 +58,7 @@ class SemanticQuality(NamedTuple):
     Attributes:
         miou: mean IoU over the classes of the ground truth, 0 to 1; nan, like the next two, if there is none.
         fwiou: IoU weighted by the classes' share of the true pixels, 0 to 1.
-        pixel_accuracy: share of the true pixels whose class is right, 0 to 1.
+        pixel_accuracy: share of the true pixels whose class is predicted correctly, 0 to 1.
         n: how many classes the means are over.
         per_class: one entry per class of the data set, in class-index order.
     """
@@ -94,7 +94,7 @@ def count_pixels(
     """Count the pixels of one image.
 
     Args:
-        true_classes: (H, W) class indices, `IGNORED` where a pixel takes no part.
+        true_classes: (H, W) class indices, `IGNORED` where a pixel is left out.
         predicted_classes: (H, W) class indices, 0 to K-1.
         num_classes: K.
         name: what to call the image in an error.
@@ -113,10 +113,10 @@ def count_pixels(
 
 
 def semantic_quality(counts: SemanticCounts) -> SemanticQuality:
-    """Turn counts into figures.
+    """Return the scores of some counts.
 
-    As in the published code's evaluation, the means are over the classes of the ground truth; a class that is only
-    predicted lowers the IoU of those it is taken for.
+    As in the official implementation, the means are over the classes of the ground truth. A class that is only
+    predicted lowers the IoU of the classes it covers.
 
     Args:
         counts: sums over any number of images.

@@ -15,7 +15,7 @@ from yoso.installation import optional_packages
 from yoso.settings import InferenceConfig
 from yoso.weights.config_file import read_config
 from yoso.weights.find import find_model, local_folder
-from yoso.weights.layout import WEIGHTS, is_bundled
+from yoso.weights.layout import WEIGHTS, is_bundled, refuse_empty
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +47,7 @@ def load(
             exported file for the runtime, or a package is not installed.
         OutputError: the cache of fetched models cannot be written.
     """
+    refuse_empty(str(name_or_folder))
     path = Path(name_or_folder)
     refuse_foreign(path)
     check_runtime(runtime)

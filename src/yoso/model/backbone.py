@@ -1,5 +1,6 @@
 """Any timm model as a backbone with four feature maps at strides 4, 8, 16, 32 (the paper's C2 to C5)."""
 
+import os
 from typing import Any
 
 import timm
@@ -8,8 +9,22 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from yoso.errors import ConfigError, did_you_mean
+from yoso.files import PathLike
+from yoso.settings import is_offline
 
 STRIDES = (4, 8, 16, 32)
+
+
+def check_backbone(name: str) -> None:
+    """Check that timm has a model of this name.
+
+    Raises:
+        ConfigError: it has not; names the closest one.
+    """
+    if not timm.is_model(name):
+        close = did_you_mean(name, timm.list_models())
+        advice = close if "Did you mean" in close else " `timm.list_models()` lists all models."
+        raise ConfigError(f"timm has no backbone {name!r}.{advice}")
 
 
 class Backbone(nn.Module):
@@ -21,26 +36,30 @@ class Backbone(nn.Module):
 
     channels: tuple[int, int, int, int]
 
-    def __init__(self, name: str, *, frozen_norm: bool = True, pretrained: bool = False, **options: Any) -> None:
+    def __init__(
+        self, name: str, *, frozen_norm: bool = True, pretrained: bool | PathLike = False, **options: Any
+    ) -> None:
         """Build the extractor.
 
         Args:
             name: a timm model, with or without its pretrained tag.
             frozen_norm: keep BatchNorm at its statistics, and do not train its scale and shift.
-            pretrained: let timm fetch its published weights.
+            pretrained: a file with timm's published weights, or True to let timm download them.
             options: further arguments of `timm.create_model`; see `ModelConfig.backbone_options`.
 
         Raises:
-            ConfigError: timm has no such model, or the model has no maps at strides 4, 8, 16, 32.
+            ConfigError: timm has no such model, it has no maps at strides 4, 8, 16, 32, or `YOSO_OFFLINE` forbids the
+                download.
         """
         super().__init__()
-        if not timm.is_model(name):
-            close = did_you_mean(name, timm.list_models())
-            advice = close if "Did you mean" in close else " `timm.list_models()` lists all of them."
-            raise ConfigError(f"timm has no backbone {name!r}.{advice}")
+        check_backbone(name)
+        if pretrained is True and is_offline():
+            raise ConfigError("YOSO_OFFLINE is set, so timm must not download weights; give a file as `pretrained`")
+        if not isinstance(pretrained, bool):
+            options = {**options, "pretrained_cfg_overlay": {"file": os.fspath(pretrained), "custom_load": False}}
         try:
             self.net = timm.create_model(
-                name, features_only=True, out_indices=(-4, -3, -2, -1), pretrained=pretrained, **options
+                name, features_only=True, out_indices=(-4, -3, -2, -1), pretrained=bool(pretrained), **options
             )
         except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
             raise ConfigError(f"backbone {name!r} cannot give features at four strides ({error})") from error

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from yoso.files import PathLike
 from yoso.model.aggregator import Aggregator, Factored, InterpolationFirst
 from yoso.model.backbone import Backbone
 from yoso.model.config import ModelConfig
@@ -28,13 +29,14 @@ class YOSO(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, config: ModelConfig, num_classes: int, *, pretrained_backbone: bool = False) -> None:
+    def __init__(self, config: ModelConfig, num_classes: int, *, pretrained_backbone: bool | PathLike = False) -> None:
         """Build the network with fresh weights.
 
         Args:
             config: what the network is made of.
             num_classes: K, from the data set.
-            pretrained_backbone: let timm fetch the published weights of the backbone.
+            pretrained_backbone: a file with timm's published weights of the backbone, or True to let timm download
+                them.
         """
         super().__init__()
         self.config = config

@@ -1,1 +1,1 @@
-"""The tables and figures of the paper, measured with the modules of this package."""
+"""The tables and figures of the paper, measured on the modules of this package."""

@@ -1,10 +1,12 @@
 """Table 5 of the paper: interpolation-first (IFA) against convolution-first aggregation (CFA), as single modules.
 
-    python -m yoso.reproduction.table5_aggregation [--json benchmarks/results/table5_aggregation.json] [--device cpu]
+    python -m yoso.reproduction.table5_aggregation [--device cpu] [--json FILE]
 
-Latency is taken by the protocol of `yoso.speed`: both modules in turns after a warm-up of each. The paper's GPU is
-a 3090. Its FLOPs count a multiply-add as one and interpolation as 4 per output element; they come out at an output
-width of 128, although the caption says 256, so both widths are given here.
+Output: benchmarks/results/table5_aggregation.json
+
+The protocol is that of `yoso.speed`: both modules take turns after a warm-up of each. The paper used a 3090. Its FLOPs
+count a multiply-add as one and interpolation as 4 per output element. They match an output width of 128, although the
+caption says 256, so this script measures both widths.
 """
 
 import argparse
@@ -20,26 +22,26 @@ from yoso.errors import YosoError
 from yoso.files import write_json
 from yoso.inference.torch_engine import resolve_device
 from yoso.model.aggregator import InterpolationFirst
-from yoso.speed.machine import circumstances
-from yoso.speed.protocol import Spread, interleaved, seconds
+from yoso.provenance import provenance
+from yoso.speed.protocol import LatencySummary, interleaved, timer
 from yoso.speed.table import factor_words
 
 CHANNELS = (128, 256, 512, 1024)
 """c2 to c5."""
 
 SIDE = 256
-"""h = w, of the finest level."""
+"""Height and width of the finest level."""
 
 WIDTHS = (128, 256)
 PAPER = {
     "ifa": {"gflops": 16.6, "microseconds": 4871, "pq": 47.5},
     "cfa": {"gflops": 2.1, "microseconds": 1877, "pq": 47.0},
 }
-TOLERANCE = 1e-4
+MAX_DIFFERENCE = 1e-4
 
 
 def paper_flops(kind: str, width: int, side: int = SIDE) -> int:
-    """Return the operations of equation 2: its numerator for "ifa", its denominator for "cfa"."""
+    """Return the operations by equation 2: its numerator for "ifa", its denominator for "cfa"."""
     c2, c3, c4, c5 = CHANNELS
     if kind == "ifa":
         return (4 * (c3 + c4 + c5) + sum(CHANNELS) * width) * side**2
@@ -47,7 +49,11 @@ def paper_flops(kind: str, width: int, side: int = SIDE) -> int:
 
 
 def measure(width: int, side: int, repeats: int, warmup: int, device: torch.device) -> dict[str, Any]:
-    """Time both modules at an output width, after checking that their outputs agree."""
+    """Time both modules at an output width, after checking that their outputs agree.
+
+    Raises:
+        YosoError: the outputs differ, or a module fails on the device.
+    """
     torch.manual_seed(0)
     ifa = InterpolationFirst(CHANNELS, width).eval().to(device)
     cfa = ifa.to_cfa()
@@ -55,29 +61,29 @@ def measure(width: int, side: int, repeats: int, warmup: int, device: torch.devi
     levels = [level.to(device) for level in levels]
     with torch.inference_mode():
         difference = (ifa(levels) - cfa(levels)).abs().max().item()
-        if difference > TOLERANCE:
-            raise YosoError(f"IFA and CFA differ by {difference:.2g}; they are to be equal")
+        if difference > MAX_DIFFERENCE:
+            raise YosoError(f"IFA and CFA differ by {difference:.2g}; they must be equal")
         runs = {"ifa": partial(ifa, levels), "cfa": partial(cfa, levels)}
-        samples, errors = interleaved(runs, repeats, warmup, seconds(device))
+        samples, errors = interleaved(runs, repeats, warmup, timer(device))
     if errors:
         raise YosoError(f"{next(iter(errors.values()))}; use another device")
     rows: dict[str, Any] = {}
     for kind, taken in samples.items():
         flops = paper_flops(kind, width, side)
-        rows[kind] = {"flops": flops, "seconds": dataclasses.asdict(Spread.of(taken)), "samples": taken}
+        rows[kind] = {"flops": flops, "seconds": dataclasses.asdict(LatencySummary.of(taken)), "samples": taken}
     ratio = rows["ifa"]["seconds"]["median"] / rows["cfa"]["seconds"]["median"]
     return {"width": width, "side": side, **rows, "times_faster": ratio, "largest_difference": difference}
 
 
 def main() -> int:
-    """Measure, print a line per width and module, write the JSON."""
+    """Measure, print a line per width and module, and write the JSON file."""
     parser = argparse.ArgumentParser(description="Time CFA against IFA as single modules.")
     default = Path("benchmarks/results/table5_aggregation.json")
-    parser.add_argument("--json", type=Path, default=default, help="where to write the figures")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
-    parser.add_argument("--side", type=int, default=SIDE, help="h = w of the finest level")
-    parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--json", type=Path, default=default, help=f"output file (default: {default})")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    parser.add_argument("--side", type=int, default=SIDE, help=f"sides of the finest level (default: {SIDE})")
+    parser.add_argument("--repeats", type=int, default=30, help="timed runs of each module (default: 30)")
+    parser.add_argument("--warmup", type=int, default=3, help="untimed runs before them (default: 3)")
     options = parser.parse_args()
     try:
         device = resolve_device(options.device)
@@ -86,7 +92,7 @@ def main() -> int:
             "protocol": f"single modules in turns, {options.repeats} runs after {options.warmup} of warm-up, float32",
             "paper": PAPER,
             "measured": measured,
-            **circumstances(device),
+            **provenance(device),
         }
         write_json(options.json, result, indent=1)
     except YosoError as error:

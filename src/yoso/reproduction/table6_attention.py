@@ -1,10 +1,12 @@
 """Table 6 of the paper: five kinds of attention as single modules; parameters, FLOPs, latency.
 
-    python -m yoso.reproduction.table6_attention [--json benchmarks/results/table6_attention.json] [--device cpu]
+    python -m yoso.reproduction.table6_attention [--device cpu] [--json FILE]
 
-Latency is taken by the protocol of `yoso.speed`: all modules in turns after a warm-up of each. The paper's GPU is a
-3090. Its FLOPs count a multiply-add as one and a LayerNorm as 5 per element, and come out exactly. The paper gives no
-parameters.
+Output: benchmarks/results/table6_attention.json
+
+The protocol is that of `yoso.speed`: all modules take turns after a warm-up of each. The paper used a 3090. Its FLOPs
+count a multiply-add as one and a LayerNorm as 5 per element; the formulas here give exactly these FLOPs. The paper does
+not give parameters.
 """
 
 import argparse
@@ -21,8 +23,8 @@ from yoso.files import write_json
 from yoso.inference.torch_engine import resolve_device
 from yoso.model.attention import ATTENTIONS
 from yoso.model.config import ModelConfig
-from yoso.speed.machine import circumstances
-from yoso.speed.protocol import Spread, interleaved, seconds
+from yoso.provenance import provenance
+from yoso.speed.protocol import LatencySummary, interleaved, timer
 
 PAPER = {
     "mhca": {"mflops": 31.5, "microseconds": 2608, "pq": 46.0},
@@ -46,21 +48,25 @@ def paper_flops(kind: str, n: int = 100, d: int = 256, t: int = 3) -> int:
 
 
 def measure(repeats: int, warmup: int, device: torch.device) -> dict[str, Any]:
-    """Time all kinds on the same queries and values."""
+    """Time all kinds on the same queries and values.
+
+    Raises:
+        YosoError: a module fails on the device.
+    """
     torch.manual_seed(0)
     config = ModelConfig()
     modules = {kind: ATTENTIONS[kind](config).eval().to(device) for kind in PAPER}
     query, value = (torch.randn(1, config.num_queries, config.hidden_channels).to(device) for _ in range(2))
     runs = {kind: partial(module, query, value) for kind, module in modules.items()}
     with torch.inference_mode():
-        samples, errors = interleaved(runs, repeats, warmup, seconds(device))
+        samples, errors = interleaved(runs, repeats, warmup, timer(device))
     if errors:
         raise YosoError(f"{next(iter(errors.values()))}; use another device")
     return {
         kind: {
             "parameters": sum(parameter.numel() for parameter in modules[kind].parameters()),
             "flops": paper_flops(kind, config.num_queries, config.hidden_channels, config.kernel_size),
-            "seconds": dataclasses.asdict(Spread.of(taken)),
+            "seconds": dataclasses.asdict(LatencySummary.of(taken)),
             "samples": taken,
         }
         for kind, taken in samples.items()
@@ -68,13 +74,13 @@ def measure(repeats: int, warmup: int, device: torch.device) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, print a line per kind, write the JSON."""
+    """Measure, print a line per kind, and write the JSON file."""
     parser = argparse.ArgumentParser(description="Time the kinds of attention as single modules.")
     default = Path("benchmarks/results/table6_attention.json")
-    parser.add_argument("--json", type=Path, default=default, help="where to write the figures")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
-    parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--warmup", type=int, default=20)
+    parser.add_argument("--json", type=Path, default=default, help=f"output file (default: {default})")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    parser.add_argument("--repeats", type=int, default=200, help="timed runs of each module (default: 200)")
+    parser.add_argument("--warmup", type=int, default=20, help="untimed runs before them (default: 20)")
     options = parser.parse_args()
     try:
         device = resolve_device(options.device)
@@ -83,7 +89,7 @@ def main() -> int:
             "protocol": f"single modules in turns, {options.repeats} runs after {options.warmup} of warm-up, float32",
             "paper": PAPER,
             "measured": measured,
-            **circumstances(device),
+            **provenance(device),
         }
         write_json(options.json, result, indent=1)
     except YosoError as error:

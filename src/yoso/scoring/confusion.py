@@ -1,4 +1,4 @@
-"""The picture of what a model confuses."""
+"""A picture of the confusion matrices."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ def confusion_picture(confusion: Confusion, names: Sequence[str]) -> np.ndarray:
 
     Args:
         confusion: the counts.
-        names: of the K classes.
+        names: of the classes.
 
     Returns:
         uint8 array (H, W, 3), RGB.
     """
     matrices = (
-        ConfusionMatrix("segments: row is the truth, column the prediction, % of the row", confusion.segments),
-        ConfusionMatrix("pixels, likewise", confusion.pixels),
+        ConfusionMatrix("segments: ground truth by row, prediction by column, % of the row", confusion.segments),
+        ConfusionMatrix("pixels: ground truth by row, prediction by column, % of the row", confusion.pixels),
     )
     return draw_confusion(matrices, [*names, NOTHING, VOID_ROW], [*names, NOTHING])

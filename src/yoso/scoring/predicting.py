@@ -1,4 +1,4 @@
-"""A `Predictor` as the loop of an evaluation calls it: segments, logits or both, from one run of the network."""
+"""A `Predictor` as the evaluation loop calls it: segments, logits or both, from one run of the network."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ from yoso.settings import Thresholds
 
 
 def with_segments(predictor: Predictor, **options: Any) -> Predict:
-    """Return predictions of segments.
+    """Return a function that predicts segments.
 
     Args:
         predictor: the model.
@@ -28,7 +28,7 @@ def with_segments(predictor: Predictor, **options: Any) -> Predict:
 
 
 def with_logits(predictor: Predictor, input_size: Any = None) -> Predict:
-    """Return predictions of logits alone.
+    """Return a function that predicts logits alone.
 
     Args:
         predictor: the model, in PyTorch.
@@ -38,7 +38,7 @@ def with_logits(predictor: Predictor, input_size: Any = None) -> Predict:
     def predict(image: np.ndarray) -> Prediction:
         start = time.perf_counter()
         logits = predictor.outputs(image, input_size=input_size)
-        # Reading one number waits for the device, which works on after the call returns.
+        # Reading a number waits for the device, which is still at work when the call returns.
         float(logits[0].sum())
         return Prediction(time.perf_counter() - start, logits=logits)
 
@@ -46,7 +46,7 @@ def with_logits(predictor: Predictor, input_size: Any = None) -> Predict:
 
 
 def with_both(predictor: Predictor, input_size: Any, thresholds: Thresholds) -> Predict:
-    """Return predictions of logits and of the segments that they merge into.
+    """Return a function that predicts logits and the segments that they merge into.
 
     Args:
         predictor: the model, in PyTorch.

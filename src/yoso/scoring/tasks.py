@@ -1,4 +1,4 @@
-"""What can be scored of a split: panoptic quality, mask AP, mean IoU. Each task counts one image after the other."""
+"""What can be scored on a split: panoptic quality, mask AP and mean IoU. A task counts one image after the other."""
 
 import heapq
 import json
@@ -10,13 +10,14 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from yoso.categories import Categories
-from yoso.data.coco_panoptic import PanopticExample, PanopticWriter
+from yoso.data.coco_panoptic import PanopticExample
 from yoso.data.dataset import PanopticDataset
+from yoso.data.prediction_folder import PredictionWriter
 from yoso.drawing.pictures import Segmentation, comparison, comparison_sheet, write_picture
 from yoso.evaluation.breakdown import Breakdown, break_down
 from yoso.evaluation.instances import (
-    Found,
     ImageInstances,
+    Instance,
     MaskAP,
     coco_library,
     mask_ap,
@@ -29,33 +30,34 @@ from yoso.evaluation.report import as_json, breakdown_as_json, instances_as_json
 from yoso.evaluation.semantic import SemanticCounts, SemanticQuality, class_map, count_pixels, semantic_quality
 from yoso.files import read_id_map, write_json
 from yoso.scoring.confusion import confusion_picture
-from yoso.scoring.loop import TASK_NAMES, Prediction, Score
+from yoso.scoring.loop import TASK_NAMES, Metric, Prediction
+from yoso.values import ImageId
 
 NUM_WORST = 16
-"""Images on the sheet of the worst."""
+"""Images on the sheet of those with the lowest PQ."""
 
 
 @runtime_checkable
-class Task(Score, Protocol):
-    """One task's score of a split."""
+class Task(Metric, Protocol):
+    """A metric with a report."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the figures for `metrics.json`."""
+        """Return the scores for `metrics.json`."""
 
     def write(self) -> list[tuple[str, Path]]:
-        """Write what the task leaves behind; return what it is and where."""
+        """Write the task's files; return what each is and where."""
 
 
 class MatchedSegments:
-    """Matches of segments per image: all that panoptic quality needs."""
+    """The matches of each image, and the panoptic quality of all."""
 
     def __init__(self, categories: Categories) -> None:
-        """Start from no image; `categories` are the data set's."""
+        """Start without an image; `categories` are the data set's."""
         self.categories = categories
         self.per_image: list[MatchCounts] = []
 
     def add(self, example: PanopticExample, prediction: Prediction) -> None:
-        """Match the segments of one image; see `Score`."""
+        """Match the segments of one image; see `Metric`."""
         self.per_image.append(matched(example, prediction, self.categories).counts(len(self.categories)))
 
     @property
@@ -80,11 +82,11 @@ def matched(example: PanopticExample, prediction: Prediction, categories: Catego
     return match_segments(example.id_map, truth, prediction.id_map, segments, categories, name)
 
 
-class PanopticScore:
-    """Panoptic quality, with confusion and sizes; keeps predictions, draws the worst."""
+class PanopticTask:
+    """Panoptic quality, with confusion and sizes; saves the predictions, and draws those with the lowest PQ."""
 
     def __init__(self, dataset: PanopticDataset, model: Categories, output: Path) -> None:
-        """Start from no image.
+        """Start without an image.
 
         Args:
             dataset: the split.
@@ -92,16 +94,16 @@ class PanopticScore:
             output: the folder to write to.
         """
         self.dataset, self.model, self.output = dataset, model, output
-        self.writer = PanopticWriter(output / "panoptic.json", output / "panoptic", model)
+        self.writer = PredictionWriter(output, model, {"command": "yoso eval"})
         self.counts = MatchCounts.zeros(len(dataset.categories))
         self.breakdown = Breakdown.zeros(len(dataset.categories))
         self.image_pq: list[float] = []
 
     def add(self, example: PanopticExample, prediction: Prediction) -> None:
-        """Match the segments of one image, and keep the prediction.
+        """Match the segments of one image, and save the prediction.
 
         Raises:
-            YosoError: the truth contradicts itself, or the prediction cannot be written.
+            YosoError: the ground truth contradicts itself, or the prediction cannot be written.
         """
         categories = self.dataset.categories
         matching = matched(example, prediction, categories)
@@ -122,7 +124,7 @@ class PanopticScore:
         return {**as_json(self.result, categories), **breakdown_as_json(self.breakdown, categories)}
 
     def write(self) -> list[tuple[str, Path]]:
-        """Write `panoptic.json`, `confusion.png` and, unless there is nothing to show, `worst.png`."""
+        """Write `panoptic.json`, `confusion.png` and, if any image has a PQ, `worst.png`."""
         self.writer.close()
         write_picture(
             self.output / "confusion.png", confusion_picture(self.breakdown.confusion, self.dataset.categories.names)
@@ -151,11 +153,11 @@ class PanopticScore:
         return comparison(named, truth, guess, f"prediction, PQ {100 * pq:.1f}")
 
 
-class InstanceScore:
-    """Mask AP of the things; keeps run lengths of the masks, and writes them in COCO's format of results."""
+class InstanceTask:
+    """Mask AP of the things; saves the detections in COCO's results format."""
 
     def __init__(self, dataset: PanopticDataset, model: Categories, output: Path) -> None:
-        """Start from no image; arguments as in `PanopticScore`.
+        """Start without an image; arguments as in `PanopticTask`.
 
         Raises:
             ConfigError: faster-coco-eval is not installed.
@@ -163,36 +165,38 @@ class InstanceScore:
         coco_library()
         self.categories, self.model, self.output = dataset.categories, model, output
         self.to_data = class_table(model, dataset.categories)
+        self.image_ids: list[ImageId] = []
         self.images: list[ImageInstances] = []
 
     def add(self, example: PanopticExample, prediction: Prediction) -> None:
         """Encode the instances of one image."""
-        from yoso.postprocess import instance_masks  # here, because the other tasks do without torch
+        from yoso.postprocess import instance_masks  # here, because the other tasks need no torch
 
         detected = []
         class_logits, mask_logits, sizes = prediction.logits
         for found in instance_masks(class_logits, mask_logits, sizes, self.model.is_thing):
             counts = run_lengths(found.mask)
             for class_index, score in zip(found.class_indices, found.scores, strict=True):
-                detected.append(Found(int(self.to_data[class_index]), counts, found.area, score))
+                detected.append(Instance(int(self.to_data[class_index]), counts, found.area, score))
         size = (example.id_map.shape[0], example.id_map.shape[1])
         truth = true_instances(example.id_map, example.segments, self.categories)
+        self.image_ids.append(example.record.image_id)
         self.images.append(ImageInstances(json.dumps(example.record.image_id), size, truth, detected))
 
     def as_json(self) -> dict[str, Any]:
-        """Return `instance`: the figures."""
+        """Return `instance`: the scores."""
         return {"instance": instances_as_json(self.result, self.categories)}
 
     def write(self) -> list[tuple[str, Path]]:
         """Write `instances.json`, the detections."""
         results = [
             {
-                "image_id": json.loads(image.name),
+                "image_id": image_id,
                 "category_id": self.categories[instance.class_index].id,
                 "segmentation": {"size": list(image.size), "counts": instance.counts},
                 "score": instance.score,
             }
-            for image in self.images
+            for image_id, image in zip(self.image_ids, self.images, strict=True)
             for instance in image.detected
         ]
         write_json(self.output / "instances.json", results)
@@ -204,18 +208,18 @@ class InstanceScore:
         return mask_ap(self.images, self.categories)
 
 
-class SemanticScore:
-    """Mean IoU and its relatives."""
+class SemanticTask:
+    """Mean IoU, frequency-weighted IoU and pixel accuracy."""
 
     def __init__(self, dataset: PanopticDataset, model: Categories, output: Path) -> None:
-        """Start from no image; arguments as in `PanopticScore`, of which `output` is not used."""
+        """Start without an image; arguments as in `PanopticTask`, of which `output` is not used."""
         self.categories = dataset.categories
         self.to_data = class_table(model, dataset.categories)
         self.counts = SemanticCounts.zeros(len(dataset.categories))
 
     def add(self, example: PanopticExample, prediction: Prediction) -> None:
         """Count the pixels of one image."""
-        from yoso.postprocess import semantic_classes  # here, because the other tasks do without torch
+        from yoso.postprocess import semantic_classes  # here, because the other tasks need no torch
 
         predicted = self.to_data[semantic_classes(*prediction.logits).cpu().numpy()]
         truth = class_map(example.id_map, example.segments, self.categories)
@@ -227,7 +231,7 @@ class SemanticScore:
         return semantic_quality(self.counts)
 
     def as_json(self) -> dict[str, Any]:
-        """Return `semantic`: the figures."""
+        """Return `semantic`: the scores."""
         return {"semantic": semantic_as_json(self.result, self.categories)}
 
     def write(self) -> list[tuple[str, Path]]:
@@ -235,13 +239,13 @@ class SemanticScore:
         return []
 
 
-TASKS = dict(zip(TASK_NAMES, (PanopticScore, InstanceScore, SemanticScore), strict=True))
+TASKS = dict(zip(TASK_NAMES, (PanopticTask, InstanceTask, SemanticTask), strict=True))
 
 
 def class_table(model: Categories, data: Categories) -> np.ndarray:
-    """Return the data set's class index of each of the model's, (K,) int32.
+    """Return the data set's class index of each class of the model, (K,) int32.
 
     Raises:
-        DatasetError: the data set lacks one.
+        DatasetError: a class of the model is not in the data set.
     """
     return np.array([data.index_of(category.id) for category in model], np.int32)

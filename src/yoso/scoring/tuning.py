@@ -1,7 +1,7 @@
-"""The two thresholds that give the highest panoptic quality, searched on the logits of a split.
+"""A search for the two thresholds with the highest panoptic quality on a split.
 
-Per image the network runs once, the queries compete once per object-mask threshold that lets another set of them take
-part, and every overlap threshold is then a matter of the counts: nothing is kept of an image but its matches.
+The network runs once per image, the queries compete once per set that an object-mask threshold keeps, and overlap
+thresholds are applied to counts of pixels. Of an image, only the counts of its matches are kept.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from yoso.categories import Categories
 from yoso.data.coco_panoptic import PanopticExample
-from yoso.evaluation.matching import MatchCounts, Pairs, id_pairs, match_pairs
+from yoso.evaluation.matching import IdPairs, MatchCounts, id_pairs, match_pairs
 from yoso.evaluation.quality import panoptic_quality
 from yoso.postprocess import KeptQueries, Sizes, compete, find_kept_queries
 from yoso.postprocess.segments import Segment, merge_segments
@@ -23,7 +23,7 @@ from yoso.settings import Thresholds
 
 @dataclass(frozen=True)
 class Grid:
-    """The pairs to try: every object-mask threshold with every overlap threshold, each ascending, 0 to 1."""
+    """The pairs to try: every object-mask threshold with every overlap threshold, both ascending, 0 to 1."""
 
     object_mask_thresholds: tuple[float, ...]
     overlap_thresholds: tuple[float, ...]
@@ -33,19 +33,19 @@ class ThresholdSearch:
     """Panoptic quality at every pair of a grid; `add` per image, then `table` and `best`."""
 
     def __init__(self, grid: Grid, model: Categories, data: Categories) -> None:
-        """Start from no image.
+        """Start without an image.
 
         Args:
             grid: the pairs to try.
             model: the model's classes.
-            data: the data set's, among them all of the model's.
+            data: the data set's classes, which include the model's.
         """
         self.grid, self.model, self.data = grid, model, data
         shape = (len(grid.object_mask_thresholds), len(grid.overlap_thresholds))
         self.counts = [[MatchCounts.zeros(len(data)) for _ in range(shape[1])] for _ in range(shape[0])]
 
     def add(self, example: PanopticExample, prediction: Prediction) -> None:
-        """Add one image; the counts are those of `panoptic` and `match_segments` at each pair.
+        """Add one image. At each pair, the counts equal those of `panoptic` and `match_segments`.
 
         Args:
             example: the image.
@@ -59,7 +59,7 @@ class ThresholdSearch:
         before = -1
         for number, threshold in enumerate(self.grid.object_mask_thresholds):
             found = find_kept_queries(class_logits, threshold)
-            # Raising the threshold only ever takes queries away, so equally many are the same ones.
+            # A higher threshold keeps a subset of the queries, so equal numbers mean equal sets.
             if len(found.queries) != before:
                 row = list(self._row(found, mask_logits, sizes, example))
                 before = len(found.queries)
@@ -87,7 +87,7 @@ class ThresholdSearch:
                 matches = self._counts(coded._replace(pred_ids=ids[coded.pred_ids]), segments, example)
             yield matches
 
-    def _counts(self, pairs: Pairs, segments: Sequence[Segment], example: PanopticExample) -> MatchCounts:
+    def _counts(self, pairs: IdPairs, segments: Sequence[Segment], example: PanopticExample) -> MatchCounts:
         predicted = [{"id": s.id, "category_id": self.model[s.class_index].id} for s in segments]
         return match_pairs(pairs, example.segments, predicted, self.data, example.record.file_name).counts(
             len(self.data)
@@ -96,16 +96,18 @@ class ThresholdSearch:
     def table(self) -> np.ndarray:
         """Return PQ over all classes, 0 to 1, per object-mask threshold (row) and overlap threshold (column).
 
-        nan throughout if no class occurs in the truth and none is ever predicted.
+        All nan if no class occurs in the ground truth and none is ever predicted.
         """
         return np.array([[panoptic_quality(counts, self.data).all.pq for counts in row] for row in self.counts])
 
     def best(self, current: Thresholds) -> Thresholds | None:
-        """Return the pair with the highest PQ, or None if there is no figure at all.
+        """Return the pair with the highest PQ, the one with the lowest thresholds if several have it.
 
         Args:
-            current: the pair in use, which is kept if none is better; of several better ones that are equal, the one
-                with the lowest thresholds is taken.
+            current: the pair in use, which is returned if none is better.
+
+        Returns:
+            None if no pair has a PQ.
         """
         table = self.table()
         if np.isnan(table).all():
@@ -119,8 +121,8 @@ class ThresholdSearch:
         return Thresholds(rows[int(place[0])], columns[int(place[1])])
 
 
-def _compact(pairs: Pairs) -> Pairs:
-    """Return the pairs with every one that occurs once."""
+def _compact(pairs: IdPairs) -> IdPairs:
+    """Return the pairs of ids, each once."""
     width = int(pairs.pred_ids.max(initial=0)) + 1
     keys, inverse = np.unique(pairs.gt_ids.astype(np.int64) * width + pairs.pred_ids, return_inverse=True)
-    return Pairs(keys // width, keys % width, np.bincount(inverse, pairs.pixels, len(keys)).astype(np.int64))
+    return IdPairs(keys // width, keys % width, np.bincount(inverse, pairs.pixels, len(keys)).astype(np.int64))

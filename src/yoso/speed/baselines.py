@@ -1,9 +1,9 @@
-"""Peers from transformers, built from configurations with random weights; nothing is downloaded.
+"""Baselines from transformers, built from configurations with random weights; nothing is downloaded.
 
-Each prepares with its own image processor and merges with its own `post_process_panoptic_segmentation`, whatever
-these do: Mask2Former's, for one, brings masks to 384x384 before it compares them. EoMT takes square images only.
-MaskFormer has no transformer encoder in its pixel decoder here (the published panoptic model has six layers of it), so
-it is faster than the one of the paper.
+Each prepares images with its own image processor and merges with its own `post_process_panoptic_segmentation`, whatever
+these do: Mask2Former's, for example, resizes masks to 384x384 before it compares them. EoMT takes square images only.
+MaskFormer has no transformer encoder in its pixel decoder here, whereas the published panoptic model has six layers of
+it, so this one is faster than the one in the paper.
 """
 
 from collections.abc import Callable
@@ -16,30 +16,30 @@ from torch import nn
 
 from yoso.installation import optional_packages
 from yoso.preprocess import Size
-from yoso.speed.entry import Contestant, Entry, Prediction, Whole, autocast
-from yoso.speed.images import photograph
-from yoso.speed.kept_queries import let_survive
+from yoso.speed.entry import Entry, EntryOutput, EntrySpec, NetworkWrapper, autocast
+from yoso.speed.images import input_image
+from yoso.speed.kept_queries import keep_queries
 
 NUM_CLASSES = 133
 STUFF = frozenset(range(80, NUM_CLASSES))
 """COCO's classes: things first."""
 
-THRESHOLD = 0.8
+OBJECT_MASK_THRESHOLD = 0.8
 
 
 @dataclass(frozen=True)
-class Peer:
-    """One peer.
+class Baseline:
+    """One baseline.
 
     Attributes:
-        family: whose classes of transformers it is made of.
-        published: million parameters, as its paper's tables say.
+        family: prefix of its classes in transformers.
+        million_parameters: as in the tables of its paper.
         options: of its configuration.
         backbone: options of its ResNet, if it has one.
     """
 
     family: str
-    published: int
+    million_parameters: int
     options: dict[str, Any]
     backbone: dict[str, Any] | None = None
 
@@ -49,21 +49,21 @@ def _eomt(width: int, depth: int, heads: int, blocks: int) -> dict[str, Any]:
     return {**sides, "num_blocks": blocks}
 
 
-PEERS = {
-    "maskformer": Peer("MaskFormer", 41, {}, {}),
-    "mask2former": Peer("Mask2Former", 44, {}, {}),
-    "eomt-s": Peer("Eomt", 24, _eomt(384, 12, 6, 3)),
-    "eomt-b": Peer("Eomt", 93, _eomt(768, 12, 12, 3)),
-    "eomt-l": Peer("Eomt", 316, _eomt(1024, 24, 16, 4)),
+BASELINES = {
+    "maskformer": Baseline("MaskFormer", 41, {}, {}),
+    "mask2former": Baseline("Mask2Former", 44, {}, {}),
+    "eomt-s": Baseline("Eomt", 24, _eomt(384, 12, 6, 3)),
+    "eomt-b": Baseline("Eomt", 93, _eomt(768, 12, 12, 3)),
+    "eomt-l": Baseline("Eomt", 316, _eomt(1024, 24, 16, 4)),
 }
-"""By the names of the command line; the ResNet is transformers' default, which is ResNet-50."""
+"""By their names on the command line; the ResNet is transformers' default, which is ResNet-50."""
 
-CLASSES = {"MaskFormer": "MaskFormerForInstanceSegmentation"}
-"""Names of model classes that are not `<family>ForUniversalSegmentation`."""
+MODEL_CLASSES = {"MaskFormer": "MaskFormerForInstanceSegmentation"}
+"""Model classes whose name is not `<family>ForUniversalSegmentation`."""
 
 
-def check_peers() -> None:
-    """Check that peers can be built.
+def require_transformers() -> None:
+    """Check that baselines can be built.
 
     Raises:
         ConfigError: transformers is not installed.
@@ -72,71 +72,71 @@ def check_peers() -> None:
         import transformers  # noqa: F401
 
 
-def build_network(peer: Peer, size: Size, seed: int = 0) -> nn.Module:
-    """Build a peer's network with random weights, the same for a seed.
+def build_network(baseline: Baseline, size: Size, seed: int = 0) -> nn.Module:
+    """Build a baseline's network with random weights, the same for a seed.
 
     Args:
-        peer: which.
-        size: (height, width) of the photograph; EoMT is built for one size.
+        baseline: which one.
+        size: (height, width) of the image; EoMT is built for one size.
         seed: of the weights.
     """
-    check_peers()
+    require_transformers()
     import transformers
 
-    # It warns that ResNet is no backbone it knows of; the published Mask2Former has one.
+    # It warns that it does not know ResNet as a backbone, although the published Mask2Former has one.
     transformers.logging.set_verbosity_error()
-    options: dict[str, Any] = {"num_labels": NUM_CLASSES, **peer.options}
-    if peer.backbone is not None:
+    options: dict[str, Any] = {"num_labels": NUM_CLASSES, **baseline.options}
+    if baseline.backbone is not None:
         stages = [f"stage{number}" for number in range(1, 5)]
-        options["backbone_config"] = {"model_type": "resnet", **peer.backbone, "out_features": stages}
-    if peer.family == "Eomt":
+        options["backbone_config"] = {"model_type": "resnet", **baseline.backbone, "out_features": stages}
+    if baseline.family == "Eomt":
         options["image_size"] = _square(size)
-    config = getattr(transformers, f"{peer.family}Config")(**options)
-    kind = getattr(transformers, CLASSES.get(peer.family, f"{peer.family}ForUniversalSegmentation"))
+    config = getattr(transformers, f"{baseline.family}Config")(**options)
+    model_class = MODEL_CLASSES.get(baseline.family, f"{baseline.family}ForUniversalSegmentation")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = kind(config).eval()
-    if peer.family == "Eomt":
-        # Masked attention is trained away: the published models run without it, which is faster.
+        network = getattr(transformers, model_class)(config).eval()
+    if baseline.family == "Eomt":
+        # Training removes masked attention step by step: the published models run without it, which is faster.
         network.attn_mask_probs.zero_()
     return network
 
 
-def build_processor(peer: Peer, size: Size) -> Any:
-    """Build a peer's image processor for photographs of (height, width).
+def build_processor(baseline: Baseline, size: Size) -> Any:
+    """Build a baseline's image processor for images of (height, width).
 
-    Its size is the photograph's, brought to what the network takes: MaskFormer's and Mask2Former's stretch it to the
-    next multiple of 32, EoMT's makes the longer side a multiple of 16 and pads to a square.
+    The processors of MaskFormer and Mask2Former stretch the image to the next multiple of 32. EoMT's makes the longer
+    side a multiple of 16 and pads to a square.
     """
-    check_peers()
+    require_transformers()
     import transformers
 
-    kind = getattr(transformers, f"{peer.family}ImageProcessor")
-    if peer.family == "Eomt":
-        return kind(size={"shortest_edge": _square(size), "longest_edge": _square(size)}, do_pad=True)
-    return kind(size={"shortest_edge": min(size), "longest_edge": max(size)}, size_divisor=32)
+    processor = getattr(transformers, f"{baseline.family}ImageProcessor")
+    if baseline.family == "Eomt":
+        return processor(size={"shortest_edge": _square(size), "longest_edge": _square(size)}, do_pad=True)
+    return processor(size={"shortest_edge": min(size), "longest_edge": max(size)}, size_divisor=32)
 
 
 def _square(size: Size) -> int:
     return (max(size) + 15) // 16 * 16
 
 
-def build(entry: Entry) -> Contestant:
-    """Build a peer.
+def build(spec: EntrySpec) -> Entry:
+    """Build the entry of a baseline.
 
     Raises:
-        ConfigError: transformers is not installed, or the precision is too small for random weights.
+        ConfigError: transformers is not installed, or random weights overflow in the precision.
     """
-    return contestant(PEERS[entry.model], entry)
+    return build_entry(BASELINES[spec.model], spec)
 
 
-def contestant(peer: Peer, entry: Entry) -> Contestant:
-    """Build a peer that need not be in `PEERS`; errors as in `build`."""
-    settings = entry.settings
-    network = build_network(peer, entry.size).to(settings.device)
-    processor = build_processor(peer, entry.size)
-    whole = Whole(torch.compile(network) if entry.compiled else network)
-    merge = _merge(peer, processor)
+def build_entry(baseline: Baseline, spec: EntrySpec) -> Entry:
+    """Build the entry of a baseline that need not be in `BASELINES`; errors as in `build`."""
+    settings = spec.settings
+    network = build_network(baseline, spec.size).to(settings.device)
+    processor = build_processor(baseline, spec.size)
+    wrapper = NetworkWrapper(torch.compile(network) if spec.compiled else network)
+    merge = _merge(baseline, processor)
 
     def inputs(pixels: np.ndarray) -> dict[str, torch.Tensor]:
         batch = processor(images=pixels, return_tensors="pt", device=settings.device)
@@ -144,26 +144,31 @@ def contestant(peer: Peer, entry: Entry) -> Contestant:
         return {name: batch[name].to(settings.device) for name in names if isinstance(batch.get(name), torch.Tensor)}
 
     @torch.inference_mode()
-    def run(pixels: np.ndarray) -> Prediction:
+    def run(pixels: np.ndarray) -> EntryOutput:
         prepared = inputs(pixels)
         with autocast(settings):
-            outputs = whole(**prepared)
+            outputs = wrapper(**prepared)
         result = merge(outputs, (pixels.shape[0], pixels.shape[1]))
-        return Prediction(result["segmentation"].cpu().numpy(), len(result["segments_info"]))
+        return EntryOutput(result["segmentation"].cpu().numpy(), len(result["segments_info"]))
 
     with autocast(settings):
-        prepared = inputs(photograph(entry.size, settings.image))
+        prepared = inputs(input_image(spec.size, settings.image))
         layer = cast(nn.Linear, network.get_submodule("class_predictor"))
-        let_survive(layer, lambda: network(**prepared), settings.survivors)
-    boundaries = {"network": whole} if entry.compiled else _boundaries(peer, network)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    device, precision = torch.device(settings.device), settings.precision
-    return Contestant(run, device, whole, boundaries, None, True, parameters, precision)
+        keep_queries(layer, lambda: network(**prepared), settings.kept_queries)
+    return Entry(
+        run,
+        torch.device(settings.device),
+        wrapper,
+        {"network": wrapper} if spec.compiled else _boundaries(baseline, network),
+        random_weights=True,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        precision=settings.precision,
+    )
 
 
-def _merge(peer: Peer, processor: Any) -> Callable[[Any, Size], dict[str, Any]]:
-    stuff = "stuff_classes" if peer.family == "Eomt" else "label_ids_to_fuse"
-    options = {"threshold": THRESHOLD, "overlap_mask_area_threshold": 0.0, stuff: STUFF}
+def _merge(baseline: Baseline, processor: Any) -> Callable[[Any, Size], dict[str, Any]]:
+    stuff = "stuff_classes" if baseline.family == "Eomt" else "label_ids_to_fuse"
+    options = {"threshold": OBJECT_MASK_THRESHOLD, "overlap_mask_area_threshold": 0.0, stuff: STUFF}
 
     def merge(outputs: Any, size: Size) -> dict[str, Any]:
         return processor.post_process_panoptic_segmentation(outputs, target_sizes=[size], **options)[0]
@@ -171,9 +176,9 @@ def _merge(peer: Peer, processor: Any) -> Callable[[Any, Size], dict[str, Any]]:
     return merge
 
 
-def _boundaries(peer: Peer, network: nn.Module) -> dict[str, nn.Module]:
-    """Return the modules that begin a peer's stages. EoMT has no aggregator; queries join in its last blocks."""
-    if peer.family == "Eomt":
+def _boundaries(baseline: Baseline, network: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules that begin the stages. EoMT has no aggregator; its queries join in the last blocks."""
+    if baseline.family == "Eomt":
         config: Any = network.config
         first = config.num_hidden_layers - config.num_blocks
         return {"backbone": network.get_submodule("embeddings"), "decoder": network.get_submodule(f"layers.{first}")}

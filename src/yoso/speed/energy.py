@@ -1,4 +1,4 @@
-"""Energy per photograph, where a GPU counts it."""
+"""Energy per image, where a GPU counts it."""
 
 import time
 from collections.abc import Callable
@@ -7,26 +7,26 @@ from typing import Any
 
 import torch
 
-from yoso.speed.entry import synchronise
+from yoso.speed.entry import synchronize
 
-LEAST_SECONDS = 2.0
-"""NVML's counter moves about ten times a second; shorter measurements would be mostly its steps."""
+MIN_SECONDS = 2.0
+"""NVML updates its counter about ten times a second; in a shorter measurement these steps would dominate."""
 
 
 def joules_per_run(run: Callable[[], object], device: torch.device) -> float | None:
-    """Run for `LEAST_SECONDS` and return the energy of one run in joules; None where nothing counts it.
+    """Run for `MIN_SECONDS` and return the energy of one run in joules; None where nothing counts it.
 
-    The whole GPU is counted, so nothing else may use it meanwhile.
+    The counter covers the whole GPU, so nothing else may use the GPU meanwhile.
     """
     counter = energy_counter(device)
     if counter is None:
         return None
-    synchronise(device)
+    synchronize(device)
     before, start, runs = counter(), time.perf_counter(), 0
-    while time.perf_counter() - start < LEAST_SECONDS:
+    while time.perf_counter() - start < MIN_SECONDS:
         run()
         runs += 1
-    synchronise(device)
+    synchronize(device)
     return (counter() - before) / runs
 
 
@@ -40,7 +40,7 @@ def energy_counter(device: torch.device) -> Callable[[], float] | None:
         return None
     try:
         pynvml.nvmlInit()
-        # By address on the bus: NVML numbers the devices otherwise than CUDA does.
+        # By bus address: NVML numbers the devices differently from CUDA.
         bus: Any = torch.cuda.get_device_properties(device)
         address = f"{bus.pci_domain_id:08x}:{bus.pci_bus_id:02x}:{bus.pci_device_id:02x}.0"
         handle = pynvml.nvmlDeviceGetHandleByPciBusId(address)

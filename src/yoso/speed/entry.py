@@ -1,4 +1,4 @@
-"""What is timed: something that turns a photograph into segments, and where its stages begin."""
+"""What is timed: an entry turns an image into segments, and knows where its stages begin."""
 
 import itertools
 import time
@@ -14,16 +14,17 @@ from torch import nn
 from yoso.preprocess import Size
 
 STAGES = ("prepare", "backbone", "aggregator", "decoder", "network", "merge")
-"""In this order. A form that cannot be looked into has `network` in place of the three stages."""
+"""In this order. An entry whose network cannot be divided has `network` in place of the three stages in the middle."""
 
-Stages = dict[str, float]
+StageSeconds = dict[str, float]
+"""Seconds, or shares, by stage."""
 
 
-class Prediction(NamedTuple):
-    """What every contestant hands over.
+class EntryOutput(NamedTuple):
+    """What every entry returns.
 
     Attributes:
-        segmentation: integers (H, W) in host memory, a segment id per pixel.
+        segmentation: numbers (H, W) in host memory, a segment id per pixel.
         num_segments: how many segments there are.
     """
 
@@ -32,33 +33,33 @@ class Prediction(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What holds for all contestants of a session.
+class TimingSettings:
+    """What all entries of a session share.
 
     Attributes:
         device: "cpu", "cuda" or "cuda:1".
-        precision: "fp32", "fp16" or "bf16", of everything that is not an exported file, which has its own.
+        precision: "fp32", "fp16" or "bf16", for everything but exported files, which have their own.
         threads: of torch on the CPU.
-        survivors: queries that networks with random weights keep.
-        image: a file to segment instead of the made photograph.
+        kept_queries: how many queries a network with random weights keeps.
+        image: a file to segment; None is the synthetic image.
     """
 
     device: str = "cpu"
     precision: str = "fp32"
     threads: int = 1
-    survivors: int = 12
+    kept_queries: int = 12
     image: str | None = None
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One line of a table before it is built; plain values, so that another process can build it too.
+class EntrySpec:
+    """An entry before it is built: plain values, so that another process can build it too.
 
     Attributes:
-        name: what the tables call it.
-        model: a bundled name, a folder, a recipe; or the peer's name.
-        runtime: how it runs: one of ours, or "peer".
-        size: (height, width) of the photograph.
+        name: as the tables show it.
+        model: a model's name or folder, an exported file, or a recipe; for a baseline its name.
+        runtime: one of `yoso_entries.RUNTIMES`, or "baseline".
+        size: (height, width) of the image.
         settings: of the session.
         compiled: run it through `torch.compile`.
     """
@@ -67,50 +68,50 @@ class Entry:
     model: str
     runtime: str
     size: Size
-    settings: Settings = field(default_factory=Settings)
+    settings: TimingSettings = field(default_factory=TimingSettings)
     compiled: bool = False
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """An entry, built.
+class Entry:
+    """An entry, built and ready to run.
 
     Attributes:
-        run: segments a photograph, a uint8 RGB array (H, W, 3).
+        run: segments an image, a uint8 RGB array (H, W, 3).
         device: that it runs on.
-        network: the module whose end is the beginning of the merge; None if there is none to look into.
-        boundaries: which module begins which stage, in order.
-        own_stages: measures the stages of a form that has no modules.
-        random_weights: says nothing about accuracy.
-        parameters: how many numbers were learned, if that can be counted.
+        network: the module after which the merge begins; None if the entry has no PyTorch module.
+        boundaries: the module that begins each stage, in order.
+        timed_stages: times the stages of an entry without modules.
+        random_weights: its results say nothing about accuracy.
+        parameters: the number of learned values, if that can be counted.
         precision: that it runs in.
-        graphed: tells, once it has run, whether it replays a CUDA graph.
+        uses_cuda_graph: tells, after a run, whether the entry replays a CUDA graph.
     """
 
-    run: Callable[[np.ndarray], Prediction]
+    run: Callable[[np.ndarray], EntryOutput]
     device: torch.device
     network: nn.Module | None = None
     boundaries: Mapping[str, nn.Module] = field(default_factory=dict)
-    own_stages: Callable[[np.ndarray], Stages] | None = None
+    timed_stages: Callable[[np.ndarray], StageSeconds] | None = None
     random_weights: bool = False
     parameters: int | None = None
     precision: str = "fp32"
-    graphed: Callable[[], bool] = lambda: False
+    uses_cuda_graph: Callable[[], bool] = lambda: False
 
-    def stages(self, pixels: np.ndarray) -> Stages:
+    def stage_seconds(self, pixels: np.ndarray) -> StageSeconds:
         """Run once, waiting for the device at every boundary.
 
         Returns:
-            Seconds per stage, some of `STAGES`; each lasts until the next begins, so that they add up to the run.
+            Seconds per stage, for some of `STAGES`. A stage ends where the next begins, so they add up to the run.
         """
         if self.network is None:
-            return {} if self.own_stages is None else self.own_stages(pixels)
-        began: list[tuple[str, float]] = []
+            return {} if self.timed_stages is None else self.timed_stages(pixels)
+        starts: list[tuple[str, float]] = []
 
         def mark(stage: str) -> None:
-            synchronise(self.device)
-            if all(stage != name for name, _ in began):
-                began.append((stage, time.perf_counter()))
+            synchronize(self.device)
+            if all(stage != name for name, _ in starts):
+                starts.append((stage, time.perf_counter()))
 
         with ExitStack() as hooks:
             for stage, module in self.boundaries.items():
@@ -120,15 +121,15 @@ class Contestant:
             mark("prepare")
             self.run(pixels)
             mark("end")
-        return _durations(began)
+        return _durations(starts)
 
 
-def _durations(began: Sequence[tuple[str, float]]) -> Stages:
-    return {name: after - before for (name, before), (_, after) in itertools.pairwise(began)}
+def _durations(starts: Sequence[tuple[str, float]]) -> StageSeconds:
+    return {name: after - before for (name, before), (_, after) in itertools.pairwise(starts)}
 
 
-class Whole(nn.Module):
-    """A network behind a door of its own, so that hooks on it stay outside of what `torch.compile` sees."""
+class NetworkWrapper(nn.Module):
+    """Wraps a network, so that hooks on the wrapper stay outside of what `torch.compile` sees."""
 
     def __init__(self, inner: Callable[..., Any]) -> None:
         """Take the network, compiled or not."""
@@ -136,18 +137,18 @@ class Whole(nn.Module):
         self.inner = inner
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """Pass everything on."""
+        """Call the network."""
         return self.inner(*inputs, **named)
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until a CUDA device has done what it was given; a CPU always has."""
+def synchronize(device: torch.device) -> None:
+    """Wait until a CUDA device has finished its work; a CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def autocast(settings: Settings) -> torch.autocast:
-    """Return the context in which a network runs at the precision of a session."""
-    kind = torch.device(settings.device).type
+def autocast(settings: TimingSettings) -> torch.autocast:
+    """Return the context in which a network runs at the session's precision."""
+    device_type = torch.device(settings.device).type
     half = torch.float16 if settings.precision == "fp16" else torch.bfloat16
-    return torch.autocast(kind, half, enabled=settings.precision != "fp32")
+    return torch.autocast(device_type, half, enabled=settings.precision != "fp32")

@@ -1,4 +1,4 @@
-"""The photograph that is segmented: made, always the same for a size, or a file."""
+"""The image that is segmented: a synthetic one, always the same for a size, or a file."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -6,36 +6,38 @@ from PIL import Image, ImageDraw
 from yoso.errors import ConfigError
 from yoso.files import PathLike, read_image
 from yoso.preprocess import Size, resize
+from yoso.settings import parse_size
 
-LEAST_SIDE = 64
-"""Pixels; the coarsest map of every network has at least two positions then."""
+MIN_SIDE = 64
+"""Pixels. From here on the coarsest map of every network has at least two positions per axis."""
 
-MOST_PIXELS = 2**26
+MAX_PIXELS = 2**26
 
 
-def parse_size(text: str) -> Size:
+def parse_image_size(text: str, option: str) -> Size:
     """Read HEIGHTxWIDTH.
 
+    Args:
+        text: what the user wrote.
+        option: named in the error.
+
     Raises:
-        ConfigError: anything else, a side below `LEAST_SIDE`, or more than `MOST_PIXELS` pixels.
+        ConfigError: anything else, a side below `MIN_SIDE`, or more than `MAX_PIXELS` pixels.
     """
-    height, _, width = text.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise ConfigError(f"size {text!r}: give HEIGHTxWIDTH in pixels, as 512x800")
-    size = (int(height), int(width))
-    if min(size) < LEAST_SIDE:
-        raise ConfigError(f"size {text!r}: is too small; both sides must be at least {LEAST_SIDE} pixels")
-    if size[0] * size[1] > MOST_PIXELS:
-        raise ConfigError(f"size {text!r}: is too large; {MOST_PIXELS // 2**20} megapixels are the most")
+    size = parse_size(text, option)
+    if min(size) < MIN_SIDE:
+        raise ConfigError(f"{option} {text}: is too small; both sides must be at least {MIN_SIDE} pixels")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ConfigError(f"{option} {text}: is too large; the maximum is {MAX_PIXELS // 2**20} megapixels")
     return size
 
 
-def photograph(size: Size, image: PathLike | None = None) -> np.ndarray:
-    """Return the photograph of a size.
+def input_image(size: Size, file: PathLike | None = None) -> np.ndarray:
+    """Return the image to segment.
 
     Args:
         size: (height, width) in pixels.
-        image: a file that is resized to it; None makes a picture.
+        file: resized to `size`; None is the synthetic image.
 
     Returns:
         uint8 array (H, W, 3), RGB.
@@ -43,11 +45,11 @@ def photograph(size: Size, image: PathLike | None = None) -> np.ndarray:
     Raises:
         ImageError: the file cannot be read.
     """
-    return made_photograph(size) if image is None else np.array(resize(read_image(image), size))
+    return synthetic_image(size) if file is None else np.array(resize(read_image(file), size))
 
 
-def made_photograph(size: Size, seed: int = 0) -> np.ndarray:
-    """Make a picture with what photographs have: smooth light, edges, texture and grain.
+def synthetic_image(size: Size, seed: int = 0) -> np.ndarray:
+    """Draw an image with what photographs have: smooth light, edges, texture and grain.
 
     Returns:
         uint8 array (H, W, 3), RGB, the same for the same arguments.
@@ -57,7 +59,7 @@ def made_photograph(size: Size, seed: int = 0) -> np.ndarray:
     light = np.zeros((height, width, 3), np.float32)
     for octave in range(1, 6):
         light += _smooth_noise(random, size, 2**octave + 1) * np.float32(90 / 2**octave)
-    canvas = Image.fromarray(_bytes(light + 120))
+    canvas = Image.fromarray(_to_uint8(light + 120))
     draw = ImageDraw.Draw(canvas)
     for index in range(24):
         center = random.uniform((0, 0), (width, height))
@@ -66,7 +68,7 @@ def made_photograph(size: Size, seed: int = 0) -> np.ndarray:
         color = tuple(int(value) for value in random.integers(20, 236, 3))
         (draw.ellipse if index % 2 else draw.rectangle)(box, fill=color)
     grain = random.normal(0, 4, (height, width, 1)).astype(np.float32)
-    return _bytes(np.asarray(canvas, np.float32) + grain)
+    return _to_uint8(np.asarray(canvas, np.float32) + grain)
 
 
 def _smooth_noise(random: np.random.Generator, size: Size, cells: int) -> np.ndarray:
@@ -77,5 +79,5 @@ def _smooth_noise(random: np.random.Generator, size: Size, cells: int) -> np.nda
     return np.stack(planes, axis=2)
 
 
-def _bytes(values: np.ndarray) -> np.ndarray:
+def _to_uint8(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""How many queries of a network with random weights pass the threshold: a number, set in its last class layer."""
+"""Sets how many queries of a network with random weights pass the score threshold, in its last class layer."""
 
 from collections.abc import Callable
 
@@ -13,21 +13,21 @@ MARGIN = 6.0
 
 
 @torch.no_grad()
-def let_survive(layer: nn.Linear, run: Callable[[], object], count: int, temperature: float = 1.0) -> None:
+def keep_queries(layer: nn.Linear, run: Callable[[], object], count: int, temperature: float = 1.0) -> None:
     """Set the last layer of a class branch so that `count` queries are of class 0 and all others `no_object`.
 
-    The network runs once to show what reaches the layer. One direction in that space, of all principal ones, sets
-    `count` queries apart by the gap that is widest against rounding; class 0 reads this direction with the cut in the
-    middle of the gap.
+    The network runs once to show the inputs of the layer. Of their principal directions, the chosen one separates
+    `count` queries from the others by the widest gap relative to rounding. Class 0 is a linear function of this
+    direction that is zero in the middle of the gap.
 
     Args:
-        layer: gives K + 1 logits per query, the last one `no_object`; changed in place.
+        layer: returns K + 1 logits per query, the last one `no_object`; changed in place.
         run: runs the network once; the last call of the layer counts.
-        count: how many queries survive; all of them if there are no more.
+        count: how many queries to keep; if there are no more than that, all of them.
         temperature: the logits are divided by it afterwards.
 
     Raises:
-        ConfigError: what reaches the layer is not finite.
+        ConfigError: the inputs of the layer are not finite.
     """
     seen: list[Tensor] = []
     handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
@@ -48,7 +48,7 @@ def let_survive(layer: nn.Linear, run: Callable[[], object], count: int, tempera
 
 
 def _widest_gap(tokens: Float[Tensor, "N C"], count: int) -> tuple[Float[Tensor, " C"], float, float]:
-    """Return the direction, the cut along it, and the width of the gap that the cut is in the middle of."""
+    """Return the direction, the middle of the gap along it, and the width of the gap."""
     centred = tokens - tokens.mean(0)
     directions = torch.linalg.svd(centred, full_matrices=False).Vh
     directions = torch.cat([directions, -directions])

@@ -1,4 +1,4 @@
-"""The most memory that a contestant needs, in the process that asks: host memory, or the GPU's."""
+"""Peak memory of an entry, in the process that asks: host memory, or the GPU's."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ RESET = Path("/proc/self/clear_refs")
 
 
 def resident_bytes() -> int | None:
-    """Return the host memory that this process holds now, or None where the system does not say."""
+    """Return the host memory that this process holds now, or None where the system does not report it."""
     return _status("VmRSS")
 
 
 def peak_bytes() -> int | None:
-    """Return the most host memory that this process has held since `reset_peak`, or ever."""
+    """Return the maximum host memory that this process has held since `reset_peak`, or since its start."""
     peak = _status("VmHWM")
     if peak is not None or os.name != "posix":
         return peak
@@ -28,16 +28,16 @@ def peak_bytes() -> int | None:
 
 
 def reset_peak() -> None:
-    """Forget the peak, where the system lets a process do so."""
+    """Reset the peak to the present use, where the system lets a process do so."""
     try:
-        RESET.write_text("5")
+        RESET.write_text("5", encoding="utf-8")
     except OSError:
         return
 
 
 def _status(field: str) -> int | None:
     try:
-        lines = STATUS.read_text().splitlines()
+        lines = STATUS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     values = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
@@ -49,9 +49,9 @@ def peak_growth(run: Callable[[], object], before: int | None, device: torch.dev
 
     Args:
         run: what needs the memory.
-        before: what the process held before anything of the contestant was built.
-        device: on CUDA the peak is torch's on the GPU, weights included; a runtime that has memory of its own is
-            not seen by torch.
+        before: bytes that the process held before anything of the entry was built.
+        device: on CUDA the result is torch's peak on the GPU, weights included. Torch does not see the memory of
+            other runtimes.
 
     Returns:
         Weights and working memory together; None where it cannot be measured.

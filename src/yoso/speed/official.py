@@ -1,4 +1,4 @@
-"""The published code's way: torchvision's deformable convolution, and a merge that enlarges every query first."""
+"""The official implementation: torchvision's deformable convolution, and a merge that upsamples every query first."""
 
 import copy
 from typing import cast
@@ -18,8 +18,8 @@ OfficialSegment = tuple[int, int, float]
 """Id, class index, score."""
 
 
-class PlainDeformableConv(DeformableConv):
-    """The same convolution, always by torchvision's operator, whatever the device."""
+class TorchvisionDeformableConv(DeformableConv):
+    """The same convolution, always by torchvision's operator, on every device."""
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
         """Convolve at the predicted positions."""
@@ -29,11 +29,11 @@ class PlainDeformableConv(DeformableConv):
 
 
 def official_network(network: YOSO) -> YOSO:
-    """Return a copy that convolves as the published code does; its weights are equal."""
+    """Return a copy with equal weights that convolves as the official implementation does."""
     network = copy.deepcopy(network)
     for up in network.aggregator.pyramid.ups:
         ours = cast(DeformableConv, up.get_submodule("conv"))
-        plain = PlainDeformableConv(ours.offset.in_channels, ours.weight.shape[0]).to(ours.weight)
+        plain = TorchvisionDeformableConv(ours.offset.in_channels, ours.weight.shape[0]).to(ours.weight)
         plain.load_state_dict(ours.state_dict())
         up.conv = plain.eval()
     return network
@@ -46,10 +46,10 @@ def official_panoptic(
     is_thing: list[bool],
     thresholds: Thresholds,
 ) -> tuple[Int32[Tensor, "H W"], list[OfficialSegment]]:
-    """Merge in the published order of steps; the same segments as `panoptic`, which says what the arguments are.
+    """Merge in the official order of steps; the arguments and the segments are those of `panoptic`.
 
-    All queries are enlarged to the padded size, cropped and resized to the output's; then the thresholds are asked. A
-    loop over the queries that are left compares whole masks, and every comparison makes the host wait.
+    The masks of all queries are upsampled to the padded size, cropped, and resized to the output size before the score
+    threshold applies. Then a loop over the kept queries compares whole masks; every comparison makes the host wait.
 
     Returns:
         The segmentation, 0 where there is none, and its segments in id order.

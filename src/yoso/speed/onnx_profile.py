@@ -1,6 +1,5 @@
-"""What share of an exported graph's time each stage takes, from ONNX Runtime's own profile."""
+"""What share of an exported graph's time each stage takes, from ONNX Runtime's profile."""
 
-import json
 import tempfile
 import time
 from collections import Counter
@@ -10,19 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from yoso.files import read_json
 from yoso.inference.exported import num_threads
 from yoso.inference.onnx_engine import import_onnxruntime
-from yoso.speed.entry import STAGES, Stages
+from yoso.speed.entry import STAGES, StageSeconds
 
 RUNS = 5
 SUFFIX = "_kernel_time"
 
 
-def stage_shares(path: Path, pixels: np.ndarray) -> Stages:
+def stage_shares(path: Path, pixels: np.ndarray) -> StageSeconds:
     """Profile a few runs of a panoptic file.
 
-    `yoso export` puts every operator's stage before its name. What ONNX Runtime adds itself, copies between layouts,
-    has no name of ours and is dealt out in proportion.
+    `yoso export` puts the stage of every operator before its name. Operators that ONNX Runtime adds, such as copies
+    between layouts, have no stage; their time is distributed in proportion.
 
     Args:
         path: written by `yoso export`, of any size.
@@ -33,18 +33,18 @@ def stage_shares(path: Path, pixels: np.ndarray) -> Stages:
     """
     with tempfile.TemporaryDirectory() as folder:
         plain, profiled = (_session(path, prefix) for prefix in (None, Path(folder, "profile")))
-        feeds = unresized(plain, pixels)
+        feeds = native_size_feeds(plain, pixels)
         plain.run(None, feeds)
-        usual, recorded = _quickest((plain, profiled), feeds)
-        events = json.loads(Path(profiled.end_profiling()).read_text())
-    recording = RUNS * max(0.0, recorded - usual)
-    return shares([event for event in events if event.get("cat") == "Node"], recording)
+        plain_time, profiled_time = _fastest((plain, profiled), feeds)
+        events = read_json(profiled.end_profiling())
+    overhead = RUNS * max(0.0, profiled_time - plain_time)
+    return shares_of_events([event for event in events if event.get("cat") == "Node"], overhead)
 
 
-def unresized(session: Any, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what a panoptic file takes to segment a photograph at its own size, as `input_size="native"` does."""
+def native_size_feeds(session: Any, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the inputs that make a panoptic file segment an image at its own size, as `input_size="native"` does."""
     feeds = {"image": pixels}
-    # An input with a value of its own, which is the size that the model was trained at.
+    # This input has a default, the model's input size.
     if "input_size" in {item.name for item in session.get_overridable_initializers()}:
         feeds["input_size"] = np.zeros(2, np.int64)
     return feeds
@@ -61,8 +61,8 @@ def _session(path: Path, profile: Path | None) -> Any:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _quickest(sessions: Sequence[Any], feeds: dict[str, np.ndarray]) -> list[float]:
-    """Run each `RUNS` times, in turns; return the microseconds of its quickest run, which is disturbed least."""
+def _fastest(sessions: Sequence[Any], feeds: dict[str, np.ndarray]) -> list[float]:
+    """Run each session `RUNS` times, in turns; return the microseconds of its fastest, least disturbed run."""
     taken: list[list[float]] = [[] for _ in sessions]
     for _ in range(RUNS):
         for session, times in zip(sessions, taken, strict=True):
@@ -72,19 +72,20 @@ def _quickest(sessions: Sequence[Any], feeds: dict[str, np.ndarray]) -> list[flo
     return [min(times) for times in taken]
 
 
-def shares(events: Sequence[dict[str, Any]], recording: float) -> Stages:
-    """Return the stages' shares of the time of some events.
+def shares_of_events(events: Sequence[dict[str, Any]], overhead: float) -> StageSeconds:
+    """Return the share of each stage in the time of some events.
 
-    What runs inside a loop (`merge/Scan_9/Sigmoid_3`) has no time of its own: the loop's event has it already, and with
-    it the time that recording the loop's many events took, which is taken off, down to the time of what runs inside.
+    An event inside a loop (`merge/Scan_9/Sigmoid_3`) adds no time of its own, because the event of the loop covers it.
+    The loop's time also covers the recording of these many events; that overhead is subtracted, but never so much that
+    the loop takes less than the events inside it.
 
     Args:
         events: of ONNX Runtime's profile, `name` and `dur` in microseconds.
-        recording: microseconds by which all of them together made the runs longer.
+        overhead: microseconds by which recording all of them made the runs longer.
     """
     spent: dict[str, float] = dict.fromkeys(STAGES, 0.0)
     inside: Counter[str] = Counter()
-    least = dict.fromkeys(STAGES, 0.0)
+    minimum = dict.fromkeys(STAGES, 0.0)
     kernels = [event for event in events if event["name"].endswith(SUFFIX)]
     for event in kernels:
         stage, *inner = event["name"].split("/")
@@ -92,11 +93,11 @@ def shares(events: Sequence[dict[str, Any]], recording: float) -> Stages:
             continue
         if any(part.startswith("Scan_") for part in inner[:-1]):
             inside[stage] += 1
-            least[stage] += event["dur"]
+            minimum[stage] += event["dur"]
         else:
             spent[stage] += event["dur"]
-            least[stage] += 0 if inner[-1].startswith("Scan_") else event["dur"]
+            minimum[stage] += 0 if inner[-1].startswith("Scan_") else event["dur"]
     for stage, count in inside.items():
-        spent[stage] = max(least[stage], spent[stage] - recording * count / len(kernels))
+        spent[stage] = max(minimum[stage], spent[stage] - overhead * count / len(kernels))
     total = sum(spent.values())
     return {stage: spent[stage] / total for stage in STAGES if spent[stage]}

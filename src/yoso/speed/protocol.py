@@ -1,4 +1,4 @@
-"""Taking turns and summing up: the part of the protocol that any two functions can be timed with."""
+"""Taking turns and summarizing: the part of the protocol that works for any functions."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ import torch
 
 from yoso.errors import ImageError, YosoError
 from yoso.inference.memory import is_out_of_memory
-from yoso.speed.entry import synchronise
+from yoso.speed.entry import synchronize
 
 T = TypeVar("T")
 
@@ -19,14 +19,14 @@ OUT_OF_MEMORY = "not enough memory"
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Seconds of many runs, summed up.
+class LatencySummary:
+    """The distribution of many runs, in seconds.
 
     Attributes:
-        median: half of the runs took longer.
-        p95: one in twenty took longer.
-        iqr: the interquartile range, within which the middle half lies.
-        min: the shortest.
+        median: of all runs; the figure to quote.
+        p95: the 95th percentile.
+        iqr: the interquartile range: how far the middle half of the runs spreads.
+        min: of the fastest run.
     """
 
     median: float
@@ -35,51 +35,56 @@ class Spread:
     min: float
 
     @classmethod
-    def of(cls, samples: list[float]) -> "Spread":
-        """Sum up samples; quantiles between two of them are interpolated."""
+    def of(cls, samples: list[float]) -> "LatencySummary":
+        """Summarize samples; quantiles are interpolated between two of them."""
         low, middle, high, late = (float(value) for value in np.percentile(samples, (25, 50, 75, 95)))
         return cls(middle, late, high - low, min(samples))
 
+    @property
+    def relative_iqr(self) -> float:
+        """The interquartile range as a share of the median."""
+        return self.iqr / self.median
 
-class ContestantError(YosoError):
-    """A contestant could not go on; the others can."""
+
+class EntryError(YosoError):
+    """One entry failed; the others can go on."""
 
 
 @contextmanager
-def contestant_errors() -> Iterator[None]:
-    """Turn the ways in which memory is short, and other errors of one contestant, into `ContestantError`."""
+def entry_errors() -> Iterator[None]:
+    """Turn every way to run out of memory, and other errors of one entry, into `EntryError`."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
-        raise ContestantError(OUT_OF_MEMORY) from error
+        raise EntryError(OUT_OF_MEMORY) from error
     except ImageError as error:
-        raise ContestantError(OUT_OF_MEMORY if OUT_OF_MEMORY in str(error) else str(error)) from error
+        raise EntryError(OUT_OF_MEMORY if OUT_OF_MEMORY in str(error) else str(error)) from error
     except YosoError as error:
-        raise ContestantError(str(error)) from error
+        raise EntryError(str(error)) from error
     except (RuntimeError, NotImplementedError) as error:
         text = " ".join(str(error).split())
         short = is_out_of_memory(error)
-        raise ContestantError(OUT_OF_MEMORY if short else text[:200] or type(error).__name__) from error
+        raise EntryError(OUT_OF_MEMORY if short else text[:200] or type(error).__name__) from error
 
 
 def interleaved(
     runs: Mapping[str, Callable[[], Any]],
     repeats: int,
     warmup: int,
-    take: Callable[[Callable[[], Any]], T],
+    sample: Callable[[Callable[[], Any]], T],
     report: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, list[T]], dict[str, str]]:
-    """Let contestants take turns, after a warm-up of each.
+    """Sample several functions in turns, after a warm-up of each.
 
     Args:
         runs: what to run, by name.
-        repeats: turns that count.
+        repeats: number of turns.
         warmup: runs of each before the first turn.
-        take: makes a sample of a run: seconds, or seconds per stage.
+        sample: calls a function and returns its sample, as `timer` does.
         report: called after every run.
 
     Returns:
-        The samples by name, and what stopped those that had to stop, which then have no samples.
+        The samples by name, and the errors by name. A function that failed has no samples.
     """
     samples: dict[str, list[T]] = {name: [] for name in runs}
     errors: dict[str, str] = {}
@@ -87,26 +92,26 @@ def interleaved(
     for turn, name in enumerate(order):
         if name not in errors:
             try:
-                with contestant_errors():
-                    sample = take(runs[name])
-            except ContestantError as error:
+                with entry_errors():
+                    value = sample(runs[name])
+            except EntryError as error:
                 errors[name] = str(error)
                 samples[name].clear()
             else:
                 if turn >= warmup * len(runs):
-                    samples[name].append(sample)
+                    samples[name].append(value)
         report()
     return samples, errors
 
 
-def seconds(device: torch.device) -> Callable[[Callable[[], Any]], float]:
-    """Return a function that times one run, with all of its work on the device and nothing of earlier work."""
+def timer(device: torch.device) -> Callable[[Callable[[], Any]], float]:
+    """Return a function that times one run in seconds: all of its work on the device, and none of earlier work."""
 
-    def take(run: Callable[[], Any]) -> float:
-        synchronise(device)
+    def seconds_of(run: Callable[[], Any]) -> float:
+        synchronize(device)
         start = time.perf_counter()
         run()
-        synchronise(device)
+        synchronize(device)
         return time.perf_counter() - start
 
-    return take
+    return seconds_of

@@ -1,4 +1,4 @@
-"""A session's result as data: written as JSON, read back with every key and type checked."""
+"""The result of a session: written as JSON, and read back with every key and type checked."""
 
 import dataclasses
 import types
@@ -8,71 +8,75 @@ from typing import Any
 
 from yoso.errors import ConfigError
 from yoso.files import PathLike, read_json, write_json
-from yoso.speed.protocol import Spread
+from yoso.preprocess import Size
+from yoso.speed.protocol import LatencySummary
 
-FORMAT = 1
+FORMAT = 2
+
+EXECUTED, TRAINED = "executed", "trained"
+"""Which network rooflines are counted on: the one that each entry runs, or, in older files, the trained one for all."""
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How was measured.
+class TimingProtocol:
+    """How a session measured.
 
     Attributes:
-        repeats: turns of each contestant.
-        warmup: runs before them.
-        stage_repeats: runs with a stop at every stage.
-        survivors: queries kept by networks with random weights.
-        image: "made" or "file".
+        repeats: turns of each entry.
+        warmup: runs of each before the first turn.
+        stage_repeats: runs that wait for the device at every stage.
+        kept_queries: how many queries networks with random weights keep.
+        image: "synthetic" or "file".
     """
 
     repeats: int
     warmup: int
     stage_repeats: int
-    survivors: int
+    kept_queries: int
     image: str
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How a contestant ran.
+    """How an entry ran.
 
     Attributes:
-        runtime: one of ours, or "peer".
+        runtime: one of `yoso_entries.RUNTIMES`, or "baseline".
         precision: that it ran in, whatever the session asked for: "fp32", "fp16", "bf16" or "int8".
         compiled: through `torch.compile`.
-        random_weights: the weights say nothing.
-        graphed: True if it was replayed as a CUDA graph.
+        random_weights: its segments say nothing about accuracy.
+        cuda_graph: True if it replayed a CUDA graph.
     """
 
     runtime: str
     precision: str
     compiled: bool
     random_weights: bool
-    graphed: bool | None = None
+    cuda_graph: bool | None = None
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One contestant at one size. What could not be measured is None, and absent from the JSON.
+    """One entry at one size. What could not be measured is None, and absent from the JSON.
 
     Attributes:
-        name: of the contestant.
-        size: (height, width) of the photograph in pixels.
+        name: of the entry.
+        size: (height, width) of the image in pixels.
         mode: how it ran.
-        end_to_end: seconds from the decoded photograph to segments on the host.
+        end_to_end: seconds from the decoded image to segments in host memory.
         stages: median seconds per stage.
         samples: all end-to-end seconds, in order.
         segments: how many segments came out.
         peak_memory_bytes: weights and working memory.
-        energy_joules: per photograph.
+        energy_joules: per image.
         parameters: of the network.
-        error: what stopped it; then there are no times.
+        error: why it failed; then there are no times.
     """
 
     name: str
-    size: tuple[int, int]
+    size: Size
     mode: Mode
-    end_to_end: Spread | None = None
+    end_to_end: LatencySummary | None = None
     stages: dict[str, float] = field(default_factory=dict)
     samples: list[float] = field(default_factory=list)
     segments: int | None = None
@@ -84,77 +88,93 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The baseline is this many times faster than a contestant, medians compared; below 1 it is slower."""
+    """How many times faster the reference is than an entry, by their medians; below 1 it is slower."""
 
     name: str
-    size: tuple[int, int]
+    size: Size
     times_faster: float
 
 
 @dataclass(frozen=True)
-class Floor:
-    """How far one stage is from what the machine could do at best.
+class StageRoofline:
+    """A stage compared with its roofline.
 
     Attributes:
-        name: of the contestant.
+        name: of the entry.
         size: (height, width).
         stage: its name.
         flops: floating-point operations, a multiply-add counted as two.
         bytes: weights, inputs and outputs of the stage, each moved once.
-        floor_seconds: the longer of the two at the measured peaks.
+        roofline_seconds: the longer of the two, at the measured peaks.
         seconds: measured.
-        times_floor: measured over floor.
+        times_roofline: `seconds` divided by `roofline_seconds`.
     """
 
     name: str
-    size: tuple[int, int]
+    size: Size
     stage: str
     flops: int
     bytes: int
-    floor_seconds: float
+    roofline_seconds: float
     seconds: float
-    times_floor: float
+    times_roofline: float
 
 
 @dataclass(frozen=True)
-class Floors:
-    """The machine's peaks and the distance from them.
+class Rooflines:
+    """The machine's peaks, and the stages compared with them.
 
     Attributes:
+        counted_network: `EXECUTED` or `TRAINED`.
         flops_per_second: of a large matrix product, a multiply-add counted as two.
         bytes_per_second: of a large copy, read and written bytes both counted.
-        stages: of our eager networks.
+        stages: of YOSO's entries.
     """
 
+    counted_network: str
     flops_per_second: float
     bytes_per_second: float
-    stages: list[Floor]
+    stages: list[StageRoofline]
 
 
 @dataclass(frozen=True)
 class Result:
-    """A session."""
+    """A session.
+
+    Attributes:
+        format: of the file.
+        date: UTC, ISO 8601.
+        machine: see `yoso.provenance`.
+        versions: see `yoso.provenance`.
+        threads: of torch on the CPU.
+        protocol: how it was measured.
+        entries: what was measured.
+        reference: name of the entry that the others are compared with.
+        ratios: of the reference to every other entry.
+        commit: of the sources.
+        rooflines: if they were asked for.
+    """
 
     format: int
     date: str
     machine: dict[str, str]
     versions: dict[str, str]
     threads: int
-    protocol: Protocol
-    contestants: list[Measurement]
-    baseline: str
+    protocol: TimingProtocol
+    entries: list[Measurement]
+    reference: str
     ratios: list[Ratio]
     commit: str | None = None
-    floors: Floors | None = None
+    rooflines: Rooflines | None = None
 
 
-def ratios(contestants: list[Measurement], baseline: str) -> list[Ratio]:
-    """Return how many times faster the baseline is than every other contestant of the same size."""
-    medians = {one.size: one.end_to_end.median for one in contestants if one.name == baseline and one.end_to_end}
+def ratios(entries: list[Measurement], reference: str) -> list[Ratio]:
+    """Return how many times faster the reference is than every other entry of the same size."""
+    medians = {entry.size: entry.end_to_end.median for entry in entries if entry.name == reference and entry.end_to_end}
     return [
-        Ratio(one.name, one.size, one.end_to_end.median / medians[one.size])
-        for one in contestants
-        if one.end_to_end and one.name != baseline and one.size in medians
+        Ratio(entry.name, entry.size, entry.end_to_end.median / medians[entry.size])
+        for entry in entries
+        if entry.end_to_end and entry.name != reference and entry.size in medians
     ]
 
 
@@ -178,19 +198,23 @@ def read_result(path: PathLike) -> Result:
 
     Raises:
         DatasetError: the file is missing or is not JSON.
-        ConfigError: it is not a benchmark's result: a key that is missing, unknown, or of another type.
+        ConfigError: it is not the result of a benchmark, or has another format.
     """
-    result: Result = parsed(Result, read_json(path), str(path))
-    if result.format != FORMAT:
-        raise ConfigError(f"{path}: is of format {result.format}; this version reads {FORMAT}; measure again")
-    return result
+    content = read_json(path)
+    found = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
+    if found != FORMAT:
+        raise ConfigError(
+            f"{path}: has format {found}, but this version reads format {FORMAT}; measure again with `yoso benchmark "
+            "--json`, or use the version of yoso that wrote the file"
+        )
+    return parsed(Result, content, str(path))
 
 
 def parsed(kind: Any, value: Any, where: str) -> Any:
-    """Return JSON values as the type that they should be of.
+    """Return JSON values as a type.
 
     Raises:
-        ConfigError: they are not; names the place.
+        ConfigError: they do not have this type; names the place.
     """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
@@ -205,14 +229,14 @@ def parsed(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if isinstance(kind, type) and type(value) is kind:
         return value
-    raise ConfigError(f"{where}: is not what a benchmark writes; give a file that `yoso benchmark --json` made")
+    raise ConfigError(f"{where}: has the wrong type; give a file that `yoso benchmark --json` wrote")
 
 
 def _parsed_dataclass(kind: Any, value: Any, where: str) -> Any:
     hints = typing.get_type_hints(kind)
     fields = {one.name: one for one in dataclasses.fields(kind)}
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: is not the result of a benchmark; give a file that `yoso benchmark --json` made")
+        raise ConfigError(f"{where}: is not the result of a benchmark; give a file that `yoso benchmark --json` wrote")
     needed = {
         name
         for name, one in fields.items()
@@ -221,5 +245,5 @@ def _parsed_dataclass(kind: Any, value: Any, where: str) -> Any:
     wrong = sorted(needed - value.keys()) + sorted(value.keys() - fields.keys())
     if wrong:
         problem = "missing" if wrong[0] in needed else "unknown"
-        raise ConfigError(f"{where}: key {wrong[0]!r} is {problem}; give a file that `yoso benchmark --json` made")
+        raise ConfigError(f"{where}: key {wrong[0]!r} is {problem}; give a file that `yoso benchmark --json` wrote")
     return kind(**{name: parsed(hints[name], one, f"{where}: {name}") for name, one in value.items()})

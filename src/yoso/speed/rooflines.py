@@ -1,7 +1,11 @@
-"""What a stage could take at best on this machine: its arithmetic at the peak of a matrix product, or its traffic.
+"""The roofline of a stage: its arithmetic at the speed of a large matrix product, or its traffic at that of a copy.
 
-Arithmetic is counted on shapes alone, without weights. Traffic is what cannot be avoided: the weights, inputs and
-outputs of a stage, each moved once. What lies inside a stage may stay in a cache; so this is a floor, not an estimate.
+Both are counted on the network that the entry runs: the deployment form (`yoso.model.fuse`) or the trained one.
+Counting needs shapes alone, no weights. Traffic is the minimum: the weights, inputs and outputs of a stage, each moved
+once, because what lies inside a stage may stay in a cache.
+
+A roofline is an estimate of the minimum time. PyTorch's matrix product sets the peak, and another runtime's kernels, or
+a quieter moment of the machine, may be a little faster.
 """
 
 import time
@@ -15,13 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from yoso.inference.runtimes import runtime_of
 from yoso.model.config import ModelConfig
+from yoso.model.fuse import fuse
 from yoso.model.yoso import YOSO
 from yoso.preprocess import Size
-from yoso.speed.entry import Entry, Settings, synchronise
-from yoso.speed.ours import recipe_model
-from yoso.speed.results import Floor, Floors, Measurement
+from yoso.speed.entry import EntrySpec, TimingSettings, synchronize
+from yoso.speed.results import EXECUTED, Measurement, Rooflines, StageRoofline
+from yoso.speed.specs import BASELINE
+from yoso.speed.yoso_entries import DEPLOYMENT_FORMS
 from yoso.weights.load import load_model
-from yoso.weights.official_recipes import convertible
+from yoso.weights.official_recipes import convertible, read_recipe
 
 COUNTED_STAGES = ("backbone", "aggregator", "decoder")
 WHOLE = "network"
@@ -31,11 +37,11 @@ PROBES = 5
 
 
 @dataclass(frozen=True)
-class Work:
-    """What one stage has to do.
+class StageWork:
+    """The work of one stage.
 
     Attributes:
-        flops: floating-point operations, a multiply-add counted as two; of matrix products and convolutions.
+        flops: floating-point operations of matrix products and convolutions, a multiply-add counted as two.
         elements: numbers that come in, go out, or are weights.
     """
 
@@ -43,22 +49,24 @@ class Work:
     elements: int
 
 
-def count_work(config: ModelConfig, num_classes: int, size: Size) -> dict[str, Work]:
-    """Count the work of the three stages of a network, and of `network`, all in one, for one photograph.
+def count_work(config: ModelConfig, num_classes: int, size: Size, deployed: bool = False) -> dict[str, StageWork]:
+    """Count the work of the three stages of a network, and of `network`, all in one, for one image.
 
-    Nothing is computed. As one stage a network need not write what passes between its parts.
+    Nothing is computed. As one stage, a network need not write what passes between its parts.
 
     Args:
         config: of the network.
         num_classes: K.
-        size: (height, width) of the photograph in pixels.
+        size: (height, width) of the image in pixels.
+        deployed: count the deployment form, which needs fewer operations for the same result.
     """
     with torch.device("meta"):
         network = YOSO(config, num_classes).eval().requires_grad_(False)
+        network = fuse(network) if deployed else network
         image = torch.empty(1, 3, *size)
     elements: dict[str, int] = {}
 
-    def note(stage: str) -> Callable[[nn.Module, Any, Any], None]:
+    def counts_elements(stage: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             weights = sum(parameter.numel() for parameter in module.parameters())
             elements[stage] = weights + _numel(inputs) + _numel(output)
@@ -66,8 +74,8 @@ def count_work(config: ModelConfig, num_classes: int, size: Size) -> dict[str, W
         return hook
 
     for stage in COUNTED_STAGES:
-        network.get_submodule(stage).register_forward_hook(note(stage))
-    network.register_forward_hook(note(WHOLE))
+        network.get_submodule(stage).register_forward_hook(counts_elements(stage))
+    network.register_forward_hook(counts_elements(WHOLE))
     deform: Any = torch.ops.torchvision.deform_conv2d
     counter = FlopCounterMode(display=False, depth=2, custom_mapping={deform: deform_conv_flops})
     with torch.no_grad(), counter:
@@ -75,13 +83,13 @@ def count_work(config: ModelConfig, num_classes: int, size: Size) -> dict[str, W
     counts = counter.get_flop_counts()
     flops = {stage: sum(counts[f"YOSO.{stage}"].values()) for stage in COUNTED_STAGES}
     flops[WHOLE] = sum(flops.values())
-    return {stage: Work(flops[stage], elements[stage]) for stage in (*COUNTED_STAGES, WHOLE)}
+    return {stage: StageWork(flops[stage], elements[stage]) for stage in (*COUNTED_STAGES, WHOLE)}
 
 
 def deform_conv_flops(
     x_shape: Sequence[int], weight_shape: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any
 ) -> int:
-    """Return the operations of a deformable convolution's matrix product; sampling is not counted.
+    """Return the operations of a deformable convolution's matrix product, without those of sampling.
 
     Args:
         x_shape: (B, C, H, W).
@@ -100,14 +108,14 @@ def _numel(values: Any) -> int:
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype = torch.float32, side: int | None = None) -> float:
-    """Measure the floating-point operations per second of a square matrix product, the best of some."""
+    """Measure the floating-point operations per second of a square matrix product; the best of a few runs."""
     side = side or MATRIX_SIDE.get(device.type, MATRIX_SIDE["cpu"])
     a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
     return 2 * side**3 / _best_seconds(lambda: a @ b, device)
 
 
 def copy_peak(device: torch.device, size: int | None = None) -> float:
-    """Measure the bytes per second that a copy reads and writes, together, the best of some."""
+    """Measure the bytes per second that a copy reads and writes, together; the best of a few runs."""
     size = size or COPY_BYTES.get(device.type, COPY_BYTES["cpu"])
     source = torch.zeros(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
@@ -117,35 +125,48 @@ def copy_peak(device: torch.device, size: int | None = None) -> float:
 def _best_seconds(run: Callable[[], object], device: torch.device) -> float:
     best = float("inf")
     for _ in range(PROBES + 1):
-        synchronise(device)
+        synchronize(device)
         start = time.perf_counter()
         run()
-        synchronise(device)
+        synchronize(device)
         best = min(best, time.perf_counter() - start)
     return best
 
 
-def measure_floors(entries: Sequence[Entry], measured: Sequence[Measurement], settings: Settings) -> Floors:
-    """Measure the machine's peaks and compare the stages of our networks with them.
+def measure_rooflines(
+    specs: Sequence[EntrySpec], measured: Sequence[Measurement], settings: TimingSettings
+) -> Rooflines:
+    """Measure the machine's peaks and compare the stages of YOSO's entries with them.
 
-    A contestant in another precision than the session's has other peaks, and is left out.
+    The peaks hold for the session's precision, so entries in another precision are left out. So are baselines and
+    exported files given by name, whose networks are not known.
     """
     device = torch.device(settings.device)
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings.precision]
-    flops, traffic = matrix_peak(device, dtype), copy_peak(device)
+    flops_peak, bytes_peak = matrix_peak(device, dtype), copy_peak(device)
     width = torch.empty(0, dtype=dtype).element_size()
-    stages = []
-    for entry, one in zip(entries, measured, strict=True):
-        counted = [stage for stage in (*COUNTED_STAGES, WHOLE) if stage in one.stages]
-        foreign = one.mode.runtime == "peer" or runtime_of(entry.model)
-        if not counted or foreign or one.mode.precision != settings.precision:
+    rows = []
+    for spec, entry in zip(specs, measured, strict=True):
+        stages = [stage for stage in (*COUNTED_STAGES, WHOLE) if stage in entry.stages]
+        unknown = entry.mode.runtime == BASELINE or runtime_of(spec.model)
+        if not stages or unknown or entry.mode.precision != settings.precision:
             continue
-        model = recipe_model(entry.model) if entry.model in convertible() else load_model(entry.model)
-        works = count_work(model.network.config, len(model.categories), entry.size)
-        for stage, work in ((stage, works[stage]) for stage in counted):
-            floor = max(work.flops / flops, width * work.elements / traffic)
-            spent = one.stages[stage]
-            stages.append(
-                Floor(one.name, one.size, stage, work.flops, width * work.elements, floor, spent, spent / floor)
+        works = entry_work(spec)
+        for stage in stages:
+            flops, moved = works[stage].flops, width * works[stage].elements
+            roofline, seconds = max(flops / flops_peak, moved / bytes_peak), entry.stages[stage]
+            rows.append(
+                StageRoofline(entry.name, entry.size, stage, flops, moved, roofline, seconds, seconds / roofline)
             )
-    return Floors(flops, traffic, stages)
+    return Rooflines(EXECUTED, flops_peak, bytes_peak, rows)
+
+
+def entry_work(spec: EntrySpec) -> dict[str, StageWork]:
+    """Count the work of the network that an entry runs."""
+    if spec.model in convertible():
+        recipe = read_recipe(spec.model)
+        config, num_classes = recipe.model, len(recipe.categories)
+    else:
+        model = load_model(spec.model)
+        config, num_classes = model.network.config, len(model.categories)
+    return count_work(config, num_classes, spec.size, deployed=spec.runtime in DEPLOYMENT_FORMS)

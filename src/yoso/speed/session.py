@@ -1,4 +1,4 @@
-"""A whole session: every size in turn, every contestant of it against the others, and the result."""
+"""A session: at every size in turn, measures all entries against each other and returns the result."""
 
 import dataclasses
 import gc
@@ -15,39 +15,39 @@ import torch
 
 from yoso.errors import ConfigError, did_you_mean
 from yoso.preprocess import Size
-from yoso.speed import machine
+from yoso.provenance import git_commit, hardware, package_versions, utc_now
 from yoso.speed.energy import joules_per_run
-from yoso.speed.entry import STAGES, Contestant, Entry, Settings, Stages
-from yoso.speed.images import photograph
-from yoso.speed.lineup import build, check_prediction
-from yoso.speed.ours import asked_precision
-from yoso.speed.protocol import ContestantError, Spread, contestant_errors, interleaved, seconds
-from yoso.speed.results import FORMAT, Measurement, Mode, Protocol, Result, ratios
-from yoso.speed.rooflines import measure_floors
-from yoso.speed.trial import Trial, try_out
+from yoso.speed.entry import STAGES, Entry, EntrySpec, StageSeconds, TimingSettings
+from yoso.speed.images import input_image
+from yoso.speed.preflight import Preflight, preflight
+from yoso.speed.protocol import EntryError, LatencySummary, entry_errors, interleaved, timer
+from yoso.speed.results import FORMAT, Measurement, Mode, Result, TimingProtocol, ratios
+from yoso.speed.rooflines import measure_rooflines
+from yoso.speed.specs import build, check_output
+from yoso.speed.yoso_entries import requested_precision
 
 Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a session does beyond its entries.
+class SessionPlan:
+    """What a session measures, and how often.
 
     Attributes:
-        repeats: turns of each contestant.
-        warmup: runs of each before them.
-        memory: measure peak memory, in a process per contestant.
-        compile_seconds: how long trying `torch.compile` on a peer may take; 0 for not at all.
-        floors: measure what the machine could do at best.
-        baseline: the contestant whom the ratios are for; None is the first.
+        repeats: turns of each entry.
+        warmup: runs of each before the first turn.
+        memory: measure peak memory, with one process per entry.
+        compile_seconds: time limit for trying `torch.compile` on a baseline; 0 to skip it.
+        rooflines: compare stages with the machine's peaks.
+        reference: name of the entry that the others are compared with; None is the first.
     """
 
     repeats: int = 20
     warmup: int = 3
     memory: bool = True
     compile_seconds: float = 0.0
-    floors: bool = False
-    baseline: str | None = None
+    rooflines: bool = False
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         """Check the counts.
@@ -55,71 +55,72 @@ class Plan:
         Raises:
             ConfigError: a count that is too small.
         """
-        for name, least in (("repeats", 1), ("warmup", 1), ("compile_seconds", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        for name, minimum in (("repeats", 1), ("warmup", 1), ("compile_seconds", 0)):
+            value = getattr(self, name)
+            if value < minimum:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: must be at least {minimum}")
 
     @property
     def stage_repeats(self) -> int:
-        """Runs with a stop at every stage."""
+        """Runs that wait for the device at every stage."""
         return max(3, self.repeats // 2) if self.repeats >= 3 else self.repeats
 
 
 @dataclass
-class _Line:
-    """What is known of one entry so far."""
+class _Progress:
+    """What is known about one entry so far."""
 
-    entry: Entry
-    trial: Trial = field(default_factory=Trial)
-    contestant: Contestant | None = None
+    spec: EntrySpec
+    preflight: Preflight = field(default_factory=Preflight)
+    entry: Entry | None = None
     segments: int | None = None
     samples: list[float] = field(default_factory=list)
-    stages: list[Stages] = field(default_factory=list)
+    stages: list[StageSeconds] = field(default_factory=list)
     joules: float | None = None
     error: str | None = None
 
     def runner(self, pixels: np.ndarray) -> Callable[[], object]:
-        """Return a call that segments the photograph."""
+        """Return a call that segments the image."""
         return partial(self.built.run, pixels)
 
     @property
-    def built(self) -> Contestant:
-        """The contestant, once it is built."""
-        if self.contestant is None:
-            raise ValueError(f"{self.entry.name} was not built")
-        return self.contestant
+    def built(self) -> Entry:
+        """The entry, once it is built."""
+        if self.entry is None:
+            raise ValueError(f"{self.spec.name} was not built")
+        return self.entry
 
 
-def baseline_of(entries: Sequence[Entry], plan: Plan) -> str:
-    """Return the name of the baseline.
+def reference_name(specs: Sequence[EntrySpec], plan: SessionPlan) -> str:
+    """Return the name of the reference.
 
     Raises:
-        ConfigError: no contestant has that name.
+        ConfigError: no entry has that name.
     """
-    names = list(dict.fromkeys(entry.name for entry in entries))
-    if plan.baseline is not None and plan.baseline not in names:
-        raise ConfigError(f"no contestant {plan.baseline!r} to be the baseline.{did_you_mean(plan.baseline, names)}")
-    return plan.baseline or names[0]
+    names = list(dict.fromkeys(spec.name for spec in specs))
+    if plan.reference is not None and plan.reference not in names:
+        raise ConfigError(f"--reference: no entry {plan.reference!r}.{did_you_mean(plan.reference, names)}")
+    return plan.reference or names[0]
 
 
-def measure(entries: Sequence[Entry], plan: Plan, report: Report = lambda done, total: None) -> Result:
-    """Measure everything. A contestant that fails is reported as failed, and the others go on.
+def measure(specs: Sequence[EntrySpec], plan: SessionPlan, report: Report = lambda done, total: None) -> Result:
+    """Measure everything. An entry that fails is reported as failed, and the others go on.
 
     Args:
-        entries: of `line_up`; all of the same settings.
-        plan: how long and what.
-        report: called with (done, in all) after every run.
+        specs: from `entry_specs`, all with the same settings.
+        plan: what to measure, and how often.
+        report: called with (done, total) after every run.
 
     Raises:
-        ConfigError: no contestant is named as the baseline says.
+        ConfigError: no entry has the name of the reference.
         ImageError: the file to segment cannot be read.
     """
-    settings, baseline = entries[0].settings, baseline_of(entries, plan)
-    by_size: dict[Size, list[Entry]] = {}
-    for entry in entries:
-        by_size.setdefault(entry.size, []).append(entry)
-    pictures = {size: photograph(size, settings.image) for size in by_size}
-    total = len(entries) * (2 + plan.warmup + plan.repeats + plan.stage_repeats)
+    settings, reference = specs[0].settings, reference_name(specs, plan)
+    by_size: dict[Size, list[EntrySpec]] = {}
+    for spec in specs:
+        by_size.setdefault(spec.size, []).append(spec)
+    images = {size: input_image(size, settings.image) for size in by_size}
+    total = len(specs) * (2 + plan.warmup + plan.repeats + plan.stage_repeats)
     done = iter(range(1, total + 1))
 
     def step() -> None:
@@ -129,106 +130,109 @@ def measure(entries: Sequence[Entry], plan: Plan, report: Report = lambda done, 
     measured = []
     for size, group in by_size.items():
         with tempfile.TemporaryDirectory() as scratch:
-            lines = _measure_size(group, pictures[size], plan, Path(scratch), step)
-        measured += [_measurement(line) for line in lines]
-        del lines
+            entries = _measure_size(group, images[size], plan, Path(scratch), step)
+        measured += [_measurement(each) for each in entries]
+        del entries
         gc.collect()
     return Result(
         FORMAT,
-        machine.now(),
-        machine.hardware(torch.device(settings.device)),
-        machine.versions(),
+        utc_now(),
+        hardware(torch.device(settings.device)),
+        package_versions(),
         settings.threads,
         _protocol(plan, settings),
         measured,
-        baseline,
-        ratios(measured, baseline),
-        machine.commit(),
-        measure_floors(entries, measured, settings) if plan.floors else None,
+        reference,
+        ratios(measured, reference),
+        git_commit(),
+        measure_rooflines(specs, measured, settings) if plan.rooflines else None,
     )
 
 
-def _protocol(plan: Plan, settings: Settings) -> Protocol:
-    image = "made" if settings.image is None else "file"
-    return Protocol(plan.repeats, plan.warmup, plan.stage_repeats, settings.survivors, image)
+def _protocol(plan: SessionPlan, settings: TimingSettings) -> TimingProtocol:
+    image = "synthetic" if settings.image is None else "file"
+    return TimingProtocol(plan.repeats, plan.warmup, plan.stage_repeats, settings.kept_queries, image)
 
 
 def _measure_size(
-    group: Sequence[Entry], pixels: np.ndarray, plan: Plan, scratch: Path, step: Callable[[], None]
-) -> list[_Line]:
-    lines = [_Line(entry) for entry in group]
-    for line in lines:
-        line.trial = try_out(line.entry, plan.compile_seconds, plan.memory)
-        line.error = line.trial.error
+    group: Sequence[EntrySpec], pixels: np.ndarray, plan: SessionPlan, scratch: Path, step: Callable[[], None]
+) -> list[_Progress]:
+    entries = [_Progress(spec) for spec in group]
+    for each in entries:
+        each.preflight = preflight(each.spec, plan.compile_seconds, plan.memory)
+        each.error = each.preflight.error
         step()
-    for line in lines:
-        if line.error is None:
-            _build(line, pixels, scratch)
+    for each in entries:
+        if each.error is None:
+            _build(each, pixels, scratch)
         step()
     device = torch.device(group[0].settings.device)
-    _take_turns(lines, pixels, plan, device, step)
-    for line in lines:
-        if line.contestant is not None and line.error is None:
-            line.joules = joules_per_run(line.runner(pixels), device)
-    return lines
+    _take_turns(entries, pixels, plan, device, step)
+    for each in entries:
+        if each.entry is not None and each.error is None:
+            each.joules = joules_per_run(each.runner(pixels), device)
+    return entries
 
 
-def _build(line: _Line, pixels: np.ndarray, scratch: Path) -> None:
-    """Build a contestant and let it segment once, to see that it does."""
+def _build(progress: _Progress, pixels: np.ndarray, scratch: Path) -> None:
+    """Build an entry and let it segment once, to see that it works."""
+    spec = dataclasses.replace(progress.spec, compiled=progress.preflight.compiled)
     try:
-        with contestant_errors():
-            line.contestant = build(dataclasses.replace(line.entry, compiled=line.trial.compiled), scratch)
-            prediction = line.contestant.run(pixels)
-        check_prediction(prediction.segmentation, line.entry.size)
-        line.segments = prediction.num_segments
-    except ContestantError as error:
-        line.error, line.contestant = str(error), None
+        with entry_errors():
+            progress.entry = build(spec, scratch)
+            output = progress.entry.run(pixels)
+        check_output(output.segmentation, spec.size)
+        progress.segments = output.num_segments
+    except EntryError as error:
+        progress.error, progress.entry = str(error), None
 
 
 def _take_turns(
-    lines: Sequence[_Line], pixels: np.ndarray, plan: Plan, device: torch.device, step: Callable[[], None]
+    entries: Sequence[_Progress], pixels: np.ndarray, plan: SessionPlan, device: torch.device, step: Callable[[], None]
 ) -> None:
-    """Time end to end, and then the stages of those that came through."""
-    running = {line.entry.name: line for line in lines if line.contestant is not None}
-    runs = {name: line.runner(pixels) for name, line in running.items()}
-    samples, errors = interleaved(runs, plan.repeats, plan.warmup, seconds(device), step)
-    _keep(running, "samples", samples, errors)
-    staged = {name: partial(line.built.stages, pixels) for name, line in running.items() if line.error is None}
+    """Time end to end, and then the stages of the entries that did not fail."""
+    running = {each.spec.name: each for each in entries if each.entry is not None}
+    runs = {name: each.runner(pixels) for name, each in running.items()}
+    samples, errors = interleaved(runs, plan.repeats, plan.warmup, timer(device), step)
+    _store(running, "samples", samples, errors)
+    staged = {name: partial(each.built.stage_seconds, pixels) for name, each in running.items() if each.error is None}
     stages, errors = interleaved(staged, plan.stage_repeats, 0, lambda run: run(), step)
-    _keep(running, "stages", stages, errors)
+    _store(running, "stages", stages, errors)
 
 
-def _keep(running: dict[str, _Line], what: str, samples: Mapping[str, list[Any]], errors: dict[str, str]) -> None:
+def _store(
+    running: dict[str, _Progress], attribute: str, samples: Mapping[str, list[Any]], errors: dict[str, str]
+) -> None:
     for name, values in samples.items():
-        setattr(running[name], what, values)
+        setattr(running[name], attribute, values)
     for name, error in errors.items():
         running[name].error = error
 
 
-def _measurement(line: _Line) -> Measurement:
-    entry, contestant = line.entry, line.contestant
-    mode = _mode(line)
-    if contestant is None or line.error is not None:
-        return Measurement(entry.name, entry.size, mode, error=line.error)
-    present = [stage for stage in STAGES if line.stages and stage in line.stages[0]]
+def _measurement(progress: _Progress) -> Measurement:
+    spec, entry = progress.spec, progress.entry
+    mode = _mode(progress)
+    if entry is None or progress.error is not None:
+        return Measurement(spec.name, spec.size, mode, error=progress.error)
+    present = [stage for stage in STAGES if progress.stages and stage in progress.stages[0]]
     return Measurement(
-        entry.name,
-        entry.size,
+        spec.name,
+        spec.size,
         mode,
-        Spread.of(line.samples),
-        {stage: statistics.median(one[stage] for one in line.stages) for stage in present},
-        line.samples,
-        line.segments,
-        line.trial.peak_memory_bytes,
-        line.joules,
-        contestant.parameters,
+        LatencySummary.of(progress.samples),
+        {stage: statistics.median(run[stage] for run in progress.stages) for stage in present},
+        progress.samples,
+        progress.segments,
+        progress.preflight.peak_memory_bytes,
+        progress.joules,
+        entry.parameters,
     )
 
 
-def _mode(line: _Line) -> Mode:
-    """Say how a contestant ran; of one that was not built, how it would have."""
-    entry, contestant, compiled = line.entry, line.contestant, line.trial.compiled
-    if contestant is None:
-        return Mode(entry.runtime, asked_precision(entry), compiled, False)
-    graphed = contestant.graphed() or None
-    return Mode(entry.runtime, contestant.precision, compiled, contestant.random_weights, graphed)
+def _mode(progress: _Progress) -> Mode:
+    """Return how an entry ran; for one that was not built, how it was meant to."""
+    spec, entry, compiled = progress.spec, progress.entry, progress.preflight.compiled
+    if entry is None:
+        return Mode(spec.runtime, requested_precision(spec), compiled, False)
+    cuda_graph = entry.uses_cuda_graph() or None
+    return Mode(spec.runtime, entry.precision, compiled, entry.random_weights, cuda_graph)

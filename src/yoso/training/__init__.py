@@ -1,1 +1,1 @@
-"""Training on Lightning: thin. What is trained is in `model`, what is minimised in `loss`."""
+"""Training with Lightning. The network is in `model`, the loss in `loss`."""

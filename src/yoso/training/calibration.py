@@ -1,8 +1,8 @@
-"""A better start for small data: features that begin centred and of unit spread, coordinates that weigh as much.
+"""A better start for small data sets: centred features of unit variance, with coordinates of equal weight.
 
-With the official initialisation the aggregated features begin 5 times too large for the coordinate channels beside
-them, and with a large mean that every kernel has to cancel: the masks of the later stages, which have no bias of their
-own, jump by tens of logits. Long schedules grow out of that; 479 photographs do not reach so far.
+With the official initialisation, the aggregated features are 5 times too large compared with the coordinate channels
+beside them, and have a large mean that every kernel must cancel: the mask logits of the later stages, which have no
+bias, change by tens from step to step. A long schedule overcomes this; 479 images do not.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from yoso.structures import Sample
 
 @torch.no_grad()
 def calibrate(network: YOSO, samples: Sequence[Sample]) -> None:
-    """Rescale the aggregator's last two convolutions, in place, from what they give on some images.
+    """Rescale the aggregator's last two convolutions in place, from their outputs on some images.
 
     Afterwards every channel of the 3x3 output convolution has mean 0 and standard deviation 1 over these images. The
-    coordinates carry as much variance into the features S as all of those channels together, and the waves as much
-    again for each of their frequencies: with less, the proposal kernels find no places of their own for long.
+    coordinates contribute as much variance to the features S as all of these channels together, and so do the waves of
+    each frequency: with less, the proposal kernels take long to specialise on places.
 
     Args:
-        network: fresh; its normalisation layers take the statistics of these images.
+        network: freshly initialised; its normalisation layers take the statistics of these images.
         samples: some training images.
     """
     aggregator = network.aggregator

@@ -1,4 +1,4 @@
-"""What a run needs to go on after it was stopped: checkpoints that are whole, and a stop that saves first."""
+"""Checkpoints: written whole, kept in small number, and saved before a run that is asked to stop ends."""
 
 import os
 import pickle
@@ -24,12 +24,12 @@ from yoso.training.processes import any_process
 
 
 class Preempted(Exception):  # noqa: N818
-    """The run was asked to stop by SIGTERM, has saved what it needs, and can be resumed. Not an error."""
+    """SIGTERM stopped the run, which has saved a checkpoint and can be resumed. Not an error."""
 
 
 def saved_checkpoints(folder: Path) -> list[Path]:
     """Return the whole checkpoints of a folder, oldest first."""
-    # A process that was killed may have left one that is not: its name begins with a dot.
+    # A killed process may leave an incomplete one, whose name begins with a dot.
     return sorted(path for path in folder.glob("*.ckpt") if re.fullmatch(r"\d+", path.stem))
 
 
@@ -41,19 +41,39 @@ def newest_checkpoint(folder: Path) -> Path:
     """
     found = saved_checkpoints(folder / "checkpoints")
     if not found:
-        raise CheckpointError(f"{folder}: no checkpoint to resume from; start without --resume")
+        raise CheckpointError(f"{folder}: holds no checkpoint to resume from; start without --resume")
     return found[-1]
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints beside their place and renames them.
+def read_checkpoint(path: PathLike, map_location: Any = None, mmap: bool = False) -> dict[str, Any]:
+    """Read a checkpoint; only tensors and plain values are loaded, never code.
 
-    Lightning's own go by way of the folder for temporary files. From another file system that is a copy, which can be
-    cut short.
+    Args:
+        path: of the file.
+        map_location: where the tensors go; the CPU by default.
+        mmap: read tensors only when they are used.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True, mmap=mmap)
+    except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(
+            f"{path}: is damaged ({reason}); remove it to resume from the checkpoint before it"
+        ) from error
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes each checkpoint under a temporary name in its folder and renames it.
+
+    Lightning's own class writes to the system's temporary folder. From another file system, the move is a copy, which
+    can be interrupted.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: PathLike, storage_options: Any = None) -> None:
-        """Write a checkpoint whole or not at all, down to the disk.
+        """Write a checkpoint whole or not at all, and flush it to the disk.
 
         Raises:
             OutputError: it cannot be written.
@@ -64,23 +84,15 @@ class WholeCheckpoints(TorchCheckpointIO):
             os.fsync(stream.fileno())
 
     def load_checkpoint(self, path: PathLike, map_location: Any = None, weights_only: bool | None = True) -> Any:
-        """Read a checkpoint; tensors and plain values only.
-
-        Raises:
-            CheckpointError: the file is damaged.
-        """
-        try:
-            return torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise CheckpointError(f"{path}: is damaged ({reason}); remove it to resume from the one before") from error
+        """Read a checkpoint; see `read_checkpoint`."""
+        return read_checkpoint(path, map_location)
 
 
 class Checkpoints(Checkpoint):
-    """Saves every so many iterations, before each evaluation and at the end, and keeps the newest.
+    """Saves every so many iterations, before each evaluation and at the end, and keeps the newest checkpoints.
 
-    On SIGTERM it saves the step that is running and stops. Lightning calls callbacks of this kind last, when the moving
-    average has taken its step.
+    On SIGTERM it saves after the current step and stops. Lightning calls callbacks of this kind last, after the moving
+    average is updated.
     """
 
     def __init__(self, folder: Path, every: int, keep: int) -> None:
@@ -97,17 +109,17 @@ class Checkpoints(Checkpoint):
         self.trainer: Trainer | None = None
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Remember which step needs no saving."""
+        """Remember that this step is saved."""
         self.saved = self.last_step = int(checkpoint["global_step"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove what a killed process left half-written, and listen for SIGTERM."""
+        """Remove incomplete checkpoints of a killed process, and listen for SIGTERM."""
         if trainer.is_global_zero:
             for path in self.folder.glob(".*.ckpt"):
                 path.unlink(missing_ok=True)
         self.trainer = trainer
         if threading.current_thread() is threading.main_thread():
-            # In place of Lightning's, which makes the processes talk to each other wherever they stand.
+            # Replaces Lightning's handler, which makes the processes communicate at whatever point they have reached.
             signal.signal(signal.SIGTERM, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -122,7 +134,7 @@ class Checkpoints(Checkpoint):
         """Save if it is time to.
 
         Raises:
-            Preempted: SIGTERM came, and the step is saved.
+            Preempted: SIGTERM was received, and the step is saved.
         """
         step = trainer.global_step
         if step == self.last_step:
@@ -135,20 +147,20 @@ class Checkpoints(Checkpoint):
             self._stop(step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the step, so that whatever ends the evaluation costs no training."""
+        """Save the step, so that no training is lost if the evaluation is interrupted."""
         if trainer.state.fn == TrainerFn.FITTING:
             self.save(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any) -> None:
-        """Stop if SIGTERM came."""
+        """Stop if SIGTERM was received."""
         if self.asked:
             self._stop(trainer.global_step)
 
     def _stop(self, step: int) -> NoReturn:
-        raise Preempted(f"stopped by SIGTERM after iteration {step}; go on with --resume")
+        raise Preempted(f"stopped by SIGTERM after iteration {step}; continue with --resume")
 
     def save(self, trainer: Trainer) -> None:
-        """Save the step, unless it was, and remove the oldest checkpoints; all processes must call it."""
+        """Save the step unless it is saved, and remove the oldest checkpoints; all processes must call it."""
         step = trainer.global_step
         if step == self.saved:
             return
@@ -161,13 +173,13 @@ class Checkpoints(Checkpoint):
 
 @contextmanager
 def sigterm_stops() -> Generator[None, None, None]:
-    """Let SIGTERM raise `Preempted` at once, for the time before and after the training, when nothing is lost by it."""
+    """Let SIGTERM raise `Preempted` at once, before and after the training, when nothing is lost by it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Preempted("stopped by SIGTERM; go on with the same command, with --resume if there is a checkpoint")
+        raise Preempted("stopped by SIGTERM; run the same command again, with --resume if there is a checkpoint")
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

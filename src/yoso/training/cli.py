@@ -1,7 +1,6 @@
-"""`yoso train RECIPE|FILE.yaml ...` or `--recipe RECIPE DATASET ...`: YAML and options become a `TrainingConfig`."""
+"""`yoso train RECIPE --data DATASET [options]`: a recipe and options become a `TrainingConfig`. Loads no torch."""
 
-import re
-from dataclasses import replace
+import warnings
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,12 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from yoso.errors import ConfigError
+from yoso.files import read_text, read_yaml
+from yoso.settings import parse_input_size
 from yoso.training.config import TrainingConfig
+from yoso.training.defaults import config_of_model, config_of_run, defaults_of
+from yoso.training.help import USAGE, full_help, short_help
 from yoso.training.recipes import find_recipe, recipe_of
-from yoso.training.start import defaults_of, settings_of, settings_of_run
 
 SHORT = {
     "batch": "run.batch_size",
@@ -20,80 +22,98 @@ SHORT = {
     "input-size": "inference.input_size",
     "size": "inference.input_size",
 }
-"""Options with a short name, and those that are spelt as `yoso eval` spells them."""
+"""Options with a short form; `--size` is deprecated."""
 
-LEAST_LIKENESS = 0.6
-MOST_LESS_LIKE = 0.15
-MOST_NAMES = 3
+REMOVED = {"schedule.frozen_backbone", "augmentation.min_pixels", "augmentation.start_share"}
+"""Settings of version 0.1.0, which records of its runs still contain."""
+
+MIN_LIKENESS = 0.6
+MAX_LIKENESS_GAP = 0.15
+MAX_SUGGESTIONS = 3
 
 
 def build_parser() -> ArgumentParser:
     """Return the parser of `yoso train`."""
     parser = ArgumentParser(prog="yoso train", description="Train a network.", exit_on_error=False)
-    parser.add_argument(
-        "--recipe",
-        action="config",
-        help="a recipe's name or a YAML file; may also be the first argument, or be followed by the data set",
-    )
+    parser.add_argument("--recipe", action="config", help="file of the recipe")
     parser.add_class_arguments(TrainingConfig, as_group=False)
-    parser.add_argument("--offline", action="store_true", help="fetch nothing for --start; it must be here already")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of --output")
+    parser.add_argument("--offline", action="store_true", help="download nothing")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --output from its newest checkpoint")
     return parser
 
 
 def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
-    """Return the configuration that a command line asks for, and all that was parsed.
+    """Return the recipe that a command line asks for, and all parsed options.
 
-    If it names a model to start from and no network, the network is that model's; see `defaults_of`.
+    If the command line names a model to start from and no network, the network is that of the model; see `defaults_of`.
 
     Raises:
         ConfigError: an unknown recipe, key or option, or a value of the wrong type.
         CheckpointError: there is no such model to start from.
     """
+    if not arguments:
+        raise ConfigError(f"no recipe is given; usage: {USAGE}; `yoso train --help` lists the recipes")
     parser = build_parser()
     recipe, rest = recipe_of(spelt_out(arguments))
     if recipe is not None:
         path = find_recipe(recipe)
         check_keys(path, parser)
-        rest = ["--recipe", str(path), *rest]
+        # Not the file's name: jsonargparse would read it in the encoding of the locale.
+        rest = [f"--recipe={_in_ascii(read_text(path, ConfigError))}", *rest]
     check_options(rest, parser)
     try:
         parser.set_defaults(start_defaults(rest, parser))
         parsed = parser.parse_args(rest)
         values = parser.instantiate(parsed)
     except ArgumentError as error:
-        raise ConfigError(" ".join(str(error).split())[:400]) from error
+        raise ConfigError(_explained(error)) from error
     fields = TrainingConfig.__dataclass_fields__
     return TrainingConfig(**{name: values[name] for name in fields}), parsed
 
 
-def start_defaults(arguments: list[str], parser: ArgumentParser) -> dict[str, Any]:
-    """Return what the model to start from decides, by dotted key; nothing if there is none.
+def _in_ascii(text: str) -> str:
+    """Return a YAML text in ASCII, without comments; every value stays as it is written."""
+    return yaml.serialize(yaml.compose(text, yaml.SafeLoader), Dumper=yaml.SafeDumper)
 
-    A run that is resumed has it in its own folder, and needs that model no more.
+
+def _explained(error: ArgumentError) -> str:
+    """Return what the parser says, and what to do about its two most common errors."""
+    message = " ".join(str(error).split())[:400]
+    if message.lower().startswith("unrecognized arguments: "):
+        return f"unexpected argument {message.split()[2]!r}; usage: {USAGE}"
+    if message.endswith("required: data"):
+        return f"no data set is given; usage: {USAGE}"
+    return message
+
+
+def start_defaults(arguments: list[str], parser: ArgumentParser) -> dict[str, Any]:
+    """Return the defaults that come from the model to start from, by dotted key; empty if there is none.
+
+    A resumed run takes them from its own folder and does not need the model any more.
 
     Raises:
-        ArgumentError: a value of the wrong type.
+        ArgumentError: a value has the wrong type.
         CheckpointError: there is no such model.
-        ConfigError: the run to resume has no readable recipe.
+        ConfigError: the recipe of the run to resume cannot be read.
     """
     silent = [argument for argument in arguments if not argument.startswith("--print_config")]
-    said = parser.parse_args(silent, defaults=False)
-    if not said.get("start"):
+    given = parser.parse_args(silent, defaults=False)
+    if not given.get("start"):
         return {}
-    recorded = Path(said.get("output") or TrainingConfig.output) / "recipe.yaml"
-    resumed = said.get("resume") and recorded.is_file()
-    settings = settings_of_run(recorded) if resumed else settings_of(said["start"], bool(said.get("offline")))
-    return defaults_of(settings, vars(said.get("model") or Namespace()))
+    recorded = Path(given.get("output") or TrainingConfig.output) / "recipe.yaml"
+    resumed = given.get("resume") and recorded.is_file()
+    stored = config_of_run(recorded) if resumed else config_of_model(given["start"], bool(given.get("offline")))
+    return defaults_of(stored, vars(given.get("model") or Namespace()))
 
 
 def spelt_out(arguments: list[str]) -> list[str]:
-    """Return the arguments with the full names of options that have a short one.
+    """Return the arguments with the full names of options that have a short form.
 
-    `--batch auto` becomes `--run.auto_batch=true`, `--input-size 512x800` becomes `--inference.input_size=[512,800]`.
+    `--batch auto` becomes `--run.auto_batch=true`, and `--input-size 512x800` becomes
+    `--inference.input_size=[512,800]`.
 
     Raises:
-        ConfigError: a short option without a value, or an input size that is none.
+        ConfigError: a short form without a value, or an invalid input size.
     """
     result, rest = [], list(arguments)
     while rest:
@@ -104,45 +124,35 @@ def spelt_out(arguments: list[str]) -> list[str]:
         if not equals and not rest:
             raise ConfigError(f"{name} needs a value")
         value = value if equals else rest.pop(0)
-        if name in {"--input-size", "--size"}:
-            value = input_size(name, value)
+        if name == "--size":
+            warnings.warn("--size is deprecated in `yoso train`; use --input-size", stacklevel=1)
+        if SHORT[name[2:]] == "inference.input_size":
+            size = parse_input_size(value, name)
+            value = "null" if size == "native" else f"[{size[0]},{size[1]}]"
         automatic = (name, value) == ("--batch", "auto")
         result.append("--run.auto_batch=true" if automatic else f"--{SHORT[name[2:]]}={value}")
     return result
 
 
-def input_size(option: str, text: str) -> str:
-    """Return "SHORTERxLONGEST" or "native", which an option was given, as YAML.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    if text == "native":
-        return "null"
-    if found := re.fullmatch(r"(\d+)[xX](\d+)", text):
-        return f"[{found[1]},{found[2]}]"
-    raise ConfigError(f"{option} {text}: give SHORTERxLONGEST in pixels (as 512x800), or native")
-
-
 def known_keys(parser: ArgumentParser) -> set[str]:
-    """Return every dotted key that YAML and the command line may set."""
+    """Return every dotted key that a recipe and the command line may set."""
     return {action.dest for action in parser._actions} | {"recipe"}
 
 
 def check_keys(path: Path, parser: ArgumentParser) -> None:
-    """Check a recipe's keys.
+    """Check the keys of a recipe.
 
     Raises:
-        ConfigError: the file is not YAML, or has a key that does not exist; names the closest that does.
+        ConfigError: the file is not YAML, or a key does not exist (any more); names the closest keys.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:160]})") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: is not a recipe; a mapping of keys to values is needed")
+        raise ConfigError(f"{path}: is not a recipe, which is a mapping of keys to values")
     known = known_keys(parser)
-    for key in _dotted(content, known):
+    keys = _dotted(content, known)
+    if removed := [key for key in keys if key in REMOVED]:
+        raise ConfigError(f"{path}: these settings no longer exist: {', '.join(removed)}; delete their lines")
+    for key in keys:
         if key not in known:
             raise ConfigError(f"{path}: unknown key {key!r}.{closest(key, known)}")
 
@@ -151,30 +161,32 @@ def check_options(arguments: list[str], parser: ArgumentParser) -> None:
     """Check the names of the options.
 
     Raises:
-        ConfigError: an option that does not exist; names the closest that do.
+        ConfigError: an option does not exist (any more); names the closest options.
     """
     known = known_keys(parser) | {"help", "print_config", "h"}
     for argument in arguments:
         name = argument.lstrip("-").split("=")[0].rstrip("+")
         free = any(name.startswith(f"{prefix}.") for prefix in ("about", "model.backbone_options"))
+        if argument.startswith("--") and name in REMOVED:
+            raise ConfigError(f"option --{name} no longer exists; leave it out")
         if argument.startswith("--") and name not in known and not free:
-            raise ConfigError(f"unknown option --{name}.{closest(name, known | set(SHORT))}")
+            raise ConfigError(f"unknown option --{name}.{closest(name, known | set(SHORT) - {'size'})}")
 
 
 def closest(name: str, known: set[str]) -> str:
-    """Return `` Did you mean 'x' or 'y'?`` for the names that are most like one, else where all of them are listed.
+    """Return `` Did you mean 'x' or 'y'?`` for the names closest to one, or else where all of them are listed.
 
-    A name without its group counts as the whole: `lr` is `optimizer.lr`.
+    A name without its group stands for the whole: `lr` is `optimizer.lr`.
     """
     like: dict[str, float] = {}
     for other in sorted(known):
         spellings = {other, other.rpartition(".")[2]}
         like[other] = max(SequenceMatcher(None, spelling, name).ratio() for spelling in spellings)
-    least = max(LEAST_LIKENESS, max(like.values()) - MOST_LESS_LIKE)
+    least = max(MIN_LIKENESS, max(like.values()) - MAX_LIKENESS_GAP)
     order = sorted(like, key=lambda other: (-like[other], "." in other))
-    near = [other for other in order if like[other] >= least][:MOST_NAMES]
+    near = [other for other in order if like[other] >= least][:MAX_SUGGESTIONS]
     if not near:
-        return " `yoso train RECIPE --print_config` shows all there are"
+        return " `yoso train --help-all` lists all options."
     return f" Did you mean {' or '.join(repr(other) for other in near)}?"
 
 
@@ -191,20 +203,27 @@ def main(arguments: list[str]) -> int:
     """Run `yoso train`.
 
     Args:
-        arguments: what stands after `yoso train`.
+        arguments: the words after `yoso train`.
 
     Returns:
-        The exit status: 0 also if SIGTERM stopped the run, which can be resumed then.
+        The exit status; 0 also if SIGTERM stopped the run, which can then be resumed.
+
+    Raises:
+        YosoError: see `parse` and `yoso.training.run.train`.
     """
+    if {"-h", "--help"} & set(arguments):
+        print(short_help())
+        return 0
+    if "--help-all" in arguments:
+        print(full_help(build_parser()))
+        return 0
+    config, parsed = parse(arguments)
+    # These load torch, which takes seconds; errors in the command line are reported before.
     from yoso.training.checkpoints import Preempted
     from yoso.training.run import train
-    from yoso.weights.find import find_model
 
-    config, parsed = parse(arguments)
-    if config.start and parsed.offline and not parsed.resume:
-        config = replace(config, start=str(find_model(config.start, offline=True)))
     try:
-        folder = train(config, bool(parsed.resume))
+        folder = train(config, bool(parsed.resume), bool(parsed.offline))
     except Preempted as stop:
         print(stop)
         return 0

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides a training run, as frozen dataclasses that YAML and the command line fill."""
+"""The recipe of a training run: frozen dataclasses that YAML and the command line fill. Loads no torch."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,13 +12,13 @@ from yoso.settings import InferenceConfig
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW; the defaults are the official ones.
+    """AdamW; the defaults are those of the official implementation.
 
     Attributes:
         lr: learning rate.
-        backbone_multiplier: the backbone learns at this share of `lr`.
-        weight_decay: on everything but the scales and shifts of normalisation layers.
-        clip_norm: the gradient's total norm is clipped to it before every step.
+        backbone_multiplier: factor on `lr` for the backbone.
+        weight_decay: of all parameters except those of normalisation layers.
+        clip_norm: maximum norm of the gradient, which is clipped before every step.
     """
 
     lr: float = 1e-4
@@ -32,11 +32,12 @@ class ScheduleConfig:
     """The learning rate by iteration.
 
     Attributes:
-        kind: "step" multiplies by `gamma` at each of `steps`; "poly" falls as (1 - iteration / iterations) ** `power`.
+        kind: "step" multiplies the rate by `gamma` at each of `steps`; "poly" multiplies it by
+            (1 - iteration / iterations) ** `power`.
         steps: iterations, for "step".
         gamma: factor, for "step".
         power: exponent, for "poly".
-        warmup_iterations: the rate rises linearly to its value over these.
+        warmup_iterations: number of iterations over which the rate rises linearly to its value.
     """
 
     kind: Literal["step", "poly"] = "poly"
@@ -49,7 +50,7 @@ class ScheduleConfig:
         """Check the values.
 
         Raises:
-            ConfigError: a number of iterations below 0.
+            ConfigError: the number of iterations is negative.
         """
         if self.warmup_iterations < 0:
             raise ConfigError(f"schedule.warmup_iterations is {self.warmup_iterations}; it must not be negative")
@@ -60,28 +61,27 @@ class RunConfig:
     """Length, batches, precision and bookkeeping of a run.
 
     Attributes:
-        iterations: optimiser steps.
-        batch_size: images per process and batch; times `accumulate` and the processes gives images per step.
-        accumulate: batches per optimiser step. The losses are those of one large batch; only the statistics of
-            BatchNorm layers that are not frozen are each batch's own.
-        auto_batch: split every batch into as few parts as fit into memory: `batch_size` falls and `accumulate` rises
-            by the same factor. For one process.
-        memory_gigabytes: what `auto_batch` may use; 0 for what the device has.
-        precision: Lightning's: "32-true", "bf16-mixed" or "16-mixed"; "64-true" is for comparisons.
-        ema_decay: decay of the moving average of the weights, 0 for none. Where there is one it is evaluated and kept.
-        workers: processes that load data.
-        seed: of everything random: order, augmentation, points.
+        iterations: optimizer steps.
+        batch_size: images per process and batch; images per step are `batch_size` x `accumulate` x processes.
+        accumulate: batches per optimizer step; the loss is that of one large batch, but BatchNorm layers that are not
+            frozen use the statistics of each batch.
+        auto_batch: split each batch into as few parts as fit into memory; for one process. `--batch auto` sets it.
+        memory_gigabytes: memory that `auto_batch` may use; 0 for all memory of the device.
+        precision: Lightning's "32-true", "bf16-mixed" or "16-mixed"; "64-true" is for comparisons.
+        ema_decay: decay of the moving average of the weights, which is then evaluated and saved; 0 for no average.
+        workers: data-loading processes.
+        seed: of the order of images, the augmentation, and the sampled points.
         checkpoint_every: iterations between checkpoints.
-        keep_checkpoints: how many of the newest are kept.
+        keep_checkpoints: number of newest checkpoints to keep.
         validate_every: iterations between evaluations on `val`; 0 for none.
-        validate_images: evaluate on the first so many; 0 for all. The model that is kept is evaluated on all at the
-            end.
-        patience: stop after so many evaluations in a row without a better PQ; 0 for never.
-        samples: images of `val` that are drawn at each evaluation; 0 for none.
+        validate_images: number of images of `val` to evaluate during training; 0 for all. The best model is evaluated
+            on all of them at the end.
+        patience: stop after this many evaluations in a row without a better PQ; 0 for never.
+        samples: images of `val` to draw at each evaluation; 0 for none.
         log_every: iterations between log lines.
-        loggers: "tensorboard", "wandb", "mlflow".
-        accelerator: Lightning's: "auto", "cpu", "gpu".
-        devices: processes, one per device.
+        loggers: any of "tensorboard", "wandb", "mlflow".
+        accelerator: Lightning's "auto", "cpu" or "gpu".
+        devices: processes per machine, one per device.
         nodes: machines.
     """
 
@@ -110,7 +110,7 @@ class RunConfig:
         """Check the values.
 
         Raises:
-            ConfigError: a count that is too small, or a decay outside 0 to 1.
+            ConfigError: a count is too small, or the decay is out of range.
         """
         positive = ("iterations", "batch_size", "accumulate", "checkpoint_every", "keep_checkpoints", "log_every")
         for name in (*positive, "devices", "nodes"):
@@ -124,35 +124,35 @@ class RunConfig:
 
     @property
     def processes(self) -> int:
-        """How many there are on all machines together."""
+        """Number of processes on all machines."""
         return self.devices * self.nodes
 
     @property
     def images_per_step(self) -> int:
-        """How many images an optimiser step sees, over all processes."""
+        """Images per optimizer step, over all processes."""
         return self.batch_size * self.accumulate * self.processes
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A whole recipe.
+    """A complete recipe.
 
     Attributes:
-        data: a data set's name, YAML or folder.
-        model: the network.
-        backbone_weights: "imagenet" lets timm fetch its published weights, "none" starts fresh, anything else is a
-            safetensors file with timm's names.
-        calibrate: begin with centred features of unit spread, see `calibration`; for small data sets.
-        point_at_places: begin with proposal masks that are bumps on a grid, see `point_at_places`.
-        start: a model, see `find_model`, whose weights are taken over; see `start_from`. None for none.
-        inference: thresholds and test size; they go into the model folder.
-        loss: the criterion.
-        augmentation: what happens to training images.
-        optimizer: AdamW.
-        schedule: the learning rate.
-        run: length, batches, bookkeeping.
-        output: the run's folder.
-        about: facts for people, copied into the model folder: data, licence, attribution.
+        data: data set: a YAML file, a folder, or a name.
+        model: network.
+        backbone_weights: "imagenet" for the weights that timm publishes, "none" for random ones, or a safetensors file
+            with timm's names.
+        calibrate: start with centred features of unit variance; for small data sets.
+        point_at_places: start with proposal masks at the places of a grid; for small data sets.
+        start: model whose weights are taken over: a name, a folder, or hf:OWNER/NAME.
+        inference: thresholds and test size, saved with the model.
+        loss: loss.
+        augmentation: augmentation of training images.
+        optimizer: optimizer (AdamW).
+        schedule: learning-rate schedule.
+        run: length, batches, precision and bookkeeping of the run.
+        output: run folder.
+        about: information saved with the model: data, license, attribution.
     """
 
     data: str

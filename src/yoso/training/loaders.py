@@ -42,9 +42,8 @@ class TrainingSamples(Dataset[Sample]):
     def __getitem__(self, index: tuple[int, int]) -> Sample:
         """Return the image at an index, augmented with random numbers from a seed."""
         number, seed = index
-        return build_transform(self.augmentation)(
-            training_sample(self.dataset, number), torch.Generator().manual_seed(seed)
-        )
+        transform, generator = build_transform(self.augmentation), torch.Generator().manual_seed(seed)
+        return transform(training_sample(self.dataset, number), generator)
 
 
 class ValidationExamples(Dataset[PanopticExample]):
@@ -199,7 +198,7 @@ class Loaders(LightningDataModule):
         sampler = EndlessSampler(len(self.training), self.config.run.seed, position)
         return self.samples()[next(iter(sampler))]
 
-    def judge_all(self) -> bool:
+    def validate_all(self) -> bool:
         """Evaluate on all of `val` from now on; return whether that is more than before."""
         total = 0 if self.validation is None else len(self.validation)
         fewer = 0 < self.validate_images < total

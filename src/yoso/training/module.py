@@ -1,4 +1,4 @@
-"""The Lightning module: one training step, one evaluation step, and the optimiser."""
+"""The Lightning module: one training step, one evaluation step, and the optimizer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +28,7 @@ from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Batch
 from yoso.training.optimizer import build_optimizer, lr_factor
 from yoso.training.processes import gathered, num_processes
+from yoso.training.resume import CATEGORIES
 from yoso.training.sampling import seed_for
 from yoso.training.semantic_head import SemanticHead
 from yoso.weights.model_folder import Model
@@ -39,8 +40,8 @@ def make_target(sample: Sample, size: tuple[int, int], ignore_void: bool = False
     Args:
         sample: one training image.
         size: (H, W) of the padded batch.
-        ignore_void: mark void and crowd pixels as taking no part; else they are negatives for every mask, as is
-            padding always.
+        ignore_void: exclude void and crowd pixels from the mask terms; otherwise they are negatives for every mask, as
+            padding always is.
     """
     height, width = sample.segment_map.shape
     segments = F.pad(sample.segment_map, (0, size[1] - width, 0, size[0] - height), value=PADDING)
@@ -53,16 +54,16 @@ class TrainingModule(LightningModule):
     """Trains a `YOSO` with a recipe.
 
     Attributes:
-        network: what is trained.
-        head: a layer that only training has, if the recipe asks for it.
-        samples: the images of the batch in work, for messages.
-        segmented: the first images of the evaluation in progress, for pictures.
+        network: the network to train.
+        head: a layer that exists only in training, if the recipe asks for it.
+        samples: the images of the current batch, for error messages.
+        segmented: the first images of the current evaluation with their predictions, for the sample sheet.
     """
 
     def __init__(self, network: YOSO, config: TrainingConfig, categories: Categories) -> None:
         """Keep the network and build the criterion."""
         super().__init__()
-        # Convolutions of images run a third faster with channels last, on a CPU as on a GPU.
+        # Convolutions run a third faster with channels last, on a CPU and on a GPU.
         self.network = network.to(memory_format=torch.channels_last)
         self.config = config
         self.criterion = Criterion(config.loss, len(categories))
@@ -86,7 +87,7 @@ class TrainingModule(LightningModule):
         return self.criterion(stages, targets, step_counts, forced, semantic)
 
     def _forced(self, features: Factored, proposals: StageOutputs, targets: list[Target]) -> Forced:
-        """Run the stages again, as if the masks of the proposal stage had been right."""
+        """Run the stages again with the targets' masks in place of the proposal stage's."""
         matches = self.criterion.first_matches(proposals, targets)
         given = masks_given(proposals.mask_logits, targets, matches).to(proposals.mask_logits)
         return Forced(self.network.decoder(features, all_stages=True, pool_under=given)[1:], matches)
@@ -94,10 +95,10 @@ class TrainingModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the total loss.
 
-        The sampled points are drawn from a seed of the batch's own, so that a resumed run draws the same.
+        The sampled points come from a seed of the batch, so that a resumed run draws the same points.
 
         Raises:
-            NonFiniteError: the loss is NaN or infinite; says at which iteration and learning rate.
+            NonFiniteError: the loss is NaN or infinite; names the iteration and the learning rate.
         """
         torch.manual_seed(seed_for(self.config.run.seed, batch_idx, self.global_rank))
         self.samples = batch.samples
@@ -110,14 +111,14 @@ class TrainingModule(LightningModule):
         return total
 
     def _circumstances(self) -> str:
-        """Say where the training stood when it broke."""
-        weights = all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())
-        blame = "" if weights else "; the weights are no longer finite, so it was the step before that broke them"
+        """Return iteration, learning rate, and whether the weights were already broken, for an error message."""
+        weights = all(bool(parameter.isfinite().all()) for parameter in self.parameters())
+        blame = "" if weights else "; the weights are no longer finite, so the step before broke them"
         rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
         return f"(Iteration {self.global_step + 1}, learning rate {rate:.2e}{blame}.)"
 
     def _note(self, terms: dict[str, Tensor]) -> None:
-        """Log the mean of the terms over the parts of a step and over the processes, once the step is whole."""
+        """Log the mean of the terms over the parts of a step and over the processes, once the step is complete."""
         self._terms.append(torch.stack([value.detach() for value in terms.values()]))
         if len(self._terms) < self.config.run.accumulate:
             return
@@ -127,10 +128,10 @@ class TrainingModule(LightningModule):
         self.log("train/loss", means.sum(), prog_bar=True)
 
     def validation_step(self, batch: list[PanopticExample], batch_idx: int) -> None:
-        """Segment validation images as a user would, at their own size, and count matches."""
+        """Segment validation images as `yoso predict` does, at their original size, and count matches."""
         predict = with_segments(self.predictor())
         for example in batch:
-            # In full precision whatever the training's is, so that the figure is the one `yoso eval` gives.
+            # In full precision, whatever the training's is, so that the figure equals that of `yoso eval`.
             with torch.autocast(self.device.type, enabled=False):
                 prediction = score_image(example, predict, [self._matches])
             # Images are dealt out to the processes in turn, one per batch.
@@ -146,8 +147,8 @@ class TrainingModule(LightningModule):
     def quality(self) -> tuple[PanopticQualityResult, int]:
         """Return panoptic quality and the number of images since the last call, over all processes.
 
-        Images are added up in the order of the data set, so that the figures are the same to the last bit however many
-        processes there are, and those of `yoso eval`.
+        Images are added in the order of the data set, so that the figures are the same to the last bit for any number
+        of processes, and equal those of `yoso eval`.
         """
         fields = tuple(vars(MatchCounts.zeros(0)))
         width = 1 + len(fields) * len(self.categories)
@@ -161,6 +162,10 @@ class TrainingModule(LightningModule):
             iou_sum, *numbers = np.split(row[1:], len(fields))
             total = total + MatchCounts(iou_sum, *(number.astype(np.int64) for number in numbers))
         return panoptic_quality(total, self.categories), len(table)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the classes, which a resumed run compares with those of its data set."""
+        checkpoint[CATEGORIES] = self.categories.to_json()
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule, stepped every iteration."""

@@ -1,4 +1,4 @@
-"""Another start for the proposal kernels: each points at a place of its own."""
+"""A better start for the proposal kernels: each begins with a mask at a place of its own."""
 
 import torch
 from torch import Tensor
@@ -13,21 +13,21 @@ SIDE = 64
 
 @torch.no_grad()
 def point_at_places(network: YOSO) -> None:
-    """Set the proposal kernels so that each mask begins as a bump at one place of a regular grid, in place.
+    """Set the proposal kernels in place, so that each mask begins as a bump at one place of a regular grid.
 
-    A bump is 4 g(x) + 4 g(y) - 6, g(x) = exp(-d^2 / 2 s^2) at distance d from its place, s half the way between
-    neighbours, fitted by least squares with the position channels and the bias of the embedding: above 0 where two
-    bars cross. The features' other channels have no say yet.
+    A bump is 4 g(x) + 4 g(y) - 6 with g(x) = exp(-d^2 / 2 s^2) at distance d from its place, where s is half the
+    distance between neighbours; it is positive only near the place. It is fitted by least squares with the position
+    channels and the bias of the embedding. The other channels of the features do not contribute yet.
 
     Args:
-        network: fresh, calibrated if it is to be.
+        network: freshly initialised, and calibrated if the recipe asks for it.
 
     Raises:
-        ConfigError: it has no waves beside its coordinates, of which alone no bump can be made.
+        ConfigError: the network has no waves; coordinates alone cannot form a bump.
     """
     aggregator, proposals = network.aggregator, network.decoder.proposals
     if not aggregator.frequencies:
-        raise ConfigError("point_at_places needs waves to make bumps of; set model.position_frequencies, 5 is good")
+        raise ConfigError("point_at_places needs waves to form bumps; set model.position_frequencies, for example to 5")
     weight = aggregator.embed.weight.flatten(1)
     count, features = proposals.out_channels, aggregator.output.out_channels
     basis = positions(weight.new_zeros(1, 1, SIDE, SIDE), aggregator.frequencies)[0].flatten(1)

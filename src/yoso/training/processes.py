@@ -1,6 +1,6 @@
-"""Training in several processes: how many there are, what they have to agree on, and BatchNorm over all of them.
+"""Training in several processes: their number, what they exchange, and BatchNorm over all of them.
 
-Lightning and torchrun start them, and PyTorch averages the gradients.
+Lightning or torchrun starts the processes, and PyTorch averages the gradients.
 """
 
 import os
@@ -24,7 +24,7 @@ def as_launched(run: RunConfig) -> RunConfig:
     """Return the settings with the number of processes that torchrun started, if it did.
 
     Raises:
-        ConfigError: the recipe asks for another number.
+        ConfigError: the recipe asks for a different number.
     """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         return run
@@ -32,17 +32,17 @@ def as_launched(run: RunConfig) -> RunConfig:
     nodes = int(os.environ["WORLD_SIZE"]) // devices
     for name, asked, started in (("devices", run.devices, devices), ("nodes", run.nodes, nodes)):
         if asked not in {1, started}:
-            raise ConfigError(f"run.{name} is {asked}, but torchrun started {started}; leave it out, torchrun decides")
+            raise ConfigError(f"run.{name} is {asked}, but torchrun started {started}; leave run.{name} out")
     return replace(run, devices=devices, nodes=nodes)
 
 
 def num_processes() -> int:
-    """Return how many processes train together at this moment."""
+    """Return how many processes train together; 1 before they are connected."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def any_process(here: bool, device: torch.device) -> bool:
-    """Return whether something is the case in at least one process; all of them must ask."""
+    """Return whether a flag is set in at least one process; all processes must call it."""
     if num_processes() == 1:
         return here
     flag = torch.tensor(int(here), device=device)
@@ -51,7 +51,7 @@ def any_process(here: bool, device: torch.device) -> bool:
 
 
 def gathered(rows: Float[Tensor, "rows F"], device: torch.device) -> Float[Tensor, "all F"]:
-    """Return the rows of all processes on the CPU, process after process; each may have another number of rows.
+    """Return the rows of all processes on the CPU, ordered by process; each may have a different number of rows.
 
     Args:
         rows: of this process.
@@ -69,7 +69,7 @@ def gathered(rows: Float[Tensor, "rows F"], device: torch.device) -> Float[Tenso
 
 
 class SumOverProcesses(torch.autograd.Function):
-    """Adds a tensor up over all processes; so is its gradient, since every process uses the sum."""
+    """Sums a tensor over all processes; its gradient is summed too, since every process uses the sum."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -90,11 +90,11 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
     """BatchNorm with the statistics of all processes' images, on any device; PyTorch's own needs a GPU.
 
     Attributes:
-        after: what the layer does after normalising, as timm's layers do: dropout and an activation.
+        after: dropout and activation that follow the normalisation in layers of timm.
     """
 
     def __init__(self, source: _BatchNorm) -> None:
-        """Take over the parameters and statistics of a layer."""
+        """Share the parameters and statistics of a layer."""
         super().__init__(source.num_features, source.eps, source.momentum)
         self.weight, self.bias = source.weight, source.bias
         self.running_mean, self.running_var = source.running_mean, source.running_var
@@ -102,7 +102,7 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
         self.after = nn.Sequential(*(getattr(source, name) for name in ("drop", "act") if hasattr(source, name)))
 
     def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """Normalise; over all processes in training, from the running statistics in evaluation."""
+        """Normalise: over all processes in training, with the running statistics in evaluation."""
         if not (self.training and num_processes() > 1):
             return self.after(super().forward(input))
         with torch.autocast(input.device.type, enabled=False):
@@ -127,7 +127,7 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
 
 
 def synchronise(network: nn.Module, on_gpu: bool) -> None:
-    """Replace, in place, every BatchNorm that takes statistics of the batch by one that takes those of all processes.
+    """Replace, in place, every BatchNorm in training mode by one that uses the statistics of all processes.
 
     Frozen layers, which are in evaluation mode, stay as they are.
 
@@ -135,7 +135,7 @@ def synchronise(network: nn.Module, on_gpu: bool) -> None:
         network: in training mode.
         on_gpu: where it will train.
     """
-    # Not PyTorch's or Lightning's conversion: they lose the activation that many of timm's layers contain.
+    # Not PyTorch's or Lightning's conversion, which drops the activation that many layers of timm contain.
     convert: Callable[[Any], nn.Module] = convert_sync_batchnorm if on_gpu else SynchronisedBatchNorm
     for module in list(network.modules()):
         for name, child in list(module.named_children()):

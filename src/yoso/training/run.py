@@ -2,14 +2,11 @@
 
 import json
 import logging
-import platform
-import subprocess
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -20,12 +17,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from yoso.categories import Categories
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError
-from yoso.files import written_whole
+from yoso.files import write_text
 from yoso.inference.memory import is_out_of_memory
-from yoso.installation import versions
 from yoso.model.yoso import YOSO
+from yoso.provenance import provenance
+from yoso.settings import is_offline
 from yoso.training.calibration import calibrate
-from yoso.training.callbacks import Keeper, MovingAverage, Narrator, RunFolder
+from yoso.training.callbacks import BestModel, MovingAverage, ProgressLog, RunFolder
 from yoso.training.checkpoints import (
     Checkpoints,
     Preempted,
@@ -36,72 +34,58 @@ from yoso.training.checkpoints import (
 )
 from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Loaders
+from yoso.training.lock import locked
 from yoso.training.loggers import build_loggers
 from yoso.training.memory import fitted, out_of_memory, training_device
 from yoso.training.module import TrainingModule
 from yoso.training.places import point_at_places
 from yoso.training.processes import as_launched, synchronise
+from yoso.training.resume import check_checkpoint, resumable
 from yoso.training.start import start_from
 from yoso.weights.load import load_model
+from yoso.weights.pretrained import pretrained_backbone
 from yoso.weights.tensors import load_backbone
 
 
-def build_network(config: TrainingConfig, categories: Categories) -> YOSO:
-    """Return the recipe's network, with the weights it starts from.
+def build_network(config: TrainingConfig, categories: Categories, offline: bool = False) -> YOSO:
+    """Return the recipe's network with the weights it starts from.
 
     Raises:
-        CheckpointError: backbone or starting weights that are missing or do not fit.
+        CheckpointError: weights of the backbone or the start are missing, cannot be downloaded, or do not fit.
     """
     torch.manual_seed(config.run.seed)
-    network = YOSO(
-        config.model, len(categories), pretrained_backbone=config.backbone_weights == "imagenet" and not config.start
-    )
+    pretrained = pretrained_backbone(config.model.backbone, offline) if needs_pretrained(config) else False
+    network = YOSO(config.model, len(categories), pretrained_backbone=pretrained)
     if config.start:
-        tell(start_from(network, config.start, categories))
+        print_once(start_from(network, config.start, categories, offline))
     elif config.backbone_weights not in {"imagenet", "none"}:
         load_backbone(network, config.backbone_weights)
     return network
 
 
+def needs_pretrained(config: TrainingConfig) -> bool:
+    """Return whether a run starts with the weights that timm publishes for its backbone."""
+    return config.backbone_weights == "imagenet" and not config.start
+
+
 @rank_zero_only
-def tell(line: str) -> None:
+def print_once(line: str) -> None:
     """Print a line, in one of the processes."""
     print(line)
 
 
-def facts() -> dict[str, Any]:
-    """Return what made a result: versions, commit, machine."""
-    packages = ("yoso", "torch", "torchvision", "timm", "lightning", "numpy")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return {
-        "versions": versions(packages),
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "device": device,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _commit() -> str | None:
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def build_trainer(folder: RunFolder) -> Trainer:
-    """Return Lightning's trainer for a recipe, writing into the run's folder.
+def build_trainer(folder: RunFolder, offline: bool = False) -> Trainer:
+    """Return Lightning's trainer for a recipe, which writes into the run's folder.
 
     Raises:
-        ConfigError: the package of a logger is missing.
+        ConfigError: the package of a logger is missing, or its run cannot be started.
     """
     run, output = folder.config.run, folder.path
-    callbacks: list[Callback] = [Keeper(folder)]
+    callbacks: list[Callback] = [BestModel(folder)]
     if run.ema_decay:
         callbacks.append(MovingAverage(run.ema_decay))
     callbacks.append(Checkpoints(output / "checkpoints", run.checkpoint_every, run.keep_checkpoints))
-    callbacks.append(Narrator(output / "train.log", run.log_every, run.images_per_step))
+    callbacks.append(ProgressLog(output / "train.log", run.log_every, run.images_per_step))
     return Trainer(
         accelerator=run.accelerator,
         devices=run.devices,
@@ -116,7 +100,7 @@ def build_trainer(folder: RunFolder) -> Trainer:
         num_sanity_val_steps=0,
         log_every_n_steps=run.log_every,
         use_distributed_sampler=False,
-        logger=build_loggers(run.loggers, output),
+        logger=build_loggers(run.loggers, output, offline),
         plugins=[WholeCheckpoints()],
         callbacks=callbacks,
         enable_model_summary=False,
@@ -124,36 +108,38 @@ def build_trainer(folder: RunFolder) -> Trainer:
 
 
 def write_recipe(output: Path, config: TrainingConfig) -> None:
-    """Write the resolved recipe into the run's folder; `yoso train <folder>/recipe.yaml` repeats the run."""
-    with written_whole(output / "recipe.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False))
+    """Write the complete recipe into the run's folder; `yoso train <folder>/recipe.yaml` repeats the run."""
+    write_text(output / "recipe.yaml", yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False))
 
 
-def train(config: TrainingConfig, resume: bool = False) -> Path:
+def train(config: TrainingConfig, resume: bool = False, offline: bool = False) -> Path:
     """Train with a recipe.
 
     Args:
         config: the recipe.
-        resume: go on from the newest checkpoint of `config.output`.
+        resume: continue from the newest checkpoint of `config.output`.
+        offline: download nothing and reach no server; `YOSO_OFFLINE` does the same.
 
     Returns:
-        The model folder, `<output>/model`: the best by PQ on `val`, or the last weights where there is no `val`.
+        The model folder, `<output>/model`: the best model by PQ on `val`, or the last one if there is no `val`.
 
     Raises:
-        ConfigError: the output folder already holds a run, and `resume` is not asked for.
-        Preempted: SIGTERM came; the run can be resumed.
-        YosoError: see `load_spec`, `build_network`, `TrainingModule`, `fitted`.
+        ConfigError: the output folder holds a run and `resume` is not given, or another training writes into it.
+        Preempted: SIGTERM stopped the run, which can be resumed.
+        YosoError: see `load_spec`, `resumable`, `prepare`, `TrainingModule`.
     """
-    output = Path(config.output)
+    output, offline = Path(config.output), offline or is_offline()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with sigterm_stops():
+    with sigterm_stops(), locked(output):
         checkpoint = newest_checkpoint(output) if resume else None
         if checkpoint is None and saved_checkpoints(output / "checkpoints"):
-            raise ConfigError(f"{output}: already holds a run; add --resume to go on with it, or give another --output")
-        config, loaders, network = prepare(replace(config, run=as_launched(config.run)), resume)
+            raise ConfigError(f"{output}: holds a run already; add --resume to continue it, or give another --output")
+        config = replace(config, run=as_launched(config.run))
+        config, loaders, network = prepare(config, checkpoint, offline)
         module = TrainingModule(network, config, loaders.categories)
-        folder = RunFolder(output, config, loaders.categories, facts())
-        trainer = build_trainer(folder)
+        made_by = provenance(training_device(config.run.accelerator))
+        folder = RunFolder(output, config, loaders.categories, made_by)
+        trainer = build_trainer(folder, offline)
         if trainer.is_global_zero:
             write_recipe(output, config)
         with warnings.catch_warnings(), memory_explained(module):
@@ -163,60 +149,62 @@ def train(config: TrainingConfig, resume: bool = False) -> Path:
     return output / "model"
 
 
-def prepare(config: TrainingConfig, resume: bool) -> tuple[TrainingConfig, Loaders, YOSO]:
-    """Return the recipe as the data and the memory allow it, the data, and the network in training mode."""
+def prepare(
+    config: TrainingConfig, checkpoint: Path | None = None, offline: bool = False
+) -> tuple[TrainingConfig, Loaders, YOSO]:
+    """Check everything that a run needs, before it writes anything.
+
+    Args:
+        config: the recipe.
+        checkpoint: to continue from; None for a new run.
+        offline: download nothing.
+
+    Returns:
+        The recipe adapted to the data and the memory, the data, and the network in training mode.
+
+    Raises:
+        ConfigError: the recipe asks for what cannot be, or differs from that of the run to resume; the data set does
+            not exist, or its splits have different classes.
+        CheckpointError: weights are missing or damaged, or cannot be downloaded.
+        DatasetError: annotations are missing or damaged.
+        OutOfMemoryError: not even one image fits into memory.
+    """
     spec = load_spec(config.data)
     if "val" not in spec.splits:
         config = replace(config, run=replace(config.run, validate_every=0))
-    if resume:
-        config = with_recorded_batch(config)
+    if checkpoint is not None:
+        # The checkpoint has the weights that the run started from.
+        config, fresh = resumable(config), replace(config, start=None, backbone_weights="none")
+    else:
+        fresh = config
+    if needs_pretrained(fresh):
+        pretrained_backbone(config.model.backbone, offline)  # fails before the annotations are read, which takes longer
     loaders = Loaders(config, spec)
-    # What a run started from is in its checkpoint already.
-    fresh = replace(config, start=None, backbone_weights="none") if resume else config
-    network = build_network(fresh, loaders.categories)
-    if config.calibrate and not resume and config.start is None:
-        calibrate(network, [loaders.first(index) for index in range(min(16, len(loaders.training)))])
-    if config.point_at_places and not resume and config.start is None:
-        point_at_places(network)
-    # Lightning leaves modes as it finds them: frozen normalisation must stay in evaluation mode, the rest must not.
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, config, loaders.categories)
+    network = build_network(fresh, loaders.categories, offline)
+    if checkpoint is None and config.start is None:
+        initialise(network, config, loaders)
+    # Lightning does not change modes: frozen normalisation must stay in evaluation mode, everything else must not.
     network.train()
     if config.run.auto_batch:
-        if config.run.processes > 1:
-            raise ConfigError("run.auto_batch is for one process; find the batch with one, then give it by --batch")
-        config = fitted(config, network, loaders)
-        loaders.config = config
+        config = loaders.config = fitted(config, network, loaders)
     if config.run.processes > 1:
         synchronise(network, training_device(config.run.accelerator).type == "cuda")
     return config, loaders, network
 
 
-def with_recorded_batch(config: TrainingConfig) -> TrainingConfig:
-    """Return the recipe with the split of a step that the run began with.
-
-    Raises:
-        ConfigError: the recipe's step is another, so that the run would not go on exactly.
-    """
-    path = Path(config.output) / "recipe.yaml"
-    try:
-        recorded = yaml.safe_load(path.read_text())["run"]
-        batch_size, accumulate = int(recorded["batch_size"]), int(recorded["accumulate"])
-        before = batch_size * accumulate * int(recorded["devices"]) * int(recorded["nodes"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error!r}); it says how the run to resume was begun") from error
-    run = config.run
-    if run.auto_batch:
-        run = replace(run, batch_size=batch_size, accumulate=accumulate, auto_batch=False)
-    if (run.images_per_step, run.accumulate) != (before, accumulate):
-        raise ConfigError(
-            f"{path}: the run was begun with {before} images per step in {accumulate} batches, it cannot go on with "
-            f"{run.images_per_step} in {run.accumulate}; give --batch, --accumulate and processes that agree"
-        )
-    return replace(config, run=run)
+def initialise(network: YOSO, config: TrainingConfig, loaders: Loaders) -> None:
+    """Give a new network the start for small data sets, as far as the recipe asks for it."""
+    if config.calibrate:
+        calibrate(network, [loaders.first(index) for index in range(min(16, len(loaders.training)))])
+    if config.point_at_places:
+        point_at_places(network)
 
 
 @contextmanager
 def memory_explained(module: TrainingModule) -> Generator[None, None, None]:
-    """Turn an error about memory into one that says which batch it was, and what to do.
+    """Turn an error about memory into one that names the batch and says what to do.
 
     Raises:
         OutOfMemoryError: memory ran out.
@@ -232,25 +220,25 @@ def memory_explained(module: TrainingModule) -> Generator[None, None, None]:
 
 
 def finish(trainer: Trainer, module: TrainingModule, loaders: Loaders, folder: RunFolder) -> None:
-    """Evaluate the last weights if they were not, then the kept ones on all of `val`; or save the last.
+    """Evaluate the last weights if that is due, then the best model on all of `val`; without `val`, save the model.
 
     Raises:
-        Preempted: SIGTERM came in the last moments of the training.
+        Preempted: SIGTERM was received at the end of the training.
     """
     callbacks: list[Callback] = getattr(trainer, "callbacks", [])
-    keeper = next(callback for callback in callbacks if isinstance(callback, Keeper))
+    best = next(callback for callback in callbacks if isinstance(callback, BestModel))
     if any(isinstance(callback, Checkpoints) and callback.asked for callback in callbacks):
-        raise Preempted(f"stopped by SIGTERM after iteration {trainer.global_step}; go on with --resume")
+        raise Preempted(f"stopped by SIGTERM after iteration {trainer.global_step}; continue with --resume")
     run = module.config.run
     if not run.validate_every:
         if trainer.is_global_zero:
             folder.save(module, {"iteration": trainer.global_step})
         return
-    keeper.recall(trainer)
-    if not keeper.evaluated(trainer.global_step):
+    best.read_evaluations(trainer)
+    if not best.evaluated(trainer.global_step):
         trainer.validate(module, datamodule=loaders, verbose=False)
-    if loaders.validate_images and loaders.judge_all():
+    if loaders.validate_images and loaders.validate_all():
         trainer.strategy.barrier()  # the first process may still be writing
         module.network.load_state_dict(load_model(folder.path / "model").network.state_dict())
-        keeper.judging = True
+        best.final = True
         trainer.validate(module, datamodule=loaders, verbose=False)

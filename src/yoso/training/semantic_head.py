@@ -1,4 +1,4 @@
-"""The layer that only training has: it names the class of single positions of the features S."""
+"""The layer of the semantic loss, which exists only in training: it classifies each position of the features S."""
 
 import torch
 from jaxtyping import Float
@@ -9,7 +9,7 @@ from yoso.model.decoder import masks_from_kernels
 
 
 class SemanticHead(nn.Module):
-    """The classes at each position, linear in S; what they are compared with is in `yoso.loss.semantic`."""
+    """Class logits at each position, linear in S; for the loss see `yoso.loss.semantic`."""
 
     def __init__(self, width: int, num_classes: int) -> None:
         """Build the layer.

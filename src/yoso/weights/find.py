@@ -5,7 +5,7 @@ from pathlib import Path
 from yoso.errors import CheckpointError, did_you_mean, known_name
 from yoso.files import PathLike
 from yoso.weights.hub_folder import hub_folder
-from yoso.weights.layout import CONFIG, WEIGHTS, bundled_models
+from yoso.weights.layout import CONFIG, WEIGHTS, bundled_models, refuse_empty
 from yoso.weights.published import PUBLISHED, cache_folder, published_folder
 
 HUB = "hf:"
@@ -37,6 +37,7 @@ def find_model(name_or_folder: PathLike, offline: bool = False) -> Path:
         CheckpointError: there is no such model, or the folder is not a model folder; see also `published_folder`.
         OutputError: the cache of fetched models cannot be written.
     """
+    refuse_empty(str(name_or_folder))
     name, folder = model_name(name_or_folder), Path(name_or_folder)
     bundled = bundled_models()
     if name in bundled:

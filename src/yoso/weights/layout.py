@@ -3,6 +3,8 @@
 from importlib.resources import files as package_files
 from pathlib import Path
 
+from yoso.errors import CheckpointError
+
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 METRICS = "metrics.json"
@@ -13,6 +15,16 @@ def bundled_models() -> dict[str, Path]:
     """Return the folders of the models that come with the package, by name."""
     root = Path(str(package_files("yoso"))) / "assets"
     return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / CONFIG).is_file()}
+
+
+def refuse_empty(name: str) -> None:
+    """Refuse the name "", which as a path would be the current folder.
+
+    Raises:
+        CheckpointError: the name is empty.
+    """
+    if not name:
+        raise CheckpointError("the name of the model is empty; `yoso models` lists names, or give a model folder")
 
 
 def is_bundled(folder: Path) -> bool:

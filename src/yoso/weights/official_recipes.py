@@ -4,11 +4,10 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from yoso.categories import Categories
 from yoso.class_tables import benchmark_categories, class_tables
 from yoso.errors import ConfigError, did_you_mean, known_name
+from yoso.files import read_yaml
 from yoso.model.config import ModelConfig
 from yoso.settings import InferenceConfig, config_from_json
 
@@ -47,7 +46,7 @@ def read_recipe(name: str) -> Recipe:
     recipe = known_name(name, convertible())
     if recipe is None:
         raise ConfigError(f"recipe {name!r} has no official checkpoint.{did_you_mean(name, convertible())}")
-    content = yaml.safe_load((recipes_folder() / f"{recipe}.yaml").read_text())
+    content = read_yaml(recipes_folder() / f"{recipe}.yaml")
     return Recipe(
         config_from_json(ModelConfig, content.get("model", {})),
         config_from_json(InferenceConfig, content.get("inference", {})),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yoso.errors import CheckpointError, DatasetError, OutputError
-from yoso.files import cannot_write, file_sha256, read_json, write_json, written_whole
+from yoso.files import cannot_write, file_sha256, read_json, read_text, write_json, write_text
 from yoso.installation import optional_packages
 from yoso.settings import is_offline
 from yoso.weights.download import download
@@ -225,8 +225,7 @@ def _fetch(name: str, folder: Path) -> None:
             "fetched": f"{datetime.now(UTC):%F}",
         }
         write_json(making / SOURCE, {**source, "weights_sha256": file_sha256(making / WEIGHTS)}, indent=1)
-        with written_whole(_record(checkpoint)) as temporary:
-            temporary.write_text(f"{sha256}  {checkpoint.name}\n")
+        write_text(_record(checkpoint), f"{sha256}  {checkpoint.name}\n")
         os.replace(making, folder)
         checkpoint.unlink()
     except CheckpointError as error:
@@ -245,7 +244,7 @@ def _same_as_first(checkpoint: Path) -> str:
         CheckpointError: another one was recorded when the file was first fetched.
     """
     found, record = file_sha256(checkpoint), _record(checkpoint)
-    recorded = record.read_text().split()[:1] if record.is_file() else []
+    recorded = read_text(record).split()[:1] if record.is_file() else []
     if recorded and recorded != [found]:
         raise CheckpointError(
             f"its sha256 is {found}, but {recorded[0]} is recorded in {record}; delete that file only if you know why "
@@ -281,4 +280,4 @@ def _add_papers(folder: Path, name: str, url: str) -> None:
         for (shorter, longest), pq, things, stuff in published.scores
     )
     values = {"name": name, "url": url, "benchmark": published.benchmark, "table": published.table}
-    (folder / "README.md").write_text(CARD.format(**values, rows="\n".join(rows), cite=CITATION))
+    write_text(folder / "README.md", CARD.format(**values, rows="\n".join(rows), cite=CITATION))

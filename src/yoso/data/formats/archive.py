@@ -1,10 +1,11 @@
 """A download as one tree of files, whether its archives are unpacked or not.
 
-The files of every zip in the folder count as if they lay there; where both exist, the unpacked ones are taken. Zips
-within zips, such as COCO's panoptic PNGs, count as unpacked too.
+The files of every zip in the folder count as files of the folder; an unpacked file takes precedence. Zips within zips,
+such as those of COCO's panoptic PNGs, count as unpacked too.
 """
 
 import shutil
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,18 +15,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yoso.errors import ConfigError, DatasetError
-from yoso.files import PathLike, written_whole
+from yoso.files import PathLike, is_hidden, safe_child, written_whole
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
 
-class Entry(NamedTuple):
-    """One file of a download.
+class SourceFile(NamedTuple):
+    """One file of a data set, on disk or in an archive.
 
     Attributes:
         path: the file, or the archive that holds it.
-        archive: open, if it lies in one.
-        member: its name in the archive.
+        archive: the open archive, if any.
+        member: name of the file in the archive.
     """
 
     path: Path
@@ -37,7 +38,7 @@ class Entry(NamedTuple):
 
     @property
     def mark(self) -> list[int]:
-        """What tells whether the file has changed: its size, and its time or checksum."""
+        """Size, and time or checksum: what changes when the file changes."""
         if self.archive:
             info = self.archive.getinfo(self.member)
             return [info.file_size, info.CRC]
@@ -45,13 +46,14 @@ class Entry(NamedTuple):
         return [facts.st_size, facts.st_mtime_ns]
 
     def content(self) -> BytesIO | None:
-        """Return what a member of an archive holds; None for a file on disk, which is read from there.
+        """Return the content of a member of an archive; None for a file on disk, which is read from there.
 
         Raises:
-            DatasetError: the archive is damaged.
+            DatasetError: the archive is damaged, or the member is a symbolic link.
         """
         if self.archive is None:
             return None
+        self._refuse_link(self.archive)
         try:
             return BytesIO(self.archive.read(self.member))
         except _DAMAGE as error:
@@ -69,7 +71,9 @@ class Entry(NamedTuple):
                 sink.write(block)
 
     def _blocks(self) -> Iterator[bytes]:
-        """Yield the content piece by piece; an error of reading must not pass for one of writing."""
+        """Yield the content in blocks; an error of reading must not pass for one of writing."""
+        if self.archive:
+            self._refuse_link(self.archive)
         with ExitStack() as stack:
             try:
                 source = stack.enter_context(self.archive.open(self.member) if self.archive else self.path.open("rb"))
@@ -79,28 +83,34 @@ class Entry(NamedTuple):
                 what = "the archive is damaged" if self.archive else "cannot be read"
                 raise DatasetError(f"{self}: {what} ({_reason(error)}); download it again") from error
 
+    def _refuse_link(self, archive: zipfile.ZipFile) -> None:
+        """Refuse a symbolic link, whose content is a path rather than the file."""
+        if stat.S_ISLNK(archive.getinfo(self.member).external_attr >> 16):
+            raise DatasetError(f"{self}: is a symbolic link; put the file itself into the archive, or unpack it")
+
 
 class Tree:
     """The files of a download, by their paths below its root."""
 
     def __init__(self, root: PathLike, scratch: PathLike) -> None:
-        """Look into the zips of a folder.
+        """Open the zips of a folder.
 
         Args:
-            root: where the downloads are.
-            scratch: folder for what has to be unpacked on the way; it is made when it is needed.
+            root: folder with the downloads.
+            scratch: folder for files that must be unpacked to be read; it is made when it is needed.
 
         Raises:
-            ConfigError: `root` is no folder.
+            ConfigError: `root` is not a folder.
         """
         self.root, self.scratch = Path(root), Path(scratch)
         if not self.root.is_dir():
-            raise ConfigError(f"--root {root}: is no folder; give the folder that holds the downloads")
+            raise ConfigError(f"--root {root}: is not a folder; give the folder with the downloads")
         self._stack = ExitStack()
-        self._members: dict[str, Entry] = {}
+        self._members: dict[str, SourceFile] = {}
         self.damaged: list[str] = []
-        for path in sorted(self.root.glob("*.zip")):
-            self._add(path, path, "")
+        for path in sorted(self.root.iterdir()):
+            if path.suffix.lower() == ".zip" and not is_hidden(path.name):
+                self._add(path, path, "")
 
     def __enter__(self) -> "Tree":
         return self
@@ -115,15 +125,17 @@ class Tree:
             self.damaged.append(f"{path} is damaged ({_reason(error)}); download it again")
             return
         for info in archive.infolist():
-            if not info.is_dir() and not _is_litter(info.filename):
-                self._members.setdefault(prefix + info.filename, Entry(path, archive, info.filename))
+            # Some tools on Windows write backslashes, others begin with "./".
+            name = "/".join(part for part in info.filename.replace("\\", "/").split("/") if part not in {"", "."})
+            if not info.is_dir() and not is_hidden(name):
+                self._members.setdefault(prefix + name, SourceFile(path, archive, info.filename))
 
     def base(self, folder: str) -> str:
-        """Return what stands before `folder` in this tree: "", or the name of one folder and a slash.
+        """Return the prefix of `folder` in this tree: "", or the name of one folder and a slash.
 
-        Unpacked folders come before archives, and the root itself before the folders in it.
+        Unpacked folders take precedence over archives, and the root itself over the folders in it.
         """
-        below = sorted(f"{path.name}/" for path in self.root.iterdir() if path.is_dir() and not _is_litter(path.name))
+        below = sorted(f"{path.name}/" for path in self.root.iterdir() if path.is_dir() and not is_hidden(path.name))
         for prefix in ("", *below):
             if (self.root / prefix / folder).is_dir():
                 return prefix
@@ -133,47 +145,47 @@ class Tree:
                 return prefix
         return ""
 
-    def files(self, folder: str) -> dict[str, Entry]:
-        """Return the files below a folder by their paths below it, in order; nothing if there is no such folder."""
+    def files(self, folder: str) -> dict[str, SourceFile]:
+        """Return the files below a folder by their paths below it, in order; {} if there is no such folder."""
         if found := files_below(self.root / folder):
             return found
         prefix = f"{folder}/"
         if not any(name.startswith(prefix) for name in self._members):
             self._unpack_inner(f"{folder}.zip", folder.rpartition("/")[0])
-        found = {name.removeprefix(prefix): entry for name, entry in self._members.items() if name.startswith(prefix)}
+        found = {name.removeprefix(prefix): file for name, file in self._members.items() if name.startswith(prefix)}
         return {name: found[name] for name in sorted(found)}
 
-    def file(self, name: str) -> Entry | None:
+    def file(self, name: str) -> SourceFile | None:
         """Return a file by its path below the root, or None."""
         path = self.root / name
-        return Entry(path) if path.is_file() else self._members.get(name)
+        return SourceFile(path) if path.is_file() else self._members.get(name)
 
     def _unpack_inner(self, name: str, parent: str) -> None:
-        """Count the files of a zip that lies in a folder or in another zip, as if it were unpacked where it lies."""
-        entry = self.file(name)
-        if entry is None:
+        """Add the files of a zip in a folder or in another zip, as if it were unpacked beside itself."""
+        file = self.file(name)
+        if file is None:
             return
         prefix = f"{parent}/" if parent else ""
-        # A compressed member can only be read from its beginning, so the inner archive needs a copy to jump about in.
-        self._add(self.on_disk(entry), Path(str(entry)), prefix)
+        # A compressed member can only be read from its beginning, but reading an archive needs to jump; so copy it.
+        self._add(self.on_disk(file), Path(str(file)), prefix)
 
-    def on_disk(self, entry: Entry) -> Path:
-        """Return where a file can be read from; what lies in an archive is copied to the scratch folder.
+    def on_disk(self, file: SourceFile) -> Path:
+        """Return the path of a file on disk; a member of an archive is copied to the scratch folder.
 
         Raises:
             DatasetError: it cannot be read.
-            OutputError: it cannot be written.
+            OutputError: the copy cannot be written.
         """
-        if entry.archive is None:
-            return entry.path
-        target = self.scratch / entry.member.replace("/", "-")
-        entry.copy_to(target)
+        if file.archive is None:
+            return file.path
+        target = safe_child(self.scratch, file.member.replace("/", "-").replace("\\", "-"), file)
+        file.copy_to(target)
         return target
 
 
 @contextmanager
 def open_tree(root: PathLike, scratch: Path) -> Iterator[Tree]:
-    """Yield a download's tree; afterwards what it unpacked on the way is gone."""
+    """Yield the tree of a download, and remove the scratch folder afterwards."""
     try:
         with Tree(root, scratch) as tree:
             yield tree
@@ -181,15 +193,10 @@ def open_tree(root: PathLike, scratch: Path) -> Iterator[Tree]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def files_below(folder: Path) -> dict[str, Entry]:
-    """Return the files below a folder on disk by their paths below it, in order; nothing if there is no such folder."""
-    found = {path.relative_to(folder).as_posix(): Entry(path) for path in folder.rglob("*") if path.is_file()}
-    return {name: found[name] for name in sorted(found) if not _is_litter(name)}
-
-
-def _is_litter(name: str) -> bool:
-    """Tell what file managers leave behind, such as `.DS_Store` and `__MACOSX`."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+def files_below(folder: Path) -> dict[str, SourceFile]:
+    """Return the files below a folder on disk by their paths below it, in order; {} if there is no such folder."""
+    found = {path.relative_to(folder).as_posix(): SourceFile(path) for path in folder.rglob("*") if path.is_file()}
+    return {name: found[name] for name in sorted(found) if not is_hidden(name)}
 
 
 def _reason(error: BaseException) -> str:

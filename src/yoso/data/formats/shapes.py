@@ -6,9 +6,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yoso.categories import Categories
-from yoso.data.formats.encodings import Segments, Truth
-from yoso.data.formats.plan import Size
-from yoso.errors import DatasetError
+from yoso.data.formats.annotations import ImageAnnotation, Segments, Size
+from yoso.data.formats.counts import COVERED, SAME_OBJECT, SAME_STUFF, AnnotationCounts, AnnotationError
+
+TOO_FEW_POINTS = "fewer than three points"
+NOT_POINTS = "coordinates that are not pairs of finite numbers"
+OUTSIDE = "outside the image"
+NO_PIXEL = "no pixel inside, thinner than a pixel"
+NOT_RUN_LENGTHS = "malformed run-length mask"
+OTHER_MASK_SIZE = "mask size differs from the image"
+
+MAX_COORDINATE = 1e7
+"""A coordinate beyond it, in pixels, is a fault of the file; no image is as large."""
 
 
 class Shape(NamedTuple):
@@ -18,18 +27,38 @@ class Shape(NamedTuple):
         category_id: the data set's.
         mask: bool (H, W).
         is_crowd: a group of objects.
+        num_annotations: the number of annotations that it is made of.
     """
 
     category_id: int
     mask: np.ndarray
     is_crowd: bool = False
+    num_annotations: int = 1
+
+
+def polygons_mask(polygons: Sequence[np.ndarray], size: Size) -> np.ndarray:
+    """Return the pixels inside any of the polygons of one object: bool (H, W).
+
+    Args:
+        polygons: see `polygon_mask`.
+        size: (height, width) of the image.
+
+    Raises:
+        AnnotationError: no pixel is inside.
+    """
+    mask = np.logical_or.reduce([polygon_mask(points, size) for points in polygons])
+    if not mask.any():
+        points, (height, width) = np.concatenate(polygons), size
+        is_outside = (points.max(axis=0) <= 0).any() or (points.min(axis=0) >= [width, height]).any()
+        raise AnnotationError(OUTSIDE if is_outside else NO_PIXEL)
+    return mask
 
 
 def polygon_mask(points: np.ndarray, size: Size) -> np.ndarray:
-    """Return the pixels whose centres lie inside a polygon, by the even-odd rule.
+    """Return the pixels whose centers lie inside a polygon, by the even-odd rule.
 
     Args:
-        points: (P, 2) corners x, y in pixels; (0, 0) is the upper left corner of the image, so the centre of the first
+        points: (P, 2) corners x, y in pixels; (0, 0) is the upper left corner of the image, so the center of the first
             pixel is (0.5, 0.5). Parts outside the image are cut off.
         size: (height, width) of the image.
 
@@ -39,7 +68,7 @@ def polygon_mask(points: np.ndarray, size: Size) -> np.ndarray:
     height, width = size
     x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)
     next_x, next_y = np.roll(x, -1), np.roll(y, -1)
-    # An edge crosses the rows whose centres lie from its upper end on, and before its lower end.
+    # An edge crosses the rows whose centers lie between its upper end, included, and its lower end.
     first = np.clip(np.ceil(np.minimum(y, next_y) - 0.5), 0, height).astype(np.int64)
     after = np.clip(np.ceil(np.maximum(y, next_y) - 0.5), 0, height).astype(np.int64)
     counts = after - first
@@ -53,44 +82,46 @@ def polygon_mask(points: np.ndarray, size: Size) -> np.ndarray:
     return np.cumsum(flips, axis=1)[:, :width] % 2 == 1
 
 
-def run_length_mask(encoded: Any, size: Size, where: str) -> np.ndarray:
+def run_length_mask(encoded: Any, size: Size) -> np.ndarray:
     """Decode COCO's run lengths: columns from left to right, beginning with background.
 
     Args:
         encoded: `{"size": [H, W], "counts": list or text}`.
-        size: (height, width) of the photograph.
-        where: for messages.
+        size: (height, width) of the image.
 
     Returns:
-        bool (H, W).
+        bool (H, W), not empty.
 
     Raises:
-        DatasetError: the size differs from the photograph's, or the runs do not fill it.
+        AnnotationError: the size is not the image's, the runs do not fill it, or no pixel is inside.
     """
     counts = encoded.get("counts") if isinstance(encoded, dict) else None
     if isinstance(counts, str):
-        counts = _numbers(counts, where)
+        counts = _numbers(counts)
     if not isinstance(counts, list) or not all(isinstance(count, int) and count >= 0 for count in counts):
-        raise DatasetError(f"{where}: is no run-length mask; it needs 'size' and 'counts'; export it again")
-    if encoded.get("size") != list(size) or sum(counts) != size[0] * size[1]:
-        raise DatasetError(
-            f"{where}: is a mask of {encoded.get('size')}, its photograph is {list(size)}; export it again"
-        )
+        raise AnnotationError(NOT_RUN_LENGTHS)
+    if encoded.get("size") != list(size):
+        raise AnnotationError(OTHER_MASK_SIZE, f"[height, width] {encoded.get('size')}, image {list(size)}")
+    if sum(counts) != size[0] * size[1]:
+        raise AnnotationError(NOT_RUN_LENGTHS, f"{sum(counts)} pixels, image {size[0] * size[1]}")
     values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(size[1], size[0]).T
+    mask = np.repeat(values, counts).reshape(size[1], size[0]).T
+    if not mask.any():
+        raise AnnotationError(NO_PIXEL)
+    return mask
 
 
-def _numbers(text: str, where: str) -> list[int]:
-    """Decode the text form: six bits a character from code 48 on, five of value and one that says more follow.
+def _numbers(text: str) -> list[int]:
+    """Decode the text form: a character holds five bits of a value from code 48 on, and a bit that says "continued".
 
-    From the fourth number on, each is the difference to the one two places before.
+    From the fourth number on, each is the difference to the second last one.
     """
     numbers: list[int] = []
     value, shift = 0, 0
     for character in text:
         code = ord(character) - 48
         if not 0 <= code < 64:
-            raise DatasetError(f"{where}: {character!r} is no character of run lengths; export it again")
+            raise AnnotationError(NOT_RUN_LENGTHS, f"character {character!r}")
         value |= (code & 31) << shift
         shift += 5
         if not code & 32:
@@ -101,49 +132,60 @@ def _numbers(text: str, where: str) -> list[int]:
     return numbers
 
 
-def painted(shapes: Iterable[Shape], categories: Categories, size: Size) -> Truth:
+def paint(shapes: Iterable[Shape], categories: Categories, size: Size, counts: AnnotationCounts) -> ImageAnnotation:
     """Lay shapes over each other: stuff lowest, then crowds, then objects, larger ones below smaller ones.
 
-    Pieces of stuff of one class become one segment. A shape that others cover wholly is no segment.
+    Stuff of one class becomes one segment. A shape that others cover wholly is no segment.
 
     Args:
-        shapes: of one photograph.
+        shapes: of one image.
         categories: that they are of.
         size: (height, width).
+        counts: of the annotations that were read; what becomes of the shapes is added.
     """
     id_map = np.zeros(size, np.int32)
-    things, owner = [], {}
+    things, stuff = [], {}
     segments: Segments = []
+    members: list[list[Shape]] = []
     for shape in shapes:
-        category = categories[categories.index_of(shape.category_id)]
-        if category.is_thing:
+        if categories[categories.index_of(shape.category_id)].is_thing:
             things.append(shape)
-        else:
-            if shape.category_id not in owner:
-                owner[shape.category_id] = len(segments) + 1
-                segments.append({"id": len(segments) + 1, "category_id": shape.category_id, "iscrowd": 0})
-            id_map[shape.mask] = owner[shape.category_id]
+            continue
+        if shape.category_id not in stuff:
+            stuff[shape.category_id] = len(segments) + 1
+            segments.append({"id": len(segments) + 1, "category_id": shape.category_id, "iscrowd": 0})
+            members.append([])
+        id_map[shape.mask] = stuff[shape.category_id]
+        members[stuff[shape.category_id] - 1].append(shape)
     for shape in sorted(things, key=lambda shape: (not shape.is_crowd, -int(shape.mask.sum()))):
         segments.append({"id": len(segments) + 1, "category_id": shape.category_id, "iscrowd": int(shape.is_crowd)})
+        members.append([shape])
         id_map[shape.mask] = len(segments)
-    return Truth(id_map, segments)
+    is_visible = np.bincount(id_map.ravel(), minlength=len(segments) + 1)[1:] > 0
+    for visible, parts in zip(is_visible.tolist(), members, strict=True):
+        num_annotations = sum(shape.num_annotations for shape in parts)
+        counts.written += visible
+        counts.merge(SAME_STUFF, len(parts) - 1 if visible else 0)
+        counts.merge(SAME_OBJECT, num_annotations - len(parts) if visible else 0)
+        counts.merge(COVERED, 0 if visible else num_annotations)
+    kept = [segment for segment, visible in zip(segments, is_visible.tolist(), strict=True) if visible]
+    return ImageAnnotation(id_map, kept, counts)
 
 
-def corners(values: Any, where: str) -> np.ndarray:
+def corners(values: Any) -> np.ndarray:
     """Return the corners of a polygon given as x, y pairs or as x, y, x, y, ...: (P, 2).
 
     Raises:
-        DatasetError: fewer than three corners, an odd count, or something else than finite numbers.
+        AnnotationError: there are fewer than three corners, or something else than pairs of finite numbers.
     """
     try:
         points = np.array(values, np.float64)
-    except (TypeError, ValueError):
-        points = np.empty(0)
-    if points.size < 6 or points.size % 2 or points.ndim > 2 or not np.isfinite(points).all():
-        raise DatasetError(f"{where}: is no polygon; three or more corners x, y are needed; export it again")
+    except (TypeError, ValueError, OverflowError):
+        points = np.full(1, np.nan)
+    is_flat = points.ndim == 1 and points.size % 2 == 0
+    is_paired = points.shape[1:] == (2,)
+    if not (is_flat or is_paired) or not (np.abs(points) < MAX_COORDINATE).all():
+        raise AnnotationError(NOT_POINTS)
+    if points.size < 6:
+        raise AnnotationError(TOO_FEW_POINTS)
     return points.reshape(-1, 2)
-
-
-def union(masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the pixels of any of some masks."""
-    return np.logical_or.reduce(masks)

@@ -1,11 +1,11 @@
-"""Peers of which every part is there and none is large."""
+"""Baselines with every part, none of them large."""
 
-from yoso.speed.baselines import Peer
+from yoso.speed.baselines import Baseline
 
 RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1]}
 DECODER = {"d_model": 32, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 32}
 TINY = {
-    "maskformer": Peer(
+    "maskformer": Baseline(
         "MaskFormer",
         0,
         {
@@ -15,7 +15,7 @@ TINY = {
         },
         RESNET,
     ),
-    "mask2former": Peer(
+    "mask2former": Baseline(
         "Mask2Former",
         0,
         {
@@ -31,7 +31,7 @@ TINY = {
         },
         RESNET,
     ),
-    "eomt-s": Peer(
+    "eomt-s": Baseline(
         "Eomt",
         0,
         {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "num_blocks": 1, "num_queries": 20},

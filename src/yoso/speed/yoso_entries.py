@@ -1,4 +1,4 @@
-"""Contestants of ours: the published code's way, our network as it is trained, and its deployment forms."""
+"""YOSO's entries: the official implementation, the network as it is trained, and the deployment forms."""
 
 import dataclasses
 import os
@@ -21,9 +21,9 @@ from yoso.inference.runtimes import RUNTIMES as FILE_RUNTIMES
 from yoso.inference.runtimes import refuse_foreign, runtime_of
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes, panoptic_arrays
-from yoso.speed.entry import STAGES, Contestant, Entry, Prediction, Settings, Stages, autocast
-from yoso.speed.images import photograph
-from yoso.speed.kept_queries import let_survive
+from yoso.speed.entry import STAGES, Entry, EntryOutput, EntrySpec, StageSeconds, TimingSettings, autocast
+from yoso.speed.images import input_image
+from yoso.speed.kept_queries import keep_queries
 from yoso.speed.official import official_network, official_panoptic
 from yoso.speed.onnx_profile import stage_shares
 from yoso.weights.find import find_model
@@ -34,12 +34,12 @@ from yoso.weights.official_recipes import convertible, read_recipe
 
 
 @dataclasses.dataclass(frozen=True)
-class Deployed:
-    """A deployment form.
+class DeploymentForm:
+    """One way to run a model for users.
 
     Attributes:
         runtime: as `yoso.load` names it.
-        format: as `yoso export` names it; None is no file.
+        format: as `yoso export` names it; None if there is no file.
         precision: of the file.
     """
 
@@ -48,17 +48,17 @@ class Deployed:
     precision: Literal["fp32", "int8"] = "fp32"
 
 
-DEPLOYED = {
-    "torch": Deployed("torch"),
-    **{runtime.name: Deployed(runtime.name, runtime.format) for runtime in FILE_RUNTIMES.values()},
-    "onnxruntime-int8": Deployed("onnxruntime", "onnx", "int8"),
+DEPLOYMENT_FORMS = {
+    "torch": DeploymentForm("torch"),
+    **{runtime.name: DeploymentForm(runtime.name, runtime.format) for runtime in FILE_RUNTIMES.values()},
+    "onnxruntime-int8": DeploymentForm("onnxruntime", "onnx", "int8"),
 }
 """PyTorch, every runtime of `yoso.inference.runtimes`, and 8 bits."""
 
-RUNTIMES = ("official", "eager", *DEPLOYED)
+RUNTIMES = ("official", "eager", *DEPLOYMENT_FORMS)
 
 Merge = Callable[..., tuple[np.ndarray, list[Any]]]
-"""Takes what `panoptic_arrays` takes; gives the id map, in host memory, and the segments."""
+"""Takes the arguments of `panoptic_arrays`; returns the id map, in host memory, and the segments."""
 
 
 def check_model(name: str) -> None:
@@ -66,13 +66,13 @@ def check_model(name: str) -> None:
 
     Raises:
         ConfigError: neither a bundled model, nor a recipe that can be built, nor a folder.
-        CheckpointError: a folder that is not a model folder, or an exported file that is not there or not for here.
+        CheckpointError: not a model folder, or an exported file that is missing or that this package does not run.
     """
     known = {*bundled_models(), *convertible()}
     refuse_foreign(Path(name))
     if runtime_of(name):
         if not Path(name).is_file():
-            raise CheckpointError(f"{name}: no such file")
+            raise CheckpointError(f"{name}: no such file; check the name")
         return
     if name not in known and not Path(name).is_dir():
         raise ConfigError(f"no model, recipe or model folder {name!r}.{did_you_mean(name, known)}")
@@ -80,19 +80,19 @@ def check_model(name: str) -> None:
         find_model(name)
 
 
-def asked_precision(entry: Entry) -> str:
-    """Return the precision that an entry is to run in: a file's own, else the session's."""
-    form = DEPLOYED.get(entry.runtime)
+def requested_precision(spec: EntrySpec) -> str:
+    """Return the precision that an entry should run in: a file's own, or else the session's."""
+    form = DEPLOYMENT_FORMS.get(spec.runtime)
     if form is not None and form.format is not None:
         return form.precision
-    return "fp32" if runtime_of(entry.model) else entry.settings.precision
+    return "fp32" if runtime_of(spec.model) else spec.settings.precision
 
 
 def recipe_model(name: str, seed: int = 0) -> Model:
     """Build a recipe's network with random weights, the same for a seed.
 
-    Its overlap threshold is 0: masks of random weights overlap as no trained ones do, and all would be dropped. It
-    resizes nothing: a session's photographs have their size already.
+    Its overlap threshold is 0, because masks of random weights overlap more than those of a trained network, and all
+    segments would be dropped. It does not resize, because the images of a session already have their size.
     """
     recipe = read_recipe(name)
     with torch.random.fork_rng(devices=[]):
@@ -102,37 +102,37 @@ def recipe_model(name: str, seed: int = 0) -> Model:
     return Model(network, recipe.categories, inference)
 
 
-def build(entry: Entry, scratch: Path) -> Contestant:
-    """Build one of our contestants.
+def build(spec: EntrySpec, scratch: Path) -> Entry:
+    """Build an entry of YOSO.
 
     Args:
-        entry: what to build.
-        scratch: a folder for model folders of random weights, which lives as long as the contestant.
+        spec: what to build.
+        scratch: a folder for model folders of random weights; it must exist as long as the entry is used.
 
     Raises:
         YosoError: the model is damaged, or does not run on the device.
     """
-    settings = entry.settings
-    random_weights = entry.model in convertible()
-    source = _random_folder(entry, scratch) if random_weights else entry.model
-    if runtime_of(entry.model) or entry.runtime in DEPLOYED:
-        return _deployed(entry, Path(source), random_weights, scratch)
+    settings = spec.settings
+    random_weights = spec.model in convertible()
+    source = _random_folder(spec, scratch) if random_weights else spec.model
+    if runtime_of(spec.model) or spec.runtime in DEPLOYMENT_FORMS:
+        return _deployed(spec, Path(source), random_weights, scratch)
     model = load_model(source, settings.device)
-    if entry.runtime == "official":
+    if spec.runtime == "official":
         model = dataclasses.replace(model, network=official_network(model.network))
-    return _eager(model, settings, _official_merge if entry.runtime == "official" else _our_merge, random_weights)
+    return _eager(model, settings, _official_merge if spec.runtime == "official" else _yoso_merge, random_weights)
 
 
-def _random_folder(entry: Entry, scratch: Path) -> Path:
+def _random_folder(spec: EntrySpec, scratch: Path) -> Path:
     """Write a recipe's network with random weights as a model folder, once per size."""
-    folder = scratch / f"{entry.model}-{entry.size[0]}x{entry.size[1]}"
+    folder = scratch / f"{spec.model}-{spec.size[0]}x{spec.size[1]}"
     if not folder.is_dir():
-        model = recipe_model(entry.model)
-        network = model.network.to(entry.settings.device)
-        tensor = _tensor(photograph(entry.size, entry.settings.image), entry.settings.device)
+        model = recipe_model(spec.model)
+        network = model.network.to(spec.settings.device)
+        tensor = _tensor(input_image(spec.size, spec.settings.image), spec.settings.device)
         last: Any = network.decoder.stages[-1]
         layer = cast(nn.Linear, last.class_branch[-1])
-        let_survive(layer, lambda: network([tensor]), entry.settings.survivors, last.temperature)
+        keep_queries(layer, lambda: network([tensor]), spec.settings.kept_queries, last.temperature)
         save_model(folder, model)
     return folder
 
@@ -141,7 +141,7 @@ def _tensor(pixels: np.ndarray, device: str | torch.device) -> torch.Tensor:
     return torch.from_numpy(pixels).to(device).permute(2, 0, 1)
 
 
-def _our_merge(*arguments: Any) -> tuple[np.ndarray, list[Any]]:
+def _yoso_merge(*arguments: Any) -> tuple[np.ndarray, list[Any]]:
     result = panoptic_arrays(*arguments)
     return result.segmentation, result.segments
 
@@ -151,12 +151,12 @@ def _official_merge(*arguments: Any) -> tuple[np.ndarray, list[Any]]:
     return segmentation.cpu().numpy(), segments
 
 
-def _eager(model: Model, settings: Settings, merge: Merge, random_weights: bool) -> Contestant:
+def _eager(model: Model, settings: TimingSettings, merge: Merge, random_weights: bool) -> Entry:
     network, inference = model.network, model.inference
     things = [category.is_thing for category in model.categories]
 
     @torch.inference_mode()
-    def run(pixels: np.ndarray) -> Prediction:
+    def run(pixels: np.ndarray) -> EntryOutput:
         size = (pixels.shape[0], pixels.shape[1])
         with autocast(settings):
             outputs = network([_tensor(pixels, settings.device)])
@@ -167,86 +167,85 @@ def _eager(model: Model, settings: Settings, merge: Merge, random_weights: bool)
             things,
             inference.thresholds,
         )
-        return Prediction(segmentation, len(segments))
+        return EntryOutput(segmentation, len(segments))
 
-    return Contestant(
+    return Entry(
         run,
         torch.device(settings.device),
         network,
         _boundaries(network),
-        None,
-        random_weights,
-        _count(network),
-        settings.precision,
+        random_weights=random_weights,
+        parameters=_count_parameters(network),
+        precision=settings.precision,
     )
 
 
-def _deployed(entry: Entry, source: Path, random_weights: bool, scratch: Path) -> Contestant:
-    # ONNX Runtime and OpenVINO read it when they load a network.
-    os.environ["OMP_NUM_THREADS"] = str(entry.settings.threads)
+def _deployed(spec: EntrySpec, source: Path, random_weights: bool, scratch: Path) -> Entry:
+    # ONNX Runtime and OpenVINO read this variable when they load a network.
+    os.environ["OMP_NUM_THREADS"] = str(spec.settings.threads)
     if runtime_of(source):
-        return _of_file(entry, source, random_weights)
-    form = DEPLOYED[entry.runtime]
+        return _of_file(spec, source, random_weights)
+    form = DEPLOYMENT_FORMS[spec.runtime]
     if form.format is not None:
-        return _of_file(entry, _exported(entry, source, form, scratch), random_weights)
-    return _in_torch(entry, source, random_weights)
+        return _of_file(spec, _exported(spec, source, form, scratch), random_weights)
+    return _in_torch(spec, source, random_weights)
 
 
-def _of_file(entry: Entry, file: Path, random_weights: bool) -> Contestant:
-    """Return an exported file as a contestant, in the precision that it was written in."""
-    settings = entry.settings
+def _of_file(spec: EntrySpec, file: Path, random_weights: bool) -> Entry:
+    """Return the entry of an exported file, in the precision that the file has."""
+    settings = spec.settings
     predictor = load(file, settings.device)
     engine: Any = predictor.engine
-    shares = stage_shares(file, photograph(entry.size, settings.image)) if file.suffix == ".onnx" else {}
-    return Contestant(
-        partial(_predicted, predictor),
+    shares = stage_shares(file, input_image(spec.size, settings.image)) if file.suffix == ".onnx" else {}
+    return Entry(
+        partial(_predict, predictor),
         torch.device(settings.device),
-        own_stages=lambda pixels: _stages_of(predictor, pixels, shares),
+        timed_stages=lambda pixels: _predictor_stages(predictor, pixels, shares),
         random_weights=random_weights,
         precision=engine.precision,
     )
 
 
-def _in_torch(entry: Entry, folder: Path, random_weights: bool) -> Contestant:
-    """Return what `yoso.load` gives a user of PyTorch.
+def _in_torch(spec: EntrySpec, folder: Path, random_weights: bool) -> Entry:
+    """Return the entry of what `yoso.load` gives a user of PyTorch.
 
-    In half precision on a GPU that is a CUDA graph. Nothing of Python runs when one is replayed, so that no hook sees
-    where its stages begin: it is one stage, `network`. A CPU has no half precision of its own, and runs by autocast.
+    In half precision on a GPU that is a CUDA graph. Replaying a graph runs no Python code, so hooks cannot see where
+    its stages begin; the network is one stage. A CPU has no half precision of its own and runs by autocast.
     """
-    settings = entry.settings
+    settings = spec.settings
     on_gpu = torch.device(settings.device).type == "cuda"
     predictor = load(folder, settings.device, "torch", settings.precision if on_gpu else "fp32")
     engine: Any = predictor.engine
     network: nn.Module = engine.network
     half = settings.precision != "fp32"
 
-    def run(pixels: np.ndarray) -> Prediction:
+    def run(pixels: np.ndarray) -> EntryOutput:
         with nullcontext() if on_gpu else autocast(settings):
-            return _predicted(predictor, pixels)
+            return _predict(predictor, pixels)
 
-    looked_into = not (on_gpu and half)
-    return Contestant(
+    divisible = not (on_gpu and half)
+    return Entry(
         run,
         torch.device(settings.device),
-        network if looked_into else None,
-        _boundaries(network) if looked_into else {},
-        lambda pixels: _stages_of(predictor, pixels, {}),
+        network if divisible else None,
+        _boundaries(network) if divisible else {},
+        lambda pixels: _predictor_stages(predictor, pixels, {}),
         random_weights,
-        _count(network),
+        _count_parameters(network),
         settings.precision,
         lambda: engine.graphed,
     )
 
 
-def _predicted(predictor: Predictor, pixels: np.ndarray) -> Prediction:
+def _predict(predictor: Predictor, pixels: np.ndarray) -> EntryOutput:
     result = predictor(pixels, input_size="native")
-    return Prediction(result["segmentation"], len(result["segments_info"]))
+    return EntryOutput(result["segmentation"], len(result["segments_info"]))
 
 
-def _exported(entry: Entry, source: Path, form: Deployed, scratch: Path) -> Path:
-    """Return an exported file of a model: its own, if it has one of these weights, or one made in `scratch`.
+def _exported(spec: EntrySpec, source: Path, form: DeploymentForm, scratch: Path) -> Path:
+    """Return an exported file of a model: the one in its folder, or else one written to `scratch`.
 
-    8 bits are calibrated on the photograph of the session alone: enough for the speed, not for the segments.
+    8-bit files are calibrated on the image of the session alone: enough for the speed, not for the segments.
     """
     folder = find_model(source)
     runtime = FILE_RUNTIMES[form.runtime]
@@ -257,21 +256,21 @@ def _exported(entry: Entry, source: Path, form: Deployed, scratch: Path) -> Path
     if not path.is_file():
         assert form.format is not None
         sha256 = file_sha256(folder / WEIGHTS)
-        photographs = [photograph(entry.size, entry.settings.image)]
+        images = [input_image(spec.size, spec.settings.image)]
         target = ExportTarget(form.format, path, precision=form.precision, source_sha256=sha256)
-        export(load_model(folder), target, photographs)
+        export(load_model(folder), target, images)
     return path
 
 
 def _boundaries(network: nn.Module) -> dict[str, nn.Module]:
-    """Return the modules that begin our stages; a network that lacks one of them begins `network` as a whole."""
+    """Return the modules that begin the stages; a network that lacks one of them is one stage, `network`."""
     named = dict(network.named_children())
     inner = {stage: named[stage] for stage in ("backbone", "aggregator", "decoder") if stage in named}
     return inner if len(inner) == 3 else {"network": network}
 
 
-def _stages_of(predictor: Predictor, pixels: np.ndarray, shares: Stages) -> Stages:
-    """Return the stages that a predictor tells of itself; those inside a graph by their shares of its profile."""
+def _predictor_stages(predictor: Predictor, pixels: np.ndarray, shares: StageSeconds) -> StageSeconds:
+    """Return the stages that a predictor times itself; those inside a graph by their shares of its profile."""
     timings = predictor.timed(pixels, input_size="native")[1]
     stages = dict.fromkeys(("prepare", "network", "merge"), 0.0)
     stages["prepare"] = timings.read_seconds + timings.resize_seconds
@@ -281,5 +280,5 @@ def _stages_of(predictor: Predictor, pixels: np.ndarray, shares: Stages) -> Stag
     return {stage: stages[stage] for stage in STAGES if stages.get(stage)}
 
 
-def _count(network: nn.Module) -> int:
+def _count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())

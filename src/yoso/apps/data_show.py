@@ -1,4 +1,4 @@
-"""`yoso data show`: a sheet of a data set's photographs with their truth drawn over them."""
+"""`yoso data show`: draws the ground truth over some images of a data set, on one sheet."""
 
 import random
 from typing import TYPE_CHECKING
@@ -25,17 +25,17 @@ def main(arguments: list[str]) -> int:
         The exit status.
 
     Raises:
-        YosoError: no such data set or split, a file that cannot be read, or a picture that cannot be written.
+        YosoError: no such data set or split, a file that cannot be read, or a sheet that cannot be written.
     """
-    parser = Parser("data show", "Draw the truth over some photographs of a data set, on one sheet.")
-    parser.add_argument("dataset", metavar="DATASET", help="a data set's YAML, folder or name")
+    parser = Parser("data show", "Draw the ground truth over some images of a data set, on one sheet.")
+    parser.add_argument("dataset", metavar="DATASET", help="a data set's YAML file, folder or name")
     parser.add_argument("--split", help="train or val (default: val, or train if there is no val)")
-    parser.add_argument("--n", type=int, default=16, metavar="N", help="photographs (default: 16)")
-    parser.add_argument("--seed", type=int, help="draw them at random with this seed (default: evenly spread)")
-    parser.add_argument("--output", default="data.png", metavar="PNG", help="default: data.png")
+    parser.add_argument("--n", type=int, default=16, metavar="N", help="number of images (default: 16)")
+    parser.add_argument("--seed", type=int, help="choose the images at random with this seed (default: evenly spaced)")
+    parser.add_argument("--output", default="data.png", metavar="PNG", help="file to write (default: data.png)")
     args = parser.parse(arguments)
     if args.n < 1:
-        raise ConfigError(f"--n {args.n}: at least one photograph is needed")
+        raise ConfigError(f"--n {args.n}: give 1 or more")
 
     from yoso.data.dataset import PanopticDataset
     from yoso.data.spec import load_spec
@@ -45,15 +45,15 @@ def main(arguments: list[str]) -> int:
     spec = load_spec(args.dataset)
     split = args.split or ("val" if "val" in spec.splits else "train")
     dataset = PanopticDataset(spec.split(split))
-    indices = chosen(len(dataset), args.n, args.seed)
+    indices = choose_images(len(dataset), args.n, args.seed)
     tiles = [_tile(dataset, index) for index in with_progress(indices, len(indices), "drawing")]
     write_picture(args.output, contact_sheet(tiles, COLUMNS))
-    show(f"{spec.name}, {split}: {len(indices)} of {len(dataset)} photographs\nsheet: {args.output}")
+    show(f"{spec.name}, {split}: {len(indices)} of {len(dataset)} images\nsheet: {args.output}")
     return 0
 
 
-def chosen(length: int, number: int, seed: int | None) -> list[int]:
-    """Return up to `number` indices below `length`, in order: drawn with the seed, or evenly spread without one."""
+def choose_images(length: int, number: int, seed: int | None) -> list[int]:
+    """Return up to `number` indices below `length`, in order: random with a seed, evenly spaced without one."""
     number = min(number, length)
     if seed is not None:
         return sorted(random.Random(seed).sample(range(length), number))

@@ -1,0 +1,81 @@
+"""The journal of a split: which images are finished, and what they were made of."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from yoso.class_tables import checksum
+from yoso.data.formats.annotations import Size
+from yoso.data.formats.plan import ImagePlan, SplitPlan
+from yoso.errors import DatasetError
+from yoso.files import cannot_write, read_text, write_text
+
+FORMAT = 2
+"""Raised when the files change, so that a run does not continue an older journal."""
+
+
+class FinishedImage(NamedTuple):
+    """What is known of an image once its files are written.
+
+    Attributes:
+        mark: sizes and times, or checksums, of the files it was made of.
+        size: (height, width).
+        segments: `segments_info` as JSON; empty where the JSON was ready.
+        counts: of its annotations, as JSON; None for a benchmark.
+    """
+
+    mark: list[int]
+    size: Size
+    segments: str
+    counts: dict[str, Any] | None
+
+
+def mark_of(image: ImagePlan) -> list[int]:
+    """Return what changes when one of the files of an image changes."""
+    return [number for file in (image.image, *image.sources) for number in file.mark]
+
+
+@contextmanager
+def open_journal(
+    path: Path, part: SplitPlan
+) -> Iterator[tuple[dict[str, FinishedImage], Callable[[ImagePlan, FinishedImage], None]]]:
+    """Yield the images that are finished already, by file name, and a function that notes one more.
+
+    Raises:
+        OutputError: the journal cannot be written.
+    """
+    content = {"format": FORMAT, "classes": checksum(part.categories.to_json()), "ready": bool(part.annotations)}
+    head = json.dumps(content)
+    lines = [head, *_lines(path, head)]
+    write_text(path, "".join(f"{line}\n" for line in lines))
+    known = {}
+    for name, mark, (height, width), segments, counts in map(json.loads, lines[1:]):
+        known[name] = FinishedImage(mark, (height, width), segments, counts)
+
+    # Unbuffered: otherwise, closing the file would try again to write what could not be written.
+    try:
+        sink = path.open("ab", buffering=0)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+    def note(image: ImagePlan, finished: FinishedImage) -> None:
+        rest = f"{json.dumps([image.file_name, *finished])}\n".encode()
+        try:
+            while rest:
+                rest = rest[sink.write(rest) :]
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    with sink:
+        yield known, note
+
+
+def _lines(path: Path, head: str) -> list[str]:
+    """Return a journal's lines, without the last one if a crash cut it short; none if it has another head."""
+    try:
+        first, *lines = read_text(path).split("\n")
+    except DatasetError:
+        return []
+    return lines[:-1] if first == head else []

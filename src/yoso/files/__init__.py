@@ -1,0 +1,57 @@
+"""Files: read with errors that say how to fix them, written whole or not at all.
+
+The other rooms import these names from here, not from the modules of this room.
+"""
+
+from yoso.files.images import (
+    MAX_PIXELS,
+    id_to_rgb,
+    probe_image,
+    read_id_map,
+    read_image,
+    read_labels,
+    read_mask,
+    rgb_to_id,
+    to_rgb,
+    write_id_map,
+)
+from yoso.files.names import safe_child
+from yoso.files.paths import (
+    IMAGE_SUFFIXES,
+    PathLike,
+    cannot_write,
+    file_sha256,
+    image_files,
+    is_hidden,
+    is_image_file,
+)
+from yoso.files.text import read_json, read_text, read_yaml, reading, write_json, write_text
+from yoso.files.writing import written_whole
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "PathLike",
+    "cannot_write",
+    "file_sha256",
+    "id_to_rgb",
+    "image_files",
+    "is_hidden",
+    "is_image_file",
+    "probe_image",
+    "read_id_map",
+    "read_image",
+    "read_json",
+    "read_labels",
+    "read_mask",
+    "read_text",
+    "read_yaml",
+    "reading",
+    "rgb_to_id",
+    "safe_child",
+    "to_rgb",
+    "write_id_map",
+    "write_json",
+    "write_text",
+    "written_whole",
+]
