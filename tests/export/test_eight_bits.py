@@ -83,6 +83,7 @@ def test_8_bits(eight_bits, small_folder):
     deformable = [node for node in model.graph.node if node.op_type == "DeformConv"]
     assert len(deformable) == 3
     predictor = yoso.load(path)
+    assert predictor.engine.precision == "int8"
     whole = yoso.load(small_folder, "cpu", runtime="torch")
     image = drawn_images((96, 128))[0]
     ours, expected = predictor(image), whole(image)

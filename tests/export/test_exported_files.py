@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 import json
+import pickle
 
 import numpy as np
 import onnx
@@ -162,6 +163,27 @@ def test_sums_that_float16_does_not_hold(small_model):
         found = Logits(network, normalises=True, half=True).eval()(image[None].float())
         for ours, theirs in zip(found, network([image]), strict=True):
             assert (ours - theirs).abs().max() <= 0.05 * theirs.abs().max()
+
+
+def test_a_file_says_which_precision_it_has(files):
+    names = {
+        "panoptic.onnx": "fp32",
+        "raw.onnx": "fp32",
+        "fixed.onnx": "fp32",
+        "half.onnx": "fp16",
+        "small.xml": "fp32",
+    }
+    found = {name: yoso.load(files / name).engine.precision for name in names}
+    assert found.pop("small.xml") in {"fp32", "bf16"}  # as the processor has it
+    assert found == {name: names[name] for name in found}
+
+
+@pytest.mark.parametrize("name", ["panoptic.onnx", "raw.onnx", "small.xml"])
+def test_a_predictor_of_a_file_can_be_pickled(files, name):
+    predictor = yoso.load(files / name)
+    copy = pickle.loads(pickle.dumps(predictor))
+    assert copy.inference == predictor.inference
+    assert np.array_equal(copy(IMAGES[0])["segmentation"], predictor(IMAGES[0])["segmentation"])
 
 
 def test_files_hold_standard_operators_only(files):
