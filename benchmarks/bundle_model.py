@@ -28,12 +28,13 @@ from yoso.drawing.rendering import contact_sheet
 from yoso.files import read_json, read_text, write_json, write_text
 from yoso.inference.predictor import Predictor
 from yoso.inference.results import coco_segments
+from yoso.inference.runtimes import RUNTIMES
 from yoso.scoring.loop import Prediction, score_split
 from yoso.scoring.predicting import with_logits
 from yoso.scoring.tasks import MatchedSegments
 from yoso.scoring.tuning import Grid, ThresholdSearch
-from yoso.settings import InferenceConfig
-from yoso.weights.layout import EXPORTED, METRICS
+from yoso.settings import InferenceConfig, Thresholds
+from yoso.weights.layout import METRICS
 from yoso.weights.load import load_model
 from yoso.weights.model_folder import save_model
 
@@ -51,11 +52,11 @@ def choose(predictor: Predictor, dataset: PanopticDataset, sizes: Sequence[int])
         size = (side, 2 * side)
         search = ThresholdSearch(GRID, predictor.categories, dataset.categories)
         score_split(dataset, with_logits(predictor, size), [search])
-        pair = search.best((STEPS[0], STEPS[0]))
+        pair = search.best(Thresholds(STEPS[0], STEPS[0]))
         assert pair is not None
         pq = float(search.table().max())
         print(f"size {side}: PQ {100 * pq:.2f} with thresholds {pair}", flush=True)
-        best = max(best, (pq, InferenceConfig(*pair, size)), key=lambda each: each[0])
+        best = max(best, (pq, InferenceConfig(pair.object_mask, pair.overlap, size)), key=lambda each: each[0])
     return best[1]
 
 
@@ -113,8 +114,9 @@ def main() -> None:
     model = replace(load_model(arguments.model), inference=inference)
     training = read_json(arguments.model / METRICS)
     save_model(arguments.folder, model, half=True)
-    (arguments.folder / EXPORTED["onnxruntime"]).unlink(missing_ok=True)
-    export = ["export", "--model", str(arguments.folder), "--format", "onnx"]
+    file = arguments.folder / RUNTIMES["onnxruntime"].file_name
+    file.unlink(missing_ok=True)
+    export = ["export", "--model", str(arguments.folder), "--format", "onnx", "--output", str(file)]
     subprocess.run([sys.executable, "-m", "yoso", *export], check=True)
     with tempfile.TemporaryDirectory() as output:
         command = ["-m", "yoso", "eval", "--model", str(arguments.folder), "--data", arguments.data, "--output", output]

@@ -49,6 +49,7 @@ from yoso.preprocess import resize, resized_size
 from yoso.provenance import provenance
 from yoso.scoring.loop import Prediction
 from yoso.scoring.tuning import Grid, ThresholdSearch
+from yoso.settings import Thresholds
 from yoso.speed.protocol import LatencySummary, interleaved, timer
 from yoso.structures import Sample
 from yoso.training.callbacks import moving_average
@@ -278,10 +279,10 @@ def score(outputs: Callable[[np.ndarray], MaskLogits], loaders: Loaders) -> dict
     search = ThresholdSearch(Grid(THRESHOLDS, OVERLAPS), categories, categories)
     for example in (dataset.example(index) for index in range(len(dataset))):
         search.add(example, Prediction(0.0, logits=outputs(example.image)))
-    best = search.best((THRESHOLDS[0], OVERLAPS[0]))
+    best = search.best(Thresholds(THRESHOLDS[0], OVERLAPS[0]))
     assert best is not None
-    counts = search.counts[THRESHOLDS.index(best[0])][OVERLAPS.index(best[1])]
-    return {**as_json(panoptic_quality(counts, categories), categories), "thresholds": best}
+    counts = search.counts[THRESHOLDS.index(best.object_mask)][OVERLAPS.index(best.overlap)]
+    return {**as_json(panoptic_quality(counts, categories), categories), "thresholds": (best.object_mask, best.overlap)}
 
 
 def print_table(rows: dict[str, dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Segment a photograph with an exported file and nothing but NumPy, Pillow and ONNX Runtime.
+"""Segment an image with an exported file, NumPy, Pillow and ONNX Runtime, without this package.
 
 yoso export --model facades-mnv2 --format onnx --output model.onnx
 python onnx_only.py model.onnx street.jpg street.png
@@ -13,14 +13,14 @@ from PIL import Image, ImageOps
 
 if len(sys.argv) != 4:
     sys.exit(__doc__)
-model, photograph, picture = sys.argv[1:]
-image = np.array(ImageOps.exif_transpose(Image.open(photograph)).convert("RGB"))
+model, source, overlay = sys.argv[1:]
+image = np.array(ImageOps.exif_transpose(Image.open(source)).convert("RGB"))
 
 options = onnxruntime.SessionOptions()
-options.log_severity_level = 3  # it would warn that some inputs may be left out
+options.log_severity_level = 3  # otherwise it warns about the optional inputs
 session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 categories = json.loads(session.get_modelmeta().custom_metadata_map["yoso"])["categories"]
-# Resizing, normalising, padding, network and merge are all inside; sizes and thresholds have defaults.
+# The file resizes, normalises, pads, runs the network and merges; sizes and thresholds have defaults.
 segmentation, class_indices, scores, areas, _ = session.run(None, {"image": image})
 
 colors = np.zeros((len(class_indices) + 1, 3), np.uint8)
@@ -28,4 +28,4 @@ for number, (index, score, area) in enumerate(zip(class_indices, scores, areas, 
     category = categories[index]
     colors[number] = category["color"]
     print(f"{number:3}  {category['name']:24} {score:.2f}  {area} pixels")
-Image.fromarray(image // 2 + colors[segmentation] // 2).save(picture)
+Image.fromarray(image // 2 + colors[segmentation] // 2).save(overlay)

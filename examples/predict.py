@@ -1,6 +1,6 @@
-"""Segment a photograph from Python: what is in it, where, and a picture of that.
+"""Segment an image from Python: print the segments and draw them.
 
-python examples/predict.py PHOTO [MODEL]
+python examples/predict.py IMAGE [MODEL]
 """
 
 import sys
@@ -11,19 +11,19 @@ from PIL import Image
 import yoso
 
 
-def main(photo: str, model: str = "facades-mnv2") -> None:
-    """Print the segments of a photograph and write `overlay.png`."""
+def main(image: str, model: str = "facades-mnv2") -> None:
+    """Print the segments of an image and write `overlay.png`."""
     predictor = yoso.load(model)
-    result = predictor(photo)
+    result = predictor(image)
 
     for info in result["segments_info"]:
         print(f"{info['label']:24} score {info['score']:.2f}  {info['area']:8} pixels  box {info['bbox']}")
 
-    # `segmentation` holds the id of each pixel's segment, 0 where there is none.
-    unlabelled = np.mean(result["segmentation"] == 0)
-    print(f"{unlabelled:.0%} of the picture is unlabelled")
+    # `segmentation` holds the segment id of each pixel, 0 for void.
+    void = np.mean(result["segmentation"] == 0)
+    print(f"{void:.0%} of the image is void")
 
-    Image.fromarray(yoso.render(photo, result)).save("overlay.png")
+    Image.fromarray(yoso.render(image, result)).save("overlay.png")
     print("overlay.png")
 
 

@@ -1,10 +1,11 @@
-"""How a model is meant to be used: what is stored beside its weights, and needs no torch."""
+"""How a model is used: thresholds and test size. Needs neither torch nor NumPy."""
 
 import dataclasses
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, cast
 
 from yoso.errors import ConfigError, did_you_mean
@@ -14,14 +15,39 @@ T = TypeVar("T")
 UNBOUNDED = 10**9
 """The longer side of an input size that does not limit it."""
 
+MAX_SHORTER_SIDE = 2**15
+"""Of an input size, in pixels; larger images fit into no memory, and exported networks do not take them."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Which queries become segments. Both values are checked.
+
+    Attributes:
+        object_mask: a query takes part if its class score is above this, 0 to 1.
+        overlap: a segment is dropped if its query wins less than this share of its own mask, 0 to 1.
+    """
+
+    object_mask: float
+    overlap: float
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: a value is not a number from 0 to 1.
+        """
+        for name in ("object_mask", "overlap"):
+            object.__setattr__(self, name, _checked_share(f"{name}_threshold", getattr(self, name)))
+
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How logits become segments, and at what size.
+    """How logits become segments, and at what size. All values are checked, wherever they come from.
 
     Attributes:
         object_mask_threshold: a query takes part if its class score is above this, 0 to 1.
-        overlap_threshold: a segment is dropped if less than this share of its mask survives the argmax, 0 to 1.
+        overlap_threshold: a segment is dropped if its query wins less than this share of its own mask, 0 to 1.
         input_size: (shorter, longest) side in pixels that images are resized to, or None for no resizing.
     """
 
@@ -29,17 +55,74 @@ class InferenceConfig:
     overlap_threshold: float = 0.8
     input_size: tuple[int, int] | None = (800, 1333)
 
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: see `checked_setting`.
+        """
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, checked_setting(field.name, getattr(self, field.name)))
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Both thresholds as one value."""
+        return Thresholds(self.object_mask_threshold, self.overlap_threshold)
+
+
+def checked_setting(name: str, value: Any) -> Any:
+    """Return the value of a field of `InferenceConfig` in plain Python types.
+
+    Raises:
+        ConfigError: a threshold is not a number from 0 to 1, or the size is not two positive whole numbers or None.
+    """
+    if name != "input_size":
+        return _checked_share(name, value)
+    if value is None:
+        return None
+    size = checked_size(name, value, "(shorter, longest)")
+    if size[0] > MAX_SHORTER_SIDE:
+        raise ConfigError(f"input_size is {size}; the shorter side is at most {MAX_SHORTER_SIDE} pixels")
+    return size
+
+
+def _checked_share(name: str, value: Any) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
+        raise ConfigError(f"{name} is {value!r}; give a number from 0 to 1")
+    return float(value)
+
+
+def checked_size(name: str, value: Any, meaning: str) -> tuple[int, int]:
+    """Return a pair of sides in pixels as plain integers.
+
+    Args:
+        name: of the setting, for the error.
+        value: a list or tuple; anything else is refused.
+        meaning: of the two sides, such as "(height, width)", for the error.
+
+    Raises:
+        ConfigError: `value` is not two whole numbers, or one is below 1.
+    """
+    pair = tuple(value) if isinstance(value, list | tuple) else ()
+    if len(pair) != 2 or not all(isinstance(side, Integral) and not isinstance(side, bool) for side in pair):
+        raise ConfigError(f"{name} is {value!r}; give {meaning} in whole pixels")
+    if min(pair) < 1:
+        raise ConfigError(f"{name} is {value!r}; both sides must be at least 1 pixel")
+    return int(pair[0]), int(pair[1])
+
 
 def config_from_json(kind: type[T], values: Mapping[str, Any]) -> T:
     """Make a configuration dataclass from JSON values; lists become tuples.
 
     Raises:
-        ConfigError: a key that the dataclass does not have.
+        ConfigError: `values` is not an object, has a key that the dataclass does not have, or a value that it refuses.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"an object with keys and values is needed, not {type(values).__name__}")
     known = {field.name for field in dataclasses.fields(cast(Any, kind))}
     for key in values:
         if key not in known:
-            raise ConfigError(f"unknown key {key!r}.{did_you_mean(key, known)}")
+            raise ConfigError(f"unknown key {key!r}.{did_you_mean(str(key), known)}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 

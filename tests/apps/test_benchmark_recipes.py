@@ -1,4 +1,4 @@
-"""From a benchmark's downloads to a trained and evaluated model, each by its own recipe, in four commands."""
+"""From the downloads of a benchmark to a trained and evaluated model in four commands, for every recipe."""
 
 import json
 
@@ -161,7 +161,7 @@ def test_two_steps_with_the_network_of_small_data_sets(tiny_dataset, workplace, 
     assert assert_trained(recipe, str(tiny_dataset), words, capsys) == 8
 
 
-def test_the_names_on_the_command_line_are_those_of_the_readers():
+def test_every_benchmark_on_the_command_line_has_a_reader():
     assert set(BENCHMARK_NAMES) == set(BENCHMARKS)
 
 
@@ -177,7 +177,7 @@ def test_the_report_as_json(plant, tmp_path, capsys):
     assert counts == {"sky": (3, 3), "grass": (3, 3), "person": (6, 3), "car": (3, 3)}
 
 
-def test_who_watches_sees_a_bar(plant, tmp_path, capsys, monkeypatch):
+def test_a_terminal_shows_a_progress_bar(plant, tmp_path, capsys, monkeypatch):
     plant("ade20k", tmp_path / "downloads")
     command = ["data", "prepare", "ade20k", "--root", str(tmp_path / "downloads"), "--threads", "1"]
     assert main([*command, "--output", str(tmp_path / "unwatched")]) == 0

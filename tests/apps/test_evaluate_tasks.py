@@ -299,7 +299,7 @@ def test_an_empty_split_is_refused(evaluate, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
     status, out, err = evaluate("--tune", data=data)
     assert (status, out) == (2, "")
-    assert "holds no image" in err[0]
+    assert "has no image with an annotation" in err[0]
 
 
 def test_pq_of_saved_files_draws_its_confusion(evaluate, tiny_dataset, tmp_path, capsys):

@@ -161,6 +161,14 @@ def stopping_at(monkeypatch, number, stop):
 STOPS = {130: lambda: os.kill(os.getpid(), signal.SIGINT), 143: lambda: os.kill(os.getpid(), signal.SIGTERM)}
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Ctrl-C interrupts, also where a shell that started the tests in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("status", STOPS)
 def test_a_run_that_is_stopped_lists_what_it_did_and_can_be_continued(predict, photos, tmp_path, monkeypatch, status):
     assert predict(photos, output=tmp_path / "whole")[0] == 0

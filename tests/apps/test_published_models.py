@@ -122,7 +122,7 @@ def test_offline_does_not_touch_other_models(mirror, tiny_model, capsys, photo, 
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("coco_r50", "coco-r50"), ("cityscape-r50", "cityscapes-r50"), ("facade-mnv2", "facades-mnv2")],
+    [("coco-r51", "coco-r50"), ("cityscape-r50", "cityscapes-r50"), ("facade-mnv2", "facades-mnv2")],
 )
 def test_a_slip(typed, meant, model_cache, capsys, photo, tmp_path):
     status, _, err = run(capsys, "predict", photo, "--model", typed, "--output", tmp_path / "out")

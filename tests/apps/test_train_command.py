@@ -1,4 +1,4 @@
-"""`yoso train` from the command line: pictures, the log, a run that breaks, and the sizes of the paper's tables."""
+"""`yoso train` from the command line: samples, log, errors, and the test sizes of the paper."""
 
 import json
 import runpy
@@ -52,7 +52,7 @@ def recipe(tiny_dataset, tmp_path):
     return str(path)
 
 
-def test_a_run_draws_samples_and_says_how_fast_it_is(recipe, tmp_path, capsys):
+def test_a_run_draws_samples_and_logs_its_speed(recipe, tmp_path, capsys):
     assert main(["train", recipe, "--accumulate", "2", "--batch", "1"]) == 0
     with Image.open(tmp_path / "run/samples/00000002.jpg") as picture:
         assert picture.width > 900
@@ -73,8 +73,8 @@ def extended(content):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (swapped, "id 3 is 'square' (thing) in the first and 'sky' (thing) in the second"),
-        (extended, "id 20 is missing in the first and 'cloud' (stuff) in the second"),
+        (swapped, "category 3, one of 2 that differ, is 'square' (thing)"),
+        (extended, "category 20 is missing"),
     ],
 )
 def test_splits_of_different_classes_are_an_error_at_the_start(
@@ -106,7 +106,7 @@ def test_offline_without_cached_weights_is_an_error_at_once(switch, recipe, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_no_pictures_on_request(recipe, tmp_path):
+def test_samples_0_draws_nothing(recipe, tmp_path):
     assert main(["train", recipe, "--run.samples", "0"]) == 0
     assert not (tmp_path / "run/samples").exists()
 
@@ -142,7 +142,7 @@ def test_a_recipe_of_data_and_start_keeps_all_but_the_class_head(own, start, tmp
     assert recorded["model"]["backbone"] == "mobilenetv2_100"
 
 
-def test_the_network_of_a_start_that_is_gone_is_resumed(own, start, tmp_path):
+def test_a_run_is_resumed_without_its_start(own, start, tmp_path):
     assert main(["train", own, *FEW]) == 0
     network = load_model(start).network.config
     shutil.rmtree(start)
@@ -161,7 +161,7 @@ def test_a_start_with_another_network_than_the_recipe_is_one_line(recipe, tiny_m
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_breaks_says_what_and_where(recipe, capsys):
+def test_a_loss_that_is_not_finite_names_stage_image_and_iteration(recipe, capsys):
     assert main(["train", recipe, "--optimizer.lr", "1e30", "--run.iterations", "20"]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     for words in (".png", "stage", "not finite", "learning rate", "Iteration"):
@@ -207,7 +207,7 @@ def test_short_options():
         (["--run.loggers", "[paper]"], "loggers"),
     ],
 )
-def test_a_slip_is_one_line(words, hint, capsys):
+def test_a_wrong_value_is_a_one_line_error(words, hint, capsys):
     assert main(["train", "coco_r50", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert hint in line
@@ -223,7 +223,7 @@ def test_a_slip_is_one_line(words, hint, capsys):
         ("zzz", "`yoso train --help-all` lists all options."),
     ],
 )
-def test_an_unknown_option_names_the_few_that_are_like_it(option, advice, capsys):
+def test_an_unknown_option_suggests_the_closest(option, advice, capsys):
     assert main(["train", "coco_r50", f"--{option}", "4"]) == 2
     assert capsys.readouterr().err == f"error: unknown option --{option}. {advice}\n"
 

@@ -90,7 +90,7 @@ def test_an_extra_brings_what_the_code_imports_and_nothing_else(extra):
 
 def test_what_is_always_installed_is_in_no_extra():
     base, _ = packages(PROJECT["dependencies"])
-    assert base == {"numpy", "onnxruntime", "pillow", "pyyaml", "rich"}
+    assert base == {"filelock", "numpy", "onnxruntime", "pillow", "pyyaml", "rich"}
     assert not base & set().union(*(all_packages(extra) for extra in OFFERED))
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from yoso.apps.cli import COMMANDS
 from yoso.apps.data import SUBCOMMANDS
+from yoso.inference.runtimes import RUNTIMES
 from yoso.installation import EXTRAS
 
 ROOT = Path(__file__).parents[2]
@@ -266,7 +267,9 @@ def test_the_page_shows_the_floors():
 
 
 def test_the_page_lists_every_room():
-    listed = {name for row in part_of_the_page("rooms").splitlines() for name in re.findall(r"`(\w+)/?`", row[:120])}
+    listed = {
+        name for row in part_of_the_page("rooms").splitlines() for name in re.findall(r"`(\w+)/?`", row.split(" | ")[0])
+    }
     planned = {"tracking", "video", "serve", "batch"}
     assert set(ROOMS) - {"__main__", "__init__"} <= listed
     assert set().union(*FLOORS[:-1]) - planned <= listed | set(ROOMS)
@@ -318,13 +321,14 @@ def reached(entries):
 LIGHT = [
     "yoso.apps.cli",
     *(command.module for command in COMMANDS.values() if command.extra is None),
-    *SUBCOMMANDS.values(),
+    *(command.module for command in SUBCOMMANDS.values()),
     "yoso.inference.loading.load",
     "yoso.drawing.rendering.render",
     "yoso.settings.InferenceConfig",
     "yoso.model.config.ModelConfig",
+    *(runtime.engine.partition(":")[0] for runtime in RUNTIMES.values()),  # loaded by name
 ]
-"""What works without any extra: four commands, and what `import yoso` offers besides the network."""
+"""What works without any extra: four commands, the engines, and what `import yoso` offers besides the network."""
 
 
 def test_what_works_without_an_extra_loads_only_what_is_always_installed():

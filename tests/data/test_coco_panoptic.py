@@ -289,7 +289,7 @@ def test_the_writer_takes_an_image_once_and_keeps_scores(tmp_path):
 
 
 def test_the_writer_leaves_no_half_written_file(tmp_path):
-    (tmp_path / "m").write_text("in the way")
+    (tmp_path / "m").write_text("a file where the folder should be")
     writer = PanopticWriter(tmp_path / "p.json", tmp_path / "m", CATEGORIES)
     with pytest.raises(OutputError):
         writer.add(ImageRecord(1, "a.jpg", "a.png", 1, 1), np.ones((1, 1), np.int32), [{"id": 1, "category_id": 2}])

@@ -20,7 +20,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def split_text(**changes):
-    keys = {"images": "photographs", "masks": "png", "annotations": "panoptic.json"} | changes
+    keys = {"images": "images", "masks": "png", "annotations": "panoptic.json"} | changes
     return "{" + ", ".join(f"{key}: {value}" for key, value in keys.items() if value is not None) + "}"
 
 
@@ -29,14 +29,14 @@ def test_yaml(folder):
     path.write_text(f"name: Meadows\nlicense: CC BY 4.0\nattribution: A. Cow\ntrain: {split_text()}\n")
     spec = load_spec(path)
     assert (spec.name, spec.license, spec.attribution) == ("Meadows", "CC BY 4.0", "A. Cow")
-    assert spec.splits == {"train": Split(folder / "photographs", folder / "png", folder / "panoptic.json")}
+    assert spec.splits == {"train": Split(folder / "images", folder / "png", folder / "panoptic.json")}
 
 
 @pytest.mark.parametrize(("root", "expected"), [("deep/down", "deep/down"), ("/elsewhere", "/elsewhere")])
 def test_root_is_relative_to_the_yaml(folder, root, expected):
     (folder / "datasets" / "x.yml").write_text(f"root: {root}\nval: {split_text(masks='/png')}\n")
     split = load_spec(folder / "datasets" / "x.yml").split("val")
-    assert split.images == folder / "datasets" / expected / "photographs"
+    assert split.images == folder / "datasets" / expected / "images"
     assert split.masks == Path("/png")
 
 
@@ -64,7 +64,7 @@ def test_name_of_a_yaml(folder, place):
     (folder / place).write_text(f"val: {split_text()}")
     spec = load_spec("hills")
     assert spec.name == "hills"
-    assert spec.split("val").images.resolve() == (folder / place).parent / "photographs"
+    assert spec.split("val").images.resolve() == (folder / place).parent / "images"
 
 
 def test_a_yaml_may_have_its_suffix_in_upper_case(folder):

@@ -89,7 +89,7 @@ FAULTS = {
     ),
     "PNG missing": (lambda s: (s.masks / "1_mask.png").unlink(), ["missing-mask"], True),
     "PNG cut off": (lambda s: cut(s.masks / "1_mask.png"), ["unreadable-mask"], True),
-    "PNG of greys": (lambda s: Image.new("L", (128, 96)).save(s.masks / "1_mask.png"), ["unreadable-mask"], True),
+    "PNG in grayscale": (lambda s: Image.new("L", (128, 96)).save(s.masks / "1_mask.png"), ["unreadable-mask"], True),
     "pixels repainted": (repaint, ["id-only-in-json", "id-only-in-png"], False),
     "width wrong in JSON": (image(width=5), ["wrong-size-in-json"], True),
     "height not in JSON": (image(height=None), ["wrong-size-in-json"], True),

@@ -40,13 +40,13 @@ class Scripted(RandomSource):
 
 
 def numbered(height, width):
-    """Return an image whose colour tells a pixel's place, and a map that says the same."""
+    """Return an image whose color tells a pixel's place, and a map that says the same."""
     numbers = np.arange(height * width, dtype=np.int32).reshape(height, width)
     return np.stack([numbers % 251, numbers // 251, numbers * 0], axis=-1).astype(np.uint8), numbers
 
 
 def blocks(height, width, rows, columns):
-    """Return a map of numbered blocks 16 pixels wide, and an image in which each block has a grey of its own."""
+    """Return a map of numbered blocks 16 pixels wide, and an image in which each block has a gray of its own."""
     numbers = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns) + 1
     segments = np.kron(numbers, np.ones((height, width), np.int32))
     return np.repeat((segments * 3).astype(np.uint8)[..., None], 3, axis=2), segments
@@ -91,15 +91,15 @@ def test_image_and_map_are_moved_alike(kind, seed):
     image, segments = blocks(24, 24, 4, 5)
     augmentation = Augmentation(kind, (70, 80), (0.7, 2.0), (70, 96, 150), 400)
     sample = build_transform(augmentation)(sample_of(image, segments), torch.Generator().manual_seed(seed))
-    grey, ids = sample.image[0].numpy().astype(int), sample.segment_map.numpy()
-    # Away from the edges of blocks, where bilinear resizing mixes colours, the grey says which block it is.
+    gray, ids = sample.image[0].numpy().astype(int), sample.segment_map.numpy()
+    # Away from the edges of blocks, where bilinear resizing mixes colors, the gray says which block it is.
     inner = np.ones_like(ids, bool)
     for shift in (-3, -2, -1, 1, 2, 3):
         for axis in (0, 1):
             inner &= np.roll(ids, shift, axis) == ids
     inner &= ids != PADDING
     assert inner.sum() > 100
-    np.testing.assert_array_equal(grey[inner], 3 * ids[inner])
+    np.testing.assert_array_equal(gray[inner], 3 * ids[inner])
 
 
 def test_flip_mirrors_both():
@@ -197,7 +197,7 @@ def test_runs_repeat(kind):
     assert np.array_equal(original.segment_map.numpy(), segments)
 
 
-# The coins of color_jitter (0: yes, 0.9: no) in the order they are thrown: contrast first, brightness, then per colour.
+# The coins of color_jitter (0: yes, 0.9: no) in the order of the draws: contrast first, brightness, then per color.
 @pytest.mark.parametrize(
     ("shares", "expected"),
     [

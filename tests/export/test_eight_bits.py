@@ -1,4 +1,4 @@
-"""A file in 8 bits works, and says what it costs."""
+"""A file in 8 bits works, and the command reports the loss."""
 
 import contextlib
 import io
@@ -12,14 +12,14 @@ import pytest
 import yoso
 from yoso.apps.cli import main
 from yoso.apps.export import _sentences as sentences
-from yoso.export.check import drawn_photographs
+from yoso.export.check import drawn_images
 
 pytestmark = [pytest.mark.compiled, pytest.mark.filterwarnings("ignore")]  # exporters warn of their own insides
 
 
 @pytest.fixture(scope="module")
 def eight_bits(small_folder, tiny_dataset, tmp_path_factory):
-    """A file in 8 bits, and what the command printed."""
+    """A file in 8 bits, and the output of the command."""
     path = tmp_path_factory.mktemp("int8") / "int8.onnx"
     words = ["export", "--model", small_folder, "--format", "onnx", "--precision", "int8", "--data", tiny_dataset]
     printed = io.StringIO()
@@ -28,7 +28,7 @@ def eight_bits(small_folder, tiny_dataset, tmp_path_factory):
     return path, json.loads(printed.getvalue())
 
 
-def test_8_bits_say_what_they_cost(eight_bits, small_folder, tiny_dataset, tmp_path, capsys):
+def test_the_loss_is_measured(eight_bits, small_folder, tiny_dataset, tmp_path, capsys):
     path, report = eight_bits
     assert report["experimental"]
     assert report["pq"]["images"] == 3
@@ -38,7 +38,7 @@ def test_8_bits_say_what_they_cost(eight_bits, small_folder, tiny_dataset, tmp_p
         assert json.loads(capsys.readouterr().out)["all"]["pq"] == pytest.approx(report["pq"][key], abs=1e-9)
 
 
-EVAL = "to measure that on: yoso eval --model FILE --data DATASET"
+EVAL = "to measure the loss on: yoso eval --model FILE --data DATASET"
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ EVAL = "to measure that on: yoso eval --model FILE --data DATASET"
         ({"images": 9, "before": 0.276, "after": 0.267}, "PQ on 9 images of val 27.6 before, 26.7 after"),
         (
             {"images": 9, "before": 0.276, "after": 0.238},
-            "PQ on 9 images of val 27.6 before, 23.8 after; more than 1 is lost, so prefer fp32 where accuracy counts",
+            "PQ on 9 images of val 27.6 before, 23.8 after; the loss is above 1, so prefer fp32 where accuracy matters",
         ),
     ],
 )
 def test_the_last_line_on_8_bits(pq, said):
     report = {"file": "x.onnx", "megabytes": 1.0, "format": "onnx", "precision": "int8", "parity": None, "pq": pq}
-    assert sentences(report).splitlines()[-1] == f"experimental: 8 bits change the result; {said}"
+    assert sentences(report).splitlines()[-1] == f"experimental: 8 bits change the results; {said}"
 
 
 def test_the_help_says_that_8_bits_are_experimental(capsys):
@@ -80,11 +80,11 @@ def test_8_bits(eight_bits, small_folder):
     model = onnx.load(path)
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("QuantizeLinear") > 10
-    steering = [node for node in model.graph.node if node.op_type == "DeformConv"]
-    assert len(steering) == 3
+    deformable = [node for node in model.graph.node if node.op_type == "DeformConv"]
+    assert len(deformable) == 3
     predictor = yoso.load(path)
     whole = yoso.load(small_folder, "cpu", runtime="torch")
-    photograph = drawn_photographs((96, 128))[0]
-    ours, expected = predictor(photograph), whole(photograph)
+    image = drawn_images((96, 128))[0]
+    ours, expected = predictor(image), whole(image)
     # Not equal, but a network whose convolutions were wrong would agree on nothing.
     assert np.mean(ours["segmentation"] == expected["segmentation"]) > 0.5

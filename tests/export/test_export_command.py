@@ -1,4 +1,4 @@
-"""`yoso export` puts a file where it is looked for, or none where it is not the network's."""
+"""`yoso export` writes a file where `yoso predict` looks for it, or none if the file differs from the network."""
 
 import copy
 import json
@@ -15,19 +15,19 @@ import yoso
 from yoso.apps.cli import main
 from yoso.errors import CheckpointError, ExportError
 from yoso.export.capture import capture
-from yoso.export.check import drawn_photographs
-from yoso.export.formats import Target, export
+from yoso.export.check import drawn_images
+from yoso.export.formats import ExportTarget, export
 
 pytestmark = [pytest.mark.compiled, pytest.mark.filterwarnings("ignore")]  # exporters warn of their own insides
 
-PHOTOGRAPHS = [*drawn_photographs((96, 128)), *drawn_photographs((150, 90))]
+IMAGES = [*drawn_images((96, 128)), *drawn_images((150, 90))]
 
 
 def test_the_default_place_is_where_predict_looks(small_folder, tmp_path, capsys):
     folder = tmp_path / "model"
     shutil.copytree(small_folder, folder)
     assert main(["export", "--model", str(folder), "--format", "onnx"]) == 0
-    assert "compared with PyTorch on 2 drawn pictures" in capsys.readouterr().out
+    assert "compared with PyTorch on 2 drawn images" in capsys.readouterr().out
     assert yoso.load(folder, "cpu").runtime == "onnxruntime"
     assert yoso.load(folder, "cpu", runtime="torch").runtime == "torch"
     weights = folder / "model.safetensors"
@@ -45,7 +45,7 @@ def test_a_file_that_differs_is_not_kept(small_model, tmp_path, monkeypatch):
     )
     path = tmp_path / "wrong.onnx"
     with pytest.raises(ExportError, match="not the original"):
-        export(small_model, Target("onnx", path, "raw"), PHOTOGRAPHS)
+        export(small_model, ExportTarget("onnx", path, "raw"), IMAGES)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -59,7 +59,7 @@ def test_a_file_that_differs_is_not_kept(small_model, tmp_path, monkeypatch):
 def test_a_command_whose_file_differs_fails_and_leaves_nothing(
     small_folder, tmp_path, monkeypatch, capsys, words, module
 ):
-    """Another network gets into the file: its first masks are the opposite."""
+    """The file holds another network, whose first masks are inverted."""
 
     def tampered(network, *arguments, **options):
         other = copy.deepcopy(network)
@@ -78,7 +78,7 @@ def test_a_command_whose_file_differs_fails_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("key", ["license", "licence"])
-def test_a_model_without_licence_is_warned_of(small_folder, tmp_path, monkeypatch, capsys, key):
+def test_a_model_without_a_licence_gives_a_warning(small_folder, tmp_path, monkeypatch, capsys, key):
     folder = tmp_path / "model"
     shutil.copytree(small_folder, folder)
     monkeypatch.setattr("yoso.export.formats.export", lambda model, target, _: target.path.write_bytes(b"x") and None)
@@ -96,11 +96,11 @@ def test_a_model_without_licence_is_warned_of(small_folder, tmp_path, monkeypatc
 def test_tensorrt_gets_what_was_compared(small_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("11.0.1"))
     engine = tmp_path / "half.engine"
-    words = ["export", "--model", small_folder, "--format", "tensorrt", "--size", 64, 96, "--precision", "fp16"]
+    words = ["export", "--model", small_folder, "--format", "tensorrt", "--fixed-size", "64x96", "--precision", "fp16"]
     assert main([str(word) for word in [*words, "--output", engine]]) == 0
     said = capsys.readouterr().out
-    assert "the ONNX file that it was built from compared with PyTorch on 2 drawn pictures" in said
-    assert "the engine itself was not run" in said
+    assert "compared with PyTorch on 2 drawn images" in said
+    assert "the ONNX file that the engine was built from; the engine itself was not run" in said
     kinds = kinds_by_stage(onnx.load_from_string(engine.read_bytes().removeprefix(b"engine")))
     assert kinds["backbone"] == {onnx.TensorProto.FLOAT16}
     assert kinds["decoder"] == {onnx.TensorProto.FLOAT}

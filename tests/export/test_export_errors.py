@@ -1,4 +1,4 @@
-"""What cannot be exported, or is not ours: one line, exit status 2, nothing half-written."""
+"""Exports and files that are refused: one line, exit status 2, nothing half-written."""
 
 import sys
 
@@ -19,26 +19,29 @@ from yoso.export.tensorrt_file import build_engine
     [
         (["--format", "onxx"], "Did you mean 'onnx'?"),
         (["--format", "onnx", "--form", "row"], "Did you mean 'raw'?"),
-        (["--format", "onnx", "--precision", "bf16"], "onnx files are written in fp32 or fp16 or int8; give one of"),
+        (["--format", "onnx", "--precision", "bf16"], "onnx files are written in fp32 or int8 or fp16; give one of"),
         (["--format", "onnx", "--precision", "fp16"], "give --form raw"),
         (["--format", "torch", "--precision", "int8"], "torch files are written in fp32; give that"),
         (
             ["--format", "torch", "--precision", "fp16"],
-            "torch files are written in fp32; give that, or another --format",
+            "torch files are written in fp32; give that, or another format",
         ),
         (["--format", "openvino", "--precision", "fp16"], "openvino files are written in fp32; give that"),
         (["--format", "tensorrt", "--precision", "int8"], "tensorrt files are written in fp32 or fp16"),
         (["--format", "onnx", "--limit", "3"], "--limit is for --precision int8"),
         (["--format", "onnx", "--precision", "int8", "--data", "x", "--limit", "0"], "at least one image"),
-        (["--format", "onnx", "--size", "20", "64"], "at least 64 pixels"),
+        (["--format", "onnx", "--fixed-size", "20x64"], "at least 64 pixels"),
+        (["--format", "onnx", "--fixed-size", "64"], "--fixed-size '64': give HEIGHTxWIDTH in pixels"),
+        (["--format", "onnx", "--fixed-size", "0x64"], "give HEIGHTxWIDTH in pixels"),
         (["--format", "onnx", "--size", "64"], "expected 2 arguments"),
-        (["--format", "onnx", "--size", "64", "64", "--dynamic"], "not allowed with argument"),
-        (["--format", "openvino", "--size", "100", "96"], "multiples of 32"),
-        (["--format", "tensorrt"], "give --size H W"),
+        (["--format", "onnx", "--fixed-size", "64x64", "--dynamic"], "not allowed with argument"),
+        (["--format", "openvino", "--fixed-size", "100x96"], "multiples of 32"),
+        (["--format", "tensorrt"], "give --fixed-size HEIGHTxWIDTH"),
+        (["--format", "openvino", "--form", "panoptic"], "openvino files do not have it"),
         (["--format", "onnx", "--precision", "int8"], "give --data DATASET"),
-        (["--format", "onnx", "--precision", "int8", "--data", "x", "--form", "raw"], "leave --form out"),
+        (["--format", "onnx", "--precision", "int8", "--data", "x", "--form", "raw"], "give --form panoptic"),
         (["--format", "onnx", "--output", "model.pt"], "ends in .onnx"),
-        (["--format", "onnx", "--form", "raw"], "say where it goes: --output FILE"),
+        (["--format", "onnx", "--form", "raw"], "does not look for such a file in a model folder; give --output FILE"),
         (["--format", "onnx", "--photos", "nothing.jpg"], "nothing.jpg: no such file"),
         ([], "the following arguments are required: --format"),
     ],
@@ -50,7 +53,7 @@ def test_arguments(tiny_model, capsys, words, said):
     assert error.count("\n") == 1
 
 
-def test_a_bundled_model_stays_as_it_is(capsys):
+def test_a_bundled_model_is_not_changed(capsys):
     assert main(["export", "--model", "facades-mnv2", "--format", "onnx"]) == 2
     assert "--output FILE" in capsys.readouterr().err
 
@@ -60,7 +63,11 @@ def test_a_bundled_model_stays_as_it_is(capsys):
     [
         ("onnx_ir", ["--format", "onnx"], "yoso-panoptic[export]"),
         ("openvino", ["--format", "openvino"], "yoso-panoptic[openvino]"),
-        ("tensorrt", ["--format", "tensorrt", "--size", "64", "64", "--output", "x.engine"], "yoso-panoptic[tensorrt]"),
+        (
+            "tensorrt",
+            ["--format", "tensorrt", "--fixed-size", "64x64", "--output", "x.engine"],
+            "yoso-panoptic[tensorrt]",
+        ),
     ],
 )
 def test_a_missing_package_is_named(tiny_model, tmp_path, monkeypatch, capsys, module, words, extra):
@@ -121,18 +128,18 @@ def test_predict_says_so_in_one_line(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_runtimes_and_devices_that_are_not_there(tiny_model, tmp_path):
+def test_unknown_runtimes_devices_and_precisions(tiny_model, tmp_path):
     with pytest.raises(ConfigError, match="Did you mean 'onnxruntime'"):
         yoso.load(tiny_model, runtime="onnxruntim")
     with pytest.raises(ConfigError, match=r"holds no model\.onnx; make it: yoso export"):
         yoso.load(tiny_model, runtime="onnxruntime")
     with pytest.raises(ConfigError, match="is for onnxruntime, not for torch"):
         yoso.load(foreign(tmp_path / "x.onnx"), runtime="torch")
-    with pytest.raises(ConfigError, match="cannot use it here"):
+    with pytest.raises(ConfigError, match="cannot use it on this machine"):
         yoso.load(tmp_path / "x.onnx", device="tpu")
     with pytest.raises(ConfigError, match="bf16 needs a CUDA device"):
         yoso.load(tiny_model, "cpu", precision="bf16")
-    with pytest.raises(ConfigError, match="fp32 or bf16"):
+    with pytest.raises(ConfigError, match="precision 'fp8': give fp32 or bf16"):
         yoso.load(tiny_model, "cpu", precision="fp8")
 
 

@@ -1,4 +1,4 @@
-"""Exported files: each format gives what the network gives, says what it is, and is written whole or not at all."""
+"""Exported files: each format gives what the network gives, and describes itself."""
 
 import contextlib
 import copy
@@ -15,26 +15,26 @@ import yoso
 from yoso.apps.cli import main
 from yoso.errors import ConfigError
 from yoso.export.capture import Logits
-from yoso.export.check import check_parity, drawn_photographs
+from yoso.export.check import check_parity, drawn_images
 from yoso.inference.onnx_engine import OnnxEngine, import_onnxruntime
 from yoso.speed.onnx_profile import native_size_feeds, stage_shares
 
 pytestmark = [pytest.mark.compiled, pytest.mark.filterwarnings("ignore")]  # exporters warn of their own insides
 
-PHOTOGRAPHS = [*drawn_photographs((96, 128)), *drawn_photographs((150, 90))]
+IMAGES = [*drawn_images((96, 128)), *drawn_images((150, 90))]
 
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory, small_folder, tiny_dataset):
-    """Every format of the small network, written by the command line; what it printed is beside each as JSON."""
+    """Every format of the small network, written by the command line, with the JSON that it printed."""
     folder = tmp_path_factory.mktemp("files")
     photos = [str(tiny_dataset / "val")]
     words = {
         "panoptic.onnx": ["--format", "onnx", "--dynamic"],
         "raw.onnx": ["--format", "onnx", "--form", "raw"],
-        "fixed.onnx": ["--format", "onnx", "--size", "70", "96"],
+        "fixed.onnx": ["--format", "onnx", "--fixed-size", "70x96"],
         "small.xml": ["--format", "openvino"],
-        "fixed.pt2": ["--format", "torch", "--size", "64", "96", "--photos", *photos],
+        "fixed.pt2": ["--format", "torch", "--fixed-size", "64x96", "--photos", *photos],
         "half.onnx": ["--format", "onnx", "--form", "raw", "--precision", "fp16", "--photos", *photos],
     }
     for name, options in words.items():
@@ -59,9 +59,9 @@ def original(small_folder):
 def test_files_segment_as_the_network_does(files, original, name):
     exported = yoso.load(files / name)
     assert exported.runtime == ("openvino" if name.endswith("xml") else "onnxruntime")
-    parity = check_parity(exported, original, PHOTOGRAPHS)
-    assert parity.photographs == len(PHOTOGRAPHS)
-    assert any(original(photograph)["segments_info"] for photograph in PHOTOGRAPHS)
+    parity = check_parity(exported, original, IMAGES)
+    assert parity.num_images == len(IMAGES)
+    assert any(original(image)["segments_info"] for image in IMAGES)
     if name != "panoptic.onnx":
         assert parity.logits < 1e-4
     assert exported.categories == original.categories
@@ -80,8 +80,8 @@ def test_files_segment_as_the_network_does(files, original, name):
 )
 def test_every_option_of_a_call(files, original, name, options):
     exported = yoso.load(files / name)
-    for photograph in PHOTOGRAPHS:
-        ours, expected = exported(photograph, **options), original(photograph, **options)
+    for image in IMAGES:
+        ours, expected = exported(image, **options), original(image, **options)
         assert ours["segmentation"].dtype == np.int32
         assert ours["segmentation"].shape == expected["segmentation"].shape
         # Random weights leave many near ties, which rounding may turn.
@@ -106,17 +106,17 @@ def test_a_raw_file_takes_any_batch_and_size(files, small_model):
             assert np.abs(ours - theirs.numpy()).max() <= 1e-4 * theirs.abs().max().item()
 
 
-def test_a_fixed_file_takes_its_size_alone(files, original):
+def test_a_file_of_fixed_size_takes_that_size_only(files, original):
     fixed = yoso.load(files / "fixed.onnx")
-    photograph = drawn_photographs((70, 96))[0]
-    ours = fixed(photograph)
-    expected = original(photograph, input_size="native")
+    image = drawn_images((70, 96))[0]
+    ours = fixed(image)
+    expected = original(image, input_size="native")
     assert np.mean(ours["segmentation"] != expected["segmentation"]) < 0.01
     with pytest.raises(ConfigError, match="exported for 70 x 96"):
-        fixed(PHOTOGRAPHS[0])
+        fixed(IMAGES[0])
 
 
-def test_a_torch_archive_needs_torch_alone(files, small_model):
+def test_a_torch_archive_needs_only_torch(files, small_model):
     extra = {"yoso": ""}
     module = torch.export.load(files / "fixed.pt2", extra_files=extra).module()
     images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 255
@@ -126,13 +126,13 @@ def test_a_torch_archive_needs_torch_alone(files, small_model):
     assert json.loads(extra["yoso"])["size"] == [64, 96]
 
 
-def test_every_format_is_compared_on_the_same_pictures(files):
+def test_every_format_is_compared_on_the_same_images(files):
     for name in ("panoptic.onnx", "raw.onnx", "fixed.onnx", "small.xml"):
         report = report_of(files, name)
-        assert (report["checked_on"], report["parity"]["photographs"]) == ("drawn pictures", 2)
+        assert (report["checked_on"], report["parity"]["num_images"]) == ("drawn images", 2)
     for name in ("fixed.pt2", "half.onnx"):
         report = report_of(files, name)
-        assert (report["checked_on"], report["parity"]["photographs"]) == ("photographs", 8)
+        assert (report["checked_on"], report["parity"]["num_images"]) == ("images", 8)
     assert report_of(files, "fixed.pt2")["parity"]["logits"] < 1e-4
 
 
@@ -143,7 +143,7 @@ def test_half_precision_ends_before_the_decoder(files, small_model):
     assert onnx.TensorProto.FLOAT16 in kinds["aggregator"]
     assert kinds["decoder"] == {onnx.TensorProto.FLOAT}
     session = OnnxEngine(files / "half.onnx").session
-    images = torch.from_numpy(PHOTOGRAPHS[0]).permute(2, 0, 1)[None].float()
+    images = torch.from_numpy(IMAGES[0]).permute(2, 0, 1)[None].float()
     with torch.no_grad():
         expected = small_model.network(images)
     for ours, theirs in zip(session.run(None, {"images": images.numpy()}), expected, strict=True):
@@ -154,7 +154,7 @@ def test_half_precision_ends_before_the_decoder(files, small_model):
 def test_sums_that_float16_does_not_hold(small_model):
     """A mask over everything, of features far from zero, is where a decoder in float16 would give NaN."""
     network = copy.deepcopy(small_model.network)
-    image = torch.from_numpy(drawn_photographs((192, 256))[0]).permute(2, 0, 1)
+    image = torch.from_numpy(drawn_images((192, 256))[0]).permute(2, 0, 1)
     with torch.no_grad():
         network.decoder.proposals.bias += 50
         network.aggregator.output.bias += 40
@@ -164,7 +164,7 @@ def test_sums_that_float16_does_not_hold(small_model):
             assert (ours - theirs).abs().max() <= 0.05 * theirs.abs().max()
 
 
-def test_standard_operators_alone(files):
+def test_files_hold_standard_operators_only(files):
     for name in ("panoptic.onnx", "raw.onnx", "fixed.onnx", "half.onnx"):
         model = onnx.load(files / name)
         assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
@@ -202,8 +202,8 @@ def test_weights_that_are_half_are_stored_so(files, small_model):
     assert len(halves) > 5
 
 
-def test_the_profile_of_a_file_is_of_the_photograph_s_own_size(files, original):
-    pixels = drawn_photographs((200, 260))[0]
+def test_a_profile_runs_at_the_size_of_the_image(files, original):
+    pixels = drawn_images((200, 260))[0]
     session = import_onnxruntime().InferenceSession(str(files / "panoptic.onnx"))
     expected = original(pixels, input_size="native")["segmentation"]
     unlike, resized = (

@@ -14,6 +14,7 @@ from yoso.export.panoptic_graph import MergeInputs, write_merge, write_normalisi
 from yoso.inference.onnx_engine import import_onnxruntime
 from yoso.postprocess import Sizes, panoptic_numpy
 from yoso.preprocess import resize, resized_size
+from yoso.settings import Thresholds
 
 KINDS = ir.DataType
 IS_THING = (True, False, True, False, False)
@@ -66,7 +67,7 @@ def run(merge, class_logits, mask_logits, sizes, thresholds):
 
 def check(merge, class_logits, mask_logits, sizes, thresholds):
     segmentation, class_indices, scores, areas, boxes = run(merge, class_logits, mask_logits, sizes, thresholds)
-    expected = panoptic_numpy(class_logits, mask_logits, sizes, IS_THING, *thresholds)
+    expected = panoptic_numpy(class_logits, mask_logits, sizes, IS_THING, Thresholds(*thresholds))
     assert class_indices.tolist() == [segment.class_index for segment in expected.segments]
     assert np.allclose(scores, [segment.score for segment in expected.segments], atol=1e-6)
     # Resizing rounds differently, so a pixel where two masks tie to the last bits may go to the other.

@@ -84,7 +84,7 @@ def test_all_of_it_happens_on_the_images_device(network, cuda):
     outputs = graphed(images())
     assert cuda.asked == [("device", "cpu"), ("stream", "cpu"), ("capture", "thread_local"), ("replay", "")]
     assert graphed.sizes == [(1, 3, 64, 96)]
-    for ours, expected in zip(outputs, graphed.plainly(images()), strict=True):
+    for ours, expected in zip(outputs, graphed.run_directly(images()), strict=True):
         torch.testing.assert_close(ours, expected)
     cuda.asked.clear()
     again = graphed(images())
@@ -100,7 +100,7 @@ def test_a_network_that_cannot_be_recorded_runs_as_it_is_and_says_so_once(networ
     graphed(images(96, 64))  # a second warning would be an error
     assert graphed.sizes == []
     assert sum(what == "capture" for what, _ in cuda.asked) == 1
-    for ours, expected in zip(outputs, graphed.plainly(images()), strict=True):
+    for ours, expected in zip(outputs, graphed.run_directly(images()), strict=True):
         assert torch.equal(ours, expected)
 
 
@@ -109,7 +109,7 @@ def test_a_recording_without_room_is_the_caller_s_to_solve(network, cuda):
     graphed = GraphedNetwork(network)
     with pytest.raises(torch.OutOfMemoryError):
         graphed(images())
-    graphed.leave_out((1, 3, 64, 96))
+    graphed.exclude((1, 3, 64, 96))
     cuda.asked.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -123,7 +123,7 @@ def test_a_recording_without_room_is_the_caller_s_to_solve(network, cuda):
 
 
 def test_the_recording_not_used_for_longest_goes_first(network, cuda, monkeypatch):
-    monkeypatch.setattr(cuda_graphs, "MOST_SIZES", 2)
+    monkeypatch.setattr(cuda_graphs, "MAX_SIZES", 2)
     graphed = GraphedNetwork(network)
     for height in (32, 64, 32, 96):
         graphed(images(height, 32))
@@ -163,7 +163,7 @@ def test_segments_are_those_without_a_graph(device):
     for height, width in SIZES[:3]:
         image = picture(height, width, random)
         ours = graphed(image, input_size="native", object_mask_threshold=0.1)
-        graphed.engine._graphs.leave_out((1, 3, height, width))
+        graphed.engine._graphs.exclude((1, 3, height, width))
         graphed.engine._graphs.forget()
         expected = graphed(image, input_size="native", object_mask_threshold=0.1)
         assert not graphed.engine.graphed

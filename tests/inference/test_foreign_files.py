@@ -1,4 +1,4 @@
-"""What `yoso export` writes for other programs is named for what it is, with what runs it: one line, exit status 2."""
+"""Files that `yoso export` writes for other programs are refused: one line says what runs them, exit status 2."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ def photo(tmp_path):
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("model.pt2", r"a torch.export archive, .*torch\.export\.load\('.*model\.pt2'\)\.module\(\)"),
-        ("model.engine", r"a TensorRT engine, .*trtexec --loadEngine=.*model\.engine; here give the model's folder"),
+        ("model.pt2", r"a torch.export archive .*torch\.export\.load\('.*model\.pt2'\)\.module\(\)"),
+        ("model.engine", r"a TensorRT engine, .*trtexec --loadEngine=.*model\.engine; give the model's folder"),
     ],
 )
 def test_what_it_is_and_how_it_is_run(photo, capsys, name, what):

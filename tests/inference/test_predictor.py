@@ -16,6 +16,7 @@ from yoso.inference.predictor import Predictor
 from yoso.inference.torch_engine import resolve_device
 from yoso.model.yoso import YOSO
 from yoso.postprocess import Sizes, panoptic
+from yoso.settings import Thresholds
 from yoso.structures import Outputs
 from yoso.weights.load import load_model
 
@@ -55,7 +56,7 @@ def test_the_outputs_are_what_a_call_merges(predictor, photo):
     assert class_logits.shape == (12, 4)
     assert mask_logits.shape == (12, 16, 24)
     assert sizes == Sizes((64, 96), (64, 85), (96, 128))
-    result = panoptic(class_logits, mask_logits, sizes, predictor.categories.is_thing, 0.0, 0.0)
+    result = panoptic(class_logits, mask_logits, sizes, predictor.categories.is_thing, Thresholds(0.0, 0.0))
     called = predictor(photo)
     np.testing.assert_array_equal(result.segmentation, called["segmentation"])
     assert [s.id for s in result.segments] == [info["id"] for info in called["segments_info"]]
@@ -82,7 +83,9 @@ def test_the_steps_are_resize_network_merge(predictor, photo):
         outputs = predictor.engine.network([torch.from_numpy(small).permute(2, 0, 1)])
     assert isinstance(outputs, Outputs)
     sizes = Sizes(padded=(64, 96), image=(64, 85), output=(96, 128))
-    by_hand = panoptic(outputs.class_logits[0], outputs.mask_logits[0], sizes, predictor.categories.is_thing, 0.0, 0.0)
+    by_hand = panoptic(
+        outputs.class_logits[0], outputs.mask_logits[0], sizes, predictor.categories.is_thing, Thresholds(0.0, 0.0)
+    )
     result = predictor(photo)
     assert np.array_equal(by_hand.segmentation.numpy(), result["segmentation"])
     assert [s.score for s in by_hand.segments] == [info["score"] for info in result["segments_info"]]
@@ -241,7 +244,7 @@ def test_a_gpu_is_waited_for_between_steps_only_where_the_times_are_wanted(predi
     assert waits == [torch.device("cuda")]
 
 
-def test_threads_do_not_disturb_each_other(predictor, tiny_dataset):
+def test_threads_can_call_it_at_the_same_time(predictor, tiny_dataset):
     paths = [tiny_dataset / "val" / f"{index}.png" for index in range(4)]
     sizes = [(32, 64), (48, 96), (64, 128), (40, 80)]
     expected = [predictor(path, input_size=size)["segmentation"] for path, size in zip(paths, sizes, strict=True)]
@@ -259,7 +262,7 @@ def test_threads_do_not_disturb_each_other(predictor, tiny_dataset):
     assert all(np.array_equal(one, other) for one, other in zip(expected, found, strict=True))
 
 
-def test_the_predictor_keeps_what_the_model_says(predictor, tiny_model):
+def test_the_predictor_has_what_the_model_folder_says(predictor, tiny_model):
     model = load_model(tiny_model)
     assert isinstance(predictor.engine.network, YOSO)
     assert not predictor.engine.network.training

@@ -1,4 +1,4 @@
-"""Short memory: what can be spared is let go of, and if that does not help, one line says what would fit."""
+"""Running out of memory: unneeded memory is freed, and if that does not help, one line says what would fit."""
 
 import gc
 import types
@@ -13,9 +13,10 @@ from yoso.apps.cli import main
 from yoso.errors import ConfigError, ImageError
 from yoso.inference.engine import Request
 from yoso.inference.loading import load
-from yoso.inference.memory import is_short_memory, loading_errors, memory_errors
+from yoso.inference.memory import is_out_of_memory, loading_errors, memory_errors
 from yoso.inference.openvino_engine import OpenVinoEngine
 from yoso.model.yoso import YOSO
+from yoso.settings import Thresholds
 from yoso.structures import Outputs
 
 PHOTO = np.zeros((160, 256, 3), np.uint8)
@@ -45,7 +46,7 @@ def room_for(monkeypatch):
     return install
 
 
-def test_a_second_try_may_have_room(predictor, room_for):
+def test_a_second_try_may_fit(predictor, room_for):
     expected = predictor(PHOTO, input_size="native")
     asked = room_for(10**9, first_fails=1)
     result = predictor(PHOTO, input_size="native")
@@ -75,7 +76,7 @@ def test_nothing_fits(predictor, room_for):
 
 
 def test_no_tensor_of_the_first_try_is_alive_in_the_second(predictor, monkeypatch):
-    """What the first try had made would take the room of the second."""
+    """The tensors of the first try would take memory that the second needs."""
     made, alive = [], []
 
     def features(self, images, old=YOSO.features):
@@ -96,7 +97,7 @@ def test_no_tensor_of_the_first_try_is_alive_in_the_second(predictor, monkeypatc
 
 
 class Graphs:
-    """Stands in for a `GraphedNetwork` that has no room."""
+    """Stands in for a `GraphedNetwork` whose recordings do not fit."""
 
     def __init__(self, network):
         self.network, self.calls = network, []
@@ -105,8 +106,8 @@ class Graphs:
         self.calls.append("recorded")
         raise torch.OutOfMemoryError
 
-    def plainly(self, images):
-        self.calls.append("plainly")
+    def run_directly(self, images):
+        self.calls.append("run_directly")
         maps = self.network.aggregator(self.network.backbone(images))
         last = self.network.decoder(maps)[-1]
         return Outputs(last.class_logits, last.mask_logits)
@@ -114,15 +115,15 @@ class Graphs:
     def forget(self):
         self.calls.append("forget")
 
-    def leave_out(self, shape):
+    def exclude(self, shape):
         self.calls.append(shape)
 
 
-def test_recordings_go_first_and_that_size_is_not_recorded_again(predictor):
+def test_recordings_are_dropped_first_and_that_size_is_not_recorded_again(predictor):
     expected = predictor(PHOTO[:150], input_size="native")
     predictor.engine._graphs = graphs = Graphs(predictor.engine.network)
     result = predictor(PHOTO[:150], input_size="native")
-    assert graphs.calls == ["recorded", "forget", "plainly", (1, 3, 160, 256)]
+    assert graphs.calls == ["recorded", "forget", "run_directly", (1, 3, 160, 256)]
     assert np.array_equal(result["segmentation"], expected["segmentation"])
 
 
@@ -133,26 +134,26 @@ def test_openvino(monkeypatch):
     engine = object.__new__(OpenVinoEngine)
     engine.categories = types.SimpleNamespace(is_thing=(True,))
     engine.size, engine._mean = None, [0.0, 0.0, 0.0]
-    monkeypatch.setattr(engine, "_infer", fails)
-    request = Request(None, (160, 256), 0.5, 0.5)
+    monkeypatch.setattr(engine, "run", fails)
+    request = Request(None, (160, 256), Thresholds(0.5, 0.5))
     for work in (engine.segment, engine.logits):
         with pytest.raises(ImageError, match="not enough memory for an image of 256 x 160"):
             work(PHOTO, request)
 
 
-@pytest.mark.parametrize("place", ["model.checkpoint.load_model", "inference.torch_engine.TorchEngine"])
+@pytest.mark.parametrize("place", ["weights.load.load_model", "inference.torch_engine.TorchEngine"])
 def test_loading(tiny_model, monkeypatch, capsys, tmp_path, place):
     def fails(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(f"yoso.{place}", fails)
-    with pytest.raises(ConfigError, match="not enough memory on cpu to load it"):
+    with pytest.raises(ConfigError, match="not enough memory on cpu to load the model"):
         load(tiny_model, "cpu", "torch")
     words = ["--model", str(tiny_model), "--device", "cpu", "--runtime", "torch", "--output", str(tmp_path / "out")]
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     assert main(["predict", str(tmp_path / "photo.png"), *words]) == 2
     error = capsys.readouterr().err
-    assert "not enough memory on cpu to load it; free some, or use another device" in error
+    assert "not enough memory on cpu to load the model; free some, or use another device" in error
     assert error.count("\n") == 1
 
 
@@ -168,6 +169,7 @@ def test_loading(tiny_model, monkeypatch, capsys, tmp_path, place):
         RuntimeError("[GPU] Exceeded max size of memory object allocation: requested 9 bytes"),
         RuntimeError("CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("Failed to allocate memory for requested buffer of size 9"),
+        RuntimeError("MPS backend: not enough memory"),
     ],
 )
 def test_words_of_all_runtimes(error):
@@ -177,8 +179,8 @@ def test_words_of_all_runtimes(error):
         raise error
 
 
-def test_other_errors_stay():
-    assert not is_short_memory(RuntimeError("shapes differ"))
+def test_other_errors_are_raised_unchanged():
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
     for context in (memory_errors((3, 4)), loading_errors("model", "cpu")):
         with pytest.raises(RuntimeError, match="shapes differ"), context:
             raise RuntimeError("shapes differ")

@@ -24,7 +24,7 @@ NAME = "facades-mnv2"
 MODELS = [NAME, str(bundled_models()[NAME] / "model.onnx")]
 """By its name, and the file alone."""
 
-ALWAYS_INSTALLED = ("numpy", "onnxruntime", "pillow", "pyyaml", "rich")
+ALWAYS_INSTALLED = ("filelock", "numpy", "onnxruntime", "pillow", "pyyaml", "rich")
 """See `test_what_is_always_installed_is_in_no_extra`."""
 
 HIDE = "import sys; sys.modules.update(dict.fromkeys({names!r}))  # importing them now fails\n"

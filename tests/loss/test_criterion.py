@@ -1,4 +1,4 @@
-"""Properties of the matching and of the criterion, where no reference is needed."""
+"""Properties of the matching and the criterion that need no reference."""
 
 import re
 
@@ -274,7 +274,7 @@ def test_target_mask_on_void_changes_nothing(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_valid_is_only_heeded_when_asked(mode):
+def test_valid_is_used_only_with_ignore_void(mode):
     outputs, targets = batch([3, 2], valid=True)
     without = [Target(target.labels, target.masks, None, target.name) for target in targets]
     assert losses(config(mode), outputs, targets) == losses(config(mode), outputs, without)
@@ -313,7 +313,7 @@ def test_sample_points_at_pixel_centres_and_beyond_the_border():
     torch.testing.assert_close(sample_points(maps, centres.expand(2, -1, -1)), want, atol=1e-5, rtol=0)
 
 
-def test_uncertain_points_are_the_least_sure():
+def test_uncertain_points_are_the_least_certain():
     logits = torch.linspace(-4, 4, 16).expand(1, 16, 16)
     torch.manual_seed(0)
     points = uncertain_points(logits, 40, 5.0, 0.5)
@@ -358,7 +358,7 @@ def test_non_finite_masks_name_the_image_and_the_stage(mode, value):
         losses(config(mode), outputs, targets)
 
 
-def test_non_finite_classes_name_the_quantity_before_scipy_is_asked(monkeypatch):
+def test_non_finite_classes_are_named_before_the_assignment(monkeypatch):
     outputs, targets = batch([2, 2])
     with torch.no_grad():
         outputs[2].class_logits[0, 0, 0] = float("nan")
@@ -408,7 +408,7 @@ def test_class_cost_is_minus_the_probability():
         ("importance_ratio", 1.5),
     ],
 )
-def test_nonsense_is_refused_by_name(name, value):
+def test_an_invalid_setting_is_named(name, value):
     with pytest.raises(ConfigError, match=rf"loss\.{name}"):
         LossConfig(**{name: value})
 

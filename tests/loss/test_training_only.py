@@ -1,4 +1,4 @@
-"""Losses that leave nothing behind at test: the stages' second run, and the classes of positions."""
+"""Losses that exist only in training: the second run of the stages, and the semantic loss."""
 
 from dataclasses import replace
 
@@ -59,7 +59,7 @@ def test_terms_of_the_second_run_are_those_of_a_stage_with_the_given_matches():
     assert others["stage1/mask"] == terms["stage1/mask"]
 
 
-def test_semantic_loss_of_certain_answers_is_zero_and_of_none_the_logarithm():
+def test_semantic_loss_is_zero_for_certain_answers_and_log_k_for_none():
     truth = [target((0, 16, 0, 8), (0, 16, 8, 16), labels=[2, 0])]
     right = torch.full((1, CLASSES, 4, 4), -20.0)
     right[0, 2, :, :2] = right[0, 0, :, 2:] = 20
@@ -78,7 +78,7 @@ def test_a_small_class_weighs_as_the_root_of_its_area():
     assert semantic_loss(logits, truth).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_anything_to_learn_the_gradient_is_zero():
+def test_without_targets_the_gradient_is_zero():
     classes = torch.randn(1, CLASSES, 4, 4, requires_grad=True)
     nothing = [Target(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 16, 16, dtype=torch.bool))]
     emptied = [Target(torch.tensor([0]), torch.zeros(1, 16, 16, dtype=torch.bool))]
@@ -125,7 +125,7 @@ def test_the_weighted_semantic_loss_is_a_term():
 
 
 @pytest.mark.parametrize(("stage", "term"), [(1, "forced1/mask"), (11, "forced11/mask")])
-def test_what_is_not_finite_in_the_second_run_is_named(stage, term):
+def test_a_term_of_the_second_run_that_is_not_finite_is_named(stage, term):
     truth = [target((0, 8, 0, 8), labels=[0])]
     sound = StageOutputs(torch.zeros(1, 4, CLASSES + 1), torch.zeros(1, 4, 4, 4))
     broken = sound._replace(mask_logits=torch.full((1, 4, 4, 4), torch.nan))

@@ -14,6 +14,7 @@ from yoso.model.batchnorm import fold_backbone, folded
 from yoso.model.fuse import FusedUpsample, ParityUpsample, fuse, located_at
 from yoso.model.yoso import YOSO
 from yoso.postprocess import Sizes, panoptic
+from yoso.settings import Thresholds
 
 TOLERANCE = 1e-4
 """Of logits, relative to the largest absolute value of each tensor; what is measured is below 1e-5."""
@@ -77,7 +78,13 @@ def test_official_networks(name):
     sizes = [Sizes((64, 96), (int(image.shape[1]), int(image.shape[2])), (75, 144)) for image in photographs]
     for index, size in enumerate(sizes):
         results = [
-            panoptic(out.class_logits[index], out.mask_logits[index], size, [True] * network.num_classes, 0.3, 0.1)
+            panoptic(
+                out.class_logits[index],
+                out.mask_logits[index],
+                size,
+                [True] * network.num_classes,
+                Thresholds(0.3, 0.1),
+            )
             for out in (ours, expected)
         ]
         differing = (results[0].segmentation != results[1].segmentation).sum().item()
@@ -254,15 +261,15 @@ def test_the_trained_network_in_double_precision(where, request):
         assert ours.mask_logits.dtype == torch.float64
         check(ours, expected, 1e-9)
         sizes = Sizes(tuple(-(-side // 32) * 32 for side in size), size, pixels.shape[:2])
-        thresholds = model.inference.object_mask_threshold, model.inference.overlap_threshold
+        thresholds = model.inference.thresholds
         results = [
-            panoptic(out.class_logits[0], out.mask_logits[0], sizes, model.categories.is_thing, *thresholds)
+            panoptic(out.class_logits[0], out.mask_logits[0], sizes, model.categories.is_thing, thresholds)
             for out in (ours, expected)
         ]
         assert results[1].segments
         assert [s.class_index for s in results[0].segments] == [s.class_index for s in results[1].segments]
         differing = results[0].segmentation != results[1].segmentation
-        assert tied(expected, sizes, thresholds[0], 1e-4)[differing].all()
+        assert tied(expected, sizes, thresholds.object_mask, 1e-4)[differing].all()
 
 
 @pytest.mark.data
@@ -296,14 +303,14 @@ def test_the_same_segments_on_every_photograph_of_facades(shared):
             with torch.inference_mode():
                 check(fused_exact([image]), exact([image]), 1e-9)
             continue
-        thresholds = model.inference.object_mask_threshold, model.inference.overlap_threshold
+        thresholds = model.inference.thresholds
         results = [
-            panoptic(out.class_logits[0], out.mask_logits[0], sizes, model.categories.is_thing, *thresholds)
+            panoptic(out.class_logits[0], out.mask_logits[0], sizes, model.categories.is_thing, thresholds)
             for out in (ours, expected)
         ]
         assert [s.class_index for s in results[0].segments] == [s.class_index for s in results[1].segments], path
         differing = results[0].segmentation != results[1].segmentation
-        assert tied(expected, sizes, thresholds[0], 1e-4)[differing].all(), path
+        assert tied(expected, sizes, thresholds.object_mask, 1e-4)[differing].all(), path
     assert len(turned) <= 6, turned
 
 

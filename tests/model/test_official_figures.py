@@ -12,6 +12,7 @@ from golden_figures import FORWARDS, GOLDEN, TOLERANCE, Figures, fill, uniform
 from yoso.model.attention import ATTENTIONS
 from yoso.model.config import ModelConfig
 from yoso.postprocess import Sizes, panoptic
+from yoso.settings import Thresholds
 from yoso.weights.official import our_name
 
 NOT_OF_THE_NETWORK = ("image_", "panoptic_", "masks_final_", "semantic_", "instance_")
@@ -144,8 +145,8 @@ def test_segments_of_the_whole_network(forward, landmarks):
         outputs = landmarks(forward, torch.float32)
         logits = outputs["cls_s2"][image], outputs["mask_s2"][image]
         for index, official in enumerate(about["results"]):
-            thresholds = official["object_mask_threshold"], official["overlap_threshold"]
-            result = panoptic(*logits, sizes, is_thing, *thresholds)
+            thresholds = Thresholds(official["object_mask_threshold"], official["overlap_threshold"])
+            result = panoptic(*logits, sizes, is_thing, thresholds)
             found = [(segment.id, segment.class_index) for segment in result.segments]
             assert found == [(segment["id"], segment["category_id"]) for segment in official["segments_info"]]
             # Two pixels of Cityscapes' second image are ties in float64, which rounding decides.

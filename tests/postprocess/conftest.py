@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from yoso.postprocess import Sizes
+from yoso.settings import Thresholds
 
 CONFIGS = ("coco", "cityscapes", "ade20k", "mapillary")
 
@@ -19,22 +20,14 @@ class Case:
     mask_logits: Tensor
     sizes: Sizes
     is_thing: list[bool]
-    object_mask_threshold: float
-    overlap_threshold: float
+    thresholds: Thresholds
     segmentation: np.ndarray
     segments: list[tuple[int, int]]
     areas: list[int]
 
     @property
     def arguments(self):
-        return (
-            self.class_logits,
-            self.mask_logits,
-            self.sizes,
-            self.is_thing,
-            self.object_mask_threshold,
-            self.overlap_threshold,
-        )
+        return (self.class_logits, self.mask_logits, self.sizes, self.is_thing, self.thresholds)
 
     @property
     def numpy_arguments(self):
@@ -66,8 +59,7 @@ def official_case(golden):
             torch.from_numpy(arrays[f"{config}_mask"]),
             Sizes((64, 96), tuple(expected["image_size"]), tuple(expected["out_size"])),
             [i in about["thing_ids"] for i in range(about["num_classes"])],
-            about["object_mask_threshold"],
-            about["overlap_threshold"],
+            Thresholds(about["object_mask_threshold"], about["overlap_threshold"]),
             arrays[f"{config}_case{index}"],
             [(s["id"], s["category_id"]) for s in expected["segments_info"]],
             expected["areas"],

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from yoso.postprocess import Sizes, device_merge, panoptic, panoptic_arrays, torch_merge, upsampling
+from yoso.settings import Thresholds
 
 CONFIGS = ("coco", "cityscapes", "ade20k", "mapillary")
 SIZES = Sizes((128, 160), (120, 150), (61, 77))
@@ -19,7 +20,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
-    """Let a CPU take a GPU's way; `panoptic`, to compare with, enlarges all masks at once as it does there."""
+    """Let a CPU run the merge for a GPU; `panoptic`, to compare with, upsamples all masks, as on a GPU."""
     monkeypatch.setattr(device_merge, "WAITED_FOR", ("cpu",))
     monkeypatch.setattr(
         torch_merge,
@@ -59,7 +60,7 @@ class TestEqual:
         st.sampled_from([2**29, 0]),
     )
     def test_random_masks(self, seed, num_queries, object_mask, overlap, whole_bytes):
-        arguments = (*blobs(seed, num_queries), SIZES, (True, False, False), object_mask, overlap)
+        arguments = (*blobs(seed, num_queries), SIZES, (True, False, False), Thresholds(object_mask, overlap))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(upsampling, "WHOLE_BYTES", {"cpu": whole_bytes})
             patch.setattr(upsampling, "STRIP_BYTES", {"cpu": 2**17})
@@ -69,20 +70,20 @@ class TestEqual:
         np.testing.assert_array_equal(ours.segmentation, expected.segmentation)
 
     @pytest.mark.parametrize("more", [0, 1])
-    def test_more_queries_than_are_looked_at(self, more):
-        """One more than fits, and the image is merged again rather than without it."""
-        count = device_merge.MOST_SURVIVORS + more
+    def test_more_queries_than_are_upsampled(self, more):
+        """With one query more than fits, the image is merged again with all of them."""
+        count = device_merge.MAX_KEPT_QUERIES + more
         masks = torch.full((count + 5, 1, count), -9.0)
         masks[5:, 0] = torch.where(torch.eye(count) > 0, 9.0, -9.0)
         logits = torch.tensor([[0.0, 9.0]] * 5 + [[9.0, 0.0]] * count)
         size = (1, count)
-        arguments = (logits, masks, Sizes(size, size, size), (True,), 0.5, 0.0)
-        packed = device_merge.packed_merge(*arguments[:3], torch.tensor([True]), 0.5, 0.0).numpy()
-        assert (device_merge.unpacked(packed, arguments[2], (True,), 0.0) is None) == bool(more)
+        arguments = (logits, masks, Sizes(size, size, size), (True,), Thresholds(0.5, 0.0))
+        packed = device_merge.packed_merge(*arguments[:3], torch.tensor([True]), arguments[4]).numpy()
+        assert (device_merge.unpack(packed, arguments[2], (True,), 0.0) is None) == bool(more)
         assert panoptic_arrays(*arguments).segmentation.tolist() == [list(range(1, count + 1))]
 
-    def test_nobody_takes_part(self):
-        result = panoptic_arrays(*blobs(0, 7), SIZES, (True, False, True), 1.0, 0.0)
+    def test_no_query_takes_part(self):
+        result = panoptic_arrays(*blobs(0, 7), SIZES, (True, False, True), Thresholds(1.0, 0.0))
         assert result.segments == []
         assert not result.segmentation.any()
 
@@ -104,7 +105,7 @@ class Transfers(TorchDispatchMode):
 
 @contextlib.contextmanager
 def imagined_gpu():
-    """Tensors that have a device and a shape and no values; to ask one for a value is an error."""
+    """Tensors with a device and a shape but no values; reading a value is an error."""
     with FakeTensorMode(), Transfers() as transfers:
         logits, masks = torch.empty(100, 134, device="cuda"), torch.empty(100, 128, 200, device="cuda")
         yield logits, masks, transfers
@@ -115,10 +116,10 @@ def test_nothing_is_waited_for_until_the_one_transfer(size):
     sizes = Sizes((512, 800), (512, 800), size)
     with imagined_gpu() as (logits, masks, transfers):
         things = torch.tensor([True] * 133).to("cuda", non_blocking=True)
-        packed = device_merge.packed_merge(logits, masks, sizes, things, 0.8, 0.8)
+        packed = device_merge.packed_merge(logits, masks, sizes, things, Thresholds(0.8, 0.8))
         assert transfers.count == 0
         assert packed.device.type == "cuda"
-        assert packed.shape == (size[0] * size[1] + 9 * device_merge.MOST_SURVIVORS + 1,)
+        assert packed.shape == (size[0] * size[1] + 9 * device_merge.MAX_KEPT_QUERIES + 1,)
         packed.cpu()
         assert transfers.count == 1
 
@@ -126,7 +127,7 @@ def test_nothing_is_waited_for_until_the_one_transfer(size):
 def test_the_count_of_transfers_sees_those_of_panoptic():
     with imagined_gpu() as (logits, masks, transfers):
         with pytest.raises((DataDependentOutputException, RuntimeError)):
-            panoptic(logits, masks, Sizes((512, 800), (512, 800), (512, 800)), [True] * 133, 0.8, 0.8)
+            panoptic(logits, masks, Sizes((512, 800), (512, 800), (512, 800)), [True] * 133, Thresholds(0.8, 0.8))
         assert transfers.count == 1
 
 
@@ -141,11 +142,11 @@ def test_a_gpu_gives_what_a_cpu_gives_and_is_waited_for_once(output):
     on_gpu = (logits.cuda(), masks.cuda(), sizes)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        packed = device_merge.packed_merge(*on_gpu, things, 0.3, 0.2)
+        packed = device_merge.packed_merge(*on_gpu, things, Thresholds(0.3, 0.2))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    ours = device_merge.unpacked(packed.cpu().numpy(), sizes, is_thing, 0.2)
-    expected = panoptic(logits, masks, sizes, is_thing, 0.3, 0.2)
+    ours = device_merge.unpack(packed.cpu().numpy(), sizes, is_thing, 0.2)
+    expected = panoptic(logits, masks, sizes, is_thing, Thresholds(0.3, 0.2))
     assert [(s.id, s.class_index) for s in ours.segments] == [(s.id, s.class_index) for s in expected.segments]
     # Rounding differs between devices, so a pixel where two masks tie may go to the other.
     assert np.mean(ours.segmentation != expected.segmentation.numpy()) < 1e-3

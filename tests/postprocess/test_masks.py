@@ -24,7 +24,7 @@ def logits():
     return 3 * torch.randn(20, 6, generator=generator), 4 * torch.randn(20, 16, 24, generator=generator)
 
 
-def enlarged(masks):
+def upsampled(masks):
     masks = F.interpolate(masks[None], size=SIZES.padded, mode="bilinear")
     masks = masks[:, :, : SIZES.image[0], : SIZES.image[1]]
     return F.interpolate(masks, size=SIZES.output, mode="bilinear")[0]
@@ -60,7 +60,7 @@ def test_instances_written_plainly(logits, path):
     assert result.scores.tolist() == sorted(result.scores.tolist(), reverse=True)
     probabilities = classes.softmax(-1)[:, :-1]
     wanted = sorted(((float(p), q, c) for (q, c), p in np.ndenumerate(probabilities.numpy())), reverse=True)
-    large = enlarged(masks)
+    large = upsampled(masks)
     plain = []
     for probability, query, class_index in wanted[:30]:
         inside = large[query] > 0
@@ -97,7 +97,7 @@ def test_no_query():
 def test_semantic_written_plainly(logits, path):
     classes, masks = logits
     expected = torch.zeros(5, *SIZES.output)
-    for weights, mask in zip(classes.softmax(-1)[:, :-1], enlarged(masks).sigmoid(), strict=True):
+    for weights, mask in zip(classes.softmax(-1)[:, :-1], upsampled(masks).sigmoid(), strict=True):
         expected += weights[:, None, None] * mask
     torch.testing.assert_close(semantic(classes, masks, SIZES), expected, atol=1e-5, rtol=1e-5)
 
@@ -119,7 +119,7 @@ def test_one_mask_at_a_time_gives_the_same_things(logits, path):
         for index, score in zip(instance.class_indices, instance.scores, strict=True):
             found.append((round(score, 5), index, instance.area, instance.mask.tobytes()))
     assert len(found) > 10
-    # Masks that are enlarged alone are cut into other strips, which may turn a pixel whose logit is 0 but for rounding.
+    # Masks that are upsampled alone are cut into other strips, so a pixel whose logit rounds to 0 may change.
     assert [entry[:2] for entry in sorted(found)] == [entry[:2] for entry in sorted(expected)]
     assert sum(one != other for one, other in zip(sorted(found), sorted(expected), strict=True)) <= 2
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoso.postprocess import Sizes, panoptic, panoptic_numpy, torch_merge, upsampling
-from yoso.postprocess.segments import Counts, contenders, merge_segments, survivors
+from yoso.postprocess.segments import PixelCounts, contenders, kept_queries, merge_segments
+from yoso.settings import Thresholds
 
 CONFIGS = ("coco", "cityscapes", "ade20k", "mapillary")
 TINY = 4 * 5 * 64
@@ -17,7 +18,7 @@ TINY = 4 * 5 * 64
 
 @pytest.fixture
 def in_strips(monkeypatch):
-    """Make even the smallest image go through strips of a row or two."""
+    """Split even the smallest image into strips of a row or two."""
     monkeypatch.setattr(upsampling, "WHOLE_BYTES", {"cpu": 0})
     monkeypatch.setattr(upsampling, "STRIP_BYTES", {"cpu": TINY})
 
@@ -78,8 +79,7 @@ def test_official_network_outputs(shared, golden, is_thing, name):
                 *logits,
                 Sizes((64, 96), size, output),
                 is_thing[name.split("_")[0]],
-                expected["object_mask_threshold"],
-                expected["overlap_threshold"],
+                Thresholds(expected["object_mask_threshold"], expected["overlap_threshold"]),
             )
             np.testing.assert_array_equal(result.segmentation, arrays[f"panoptic_{image}_t{index}"])
             segments = [(s["id"], s["category_id"]) for s in expected["segments_info"]]
@@ -113,7 +113,7 @@ def test_masks_that_cannot_matter_change_nothing(seed, num_queries, sizes):
     radii, depths = random.uniform(1, 20, (num_queries, 1, 1)), random.uniform(0.5, 100, (num_queries, 1, 1))
     masks = (depths * (1 - np.hypot(rows - tops, columns - lefts) / radii)).clip(-depths, depths).astype(np.float32)
     logits = random.normal(0, 3, (num_queries, 4)).astype(np.float32)
-    arguments = (sizes, (True, False, True), 0.3, 0.1)
+    arguments = (sizes, (True, False, True), Thresholds(0.3, 0.1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upsampling, "WHOLE_BYTES", {"cpu": 0})
         ours = panoptic(torch.from_numpy(logits), torch.from_numpy(masks), *arguments)
@@ -146,7 +146,7 @@ class TestRules:
     def merge(self, classes, rows, is_thing=(True, False), object_mask=0.5, overlap=0.0):
         masks = torch.tensor(rows, dtype=torch.float32)[:, None]
         logits = logits_of(classes, len(is_thing))
-        return panoptic(logits, masks, self.sizes, is_thing, object_mask, overlap)
+        return panoptic(logits, masks, self.sizes, is_thing, Thresholds(object_mask, overlap))
 
     def test_two_things_of_one_class_stay_apart(self):
         result = self.merge([0, 0], [[9, 9, 9, -9, -9, -9, -9, -9], [-9, -9, -9, -9, 9, 9, -9, -9]])
@@ -201,11 +201,11 @@ class TestRules:
         assert self.merge([0, 0], rows, object_mask=0.99995).segments == []
 
     def test_a_score_equal_to_the_threshold_is_not_above_it(self):
-        assert survivors(np.float32([0.5, 0.5, 0.75]), np.array([0, 3, 1]), 3, 0.5).tolist() == [2]
+        assert kept_queries(np.float32([0.5, 0.5, 0.75]), np.array([0, 3, 1]), 3, 0.5).tolist() == [2]
 
 
 def test_nothing_detected_is_void_on_the_device_of_the_logits():
-    result = panoptic(logits_of([2, 2], 2), torch.ones(2, 4, 4), same_size(16, 16), [True, False], 0.5, 0.8)
+    result = panoptic(logits_of([2, 2], 2), torch.ones(2, 4, 4), same_size(16, 16), [True, False], Thresholds(0.5, 0.8))
     assert result.segmentation.dtype == torch.int32
     assert result.segmentation.shape == (16, 16)
     assert not result.segmentation.any()
@@ -213,7 +213,7 @@ def test_nothing_detected_is_void_on_the_device_of_the_logits():
 
 
 def test_no_query_at_all():
-    arguments = (same_size(8, 8), [True, False], 0.0, 0.0)
+    arguments = (same_size(8, 8), [True, False], Thresholds(0.0, 0.0))
     assert panoptic(torch.zeros(0, 3), torch.zeros(0, 2, 2), *arguments).segments == []
     assert panoptic_numpy(np.zeros((0, 3)), np.zeros((0, 2, 2)), *arguments).segments == []
 
@@ -221,7 +221,7 @@ def test_no_query_at_all():
 @pytest.mark.parametrize("output", [(1, 1), (1, 50), (3, 1)])
 def test_one_pixel_images(output):
     sizes = Sizes((32, 32), (1, 1), output)
-    result = panoptic(logits_of([0], 1), torch.full((1, 8, 8), 3.0), sizes, [True], 0.5, 0.8)
+    result = panoptic(logits_of([0], 1), torch.full((1, 8, 8), 3.0), sizes, [True], Thresholds(0.5, 0.8))
     assert result.segmentation.shape == output
     assert result.segments[0].bbox == (0, 0, output[1], output[0])
 
@@ -229,7 +229,7 @@ def test_one_pixel_images(output):
 def test_half_precision_and_a_tensor_of_things(official_case):
     case = official_case("coco", 1)
     things = torch.tensor(case.is_thing)
-    result = panoptic(case.class_logits.half(), case.mask_logits.half(), case.sizes, things, 0.7, 0.8)
+    result = panoptic(case.class_logits.half(), case.mask_logits.half(), case.sizes, things, Thresholds(0.7, 0.8))
     assert [(s.id, s.class_index) for s in result.segments] == case.segments
     assert (result.segmentation.numpy() != case.segmentation).mean() < 0.01
 
@@ -257,8 +257,9 @@ import sys
 sys.modules["torch"] = sys.modules["jaxtyping"] = None
 import numpy as np
 from yoso.postprocess import Sizes, panoptic_numpy
+from yoso.settings import Thresholds
 sizes = Sizes((8, 8), (6, 8), (12, 16))
-result = panoptic_numpy(np.float32([[9, 0]]), np.ones((1, 2, 2), np.float32), sizes, [True], 0.5, 0.5)
+result = panoptic_numpy(np.float32([[9, 0]]), np.ones((1, 2, 2), np.float32), sizes, [True], Thresholds(0.5, 0.5))
 assert result.segments[0].area == 12 * 16
 """
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -273,7 +274,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 @st.composite
 def scenes(draw):
-    """Logits that are multiples of 1/4 and sizes in powers of two: bilinear resizing is then exact in float32."""
+    """Logits that are multiples of 1/4 and sizes in powers of two, so that bilinear resizing is exact in float32."""
     num_queries, num_classes = draw(st.integers(1, 6)), draw(st.integers(1, 4))
     height, width = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     seed = draw(st.integers(0, 2**31 - 1))
@@ -285,8 +286,8 @@ def scenes(draw):
     scale = draw(st.sampled_from([1, 2, 4]))
     sizes = Sizes(padded, image, (image[0] * scale, image[1] * scale))
     is_thing = draw(st.lists(st.booleans(), min_size=num_classes, max_size=num_classes))
-    thresholds = draw(st.sampled_from([0.0, 0.2, 0.4])), draw(st.sampled_from([0.0, 0.3, 0.8]))
-    return classes, masks, sizes, is_thing, *thresholds
+    thresholds = Thresholds(draw(st.sampled_from([0.0, 0.2, 0.4])), draw(st.sampled_from([0.0, 0.3, 0.8])))
+    return classes, masks, sizes, is_thing, thresholds
 
 
 @settings(max_examples=60, deadline=None)
@@ -302,7 +303,7 @@ def test_the_result_is_consistent(scene):
         assert segment.area == len(pixels)
         (top, left), (bottom, right) = pixels.amin(0).tolist(), pixels.amax(0).tolist()
         assert segment.bbox == (left, top, right - left + 1, bottom - top + 1)
-        assert scene[4] < segment.score <= 1
+        assert scene[4].object_mask < segment.score <= 1
     stuff = [s.class_index for s in result.segments if not scene[3][s.class_index]]
     assert len(stuff) == len(set(stuff))
 
@@ -346,10 +347,10 @@ def test_the_merge_follows_the_rule_written_plainly(data):
     classes = data.draw(st.lists(st.integers(0, 2), min_size=len(counts), max_size=len(counts)))
     is_thing = [True, False, False]
     table = np.array(counts)
-    owners, segments = merge_segments(
+    segment_ids, segments = merge_segments(
         classes,
         [1.0] * len(counts),
-        Counts(table[:, 0], table[:, 1], table[:, 2], np.zeros((len(counts), 4), int)),
+        PixelCounts(table[:, 0], table[:, 1], table[:, 2], np.zeros((len(counts), 4), int)),
         is_thing,
         0.5,
     )
@@ -363,6 +364,6 @@ def test_the_merge_follows_the_rule_written_plainly(data):
             last += 1
             seen[name] = last
             expected.append(last)
-    assert owners.tolist() == expected
+    assert segment_ids.tolist() == expected
     assert [s.id for s in segments] == list(range(1, last + 1))
     assert sum(s.area for s in segments) == sum(c[2] for c, o in zip(counts, expected, strict=True) if o)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from yoso.postprocess import Sizes, numpy_merge, panoptic, upsampling
 from yoso.postprocess.segments import plan_rows, strips
+from yoso.settings import Thresholds
 
 side = st.integers(1, 40)
 
@@ -49,7 +50,7 @@ def test_numpy_rows_equal_torch(sizes, height, width):
     masks = torch.randn(3, height, width, generator=torch.Generator().manual_seed(width))
     stop = sizes.output[0]
     plan = plan_rows(stop // 2, stop, height, sizes)
-    rows = numpy_merge._enlarged(masks.numpy()[[2, 0]][:, plan.rows], plan, sizes)
+    rows = numpy_merge._upsampled(masks.numpy()[[2, 0]][:, plan.rows], plan, sizes)
     expected = reference(masks[[2, 0]], sizes)[:, stop // 2 :]
     np.testing.assert_allclose(rows, expected, atol=2e-5, rtol=1e-5)
     assert rows.dtype == np.float32
@@ -97,7 +98,7 @@ def test_no_tensor_is_larger_than_the_strip_budget(monkeypatch, output):
     monkeypatch.setattr(upsampling, "STRIP_BYTES", {"cpu": budget})
     generator = torch.Generator().manual_seed(3)
     classes = torch.tensor([[30.0, 0.0]]).expand(60, 2)
-    result = panoptic(classes, torch.randn(60, 40, 40, generator=generator), sizes, [True], 0.5, 0.0)
+    result = panoptic(classes, torch.randn(60, 40, 40, generator=generator), sizes, [True], Thresholds(0.5, 0.0))
     assert len(result.segments) > 10
     assert made
     assert max(made) <= budget
@@ -106,16 +107,17 @@ def test_no_tensor_is_larger_than_the_strip_budget(monkeypatch, output):
 LARGE = """
 import resource, sys, torch
 from yoso.postprocess import Sizes, panoptic
+from yoso.settings import Thresholds
 torch.set_num_threads(1)
 side, kept = int(sys.argv[1]), int(sys.argv[2])
 masks = torch.empty(kept, side, side).normal_(generator=torch.Generator().manual_seed(0))
 classes = torch.tensor([[30.0, 0.0]]).repeat(kept, 1)
 warm_up = Sizes((64, 64), (64, 64), (64, 64))
-panoptic(classes[:3], masks[:3], warm_up, [True], 0.5, 0.0)
+panoptic(classes[:3], masks[:3], warm_up, [True], Thresholds(0.5, 0.0))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 pixels = int(sys.argv[3])
 sizes = Sizes((side * 4, side * 4), (side * 4, side * 4), (pixels, pixels))
-result = panoptic(classes, masks, sizes, [True], 0.5, 0.0)
+result = panoptic(classes, masks, sizes, [True], Thresholds(0.5, 0.0))
 assert result.segmentation.shape == (pixels, pixels)
 assert sum(s.area for s in result.segments) == int(result.segmentation.count_nonzero())
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
@@ -134,6 +136,6 @@ def test_nine_megapixels_take_little_memory():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("side", [200, 2500], ids=["enlarged", "native"])
+@pytest.mark.parametrize("side", [200, 2500], ids=["upsampled", "native"])
 def test_a_hundred_megapixels_and_a_hundred_queries_take_less_than_two_gigabytes(side):
     assert megabytes_used(side=side, kept=100, pixels=10_000) < 2000

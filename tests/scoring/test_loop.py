@@ -14,6 +14,7 @@ from yoso.inference.loading import load
 from yoso.scoring.loop import Metric, Prediction, score_image, score_split
 from yoso.scoring.predicting import with_both, with_logits, with_segments
 from yoso.scoring.tasks import MatchedSegments
+from yoso.settings import Thresholds
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def test_both_are_the_two_from_one_run_of_the_network(predictor, dataset, monkey
     )
     real = type(predictor).outputs
     monkeypatch.setattr(type(predictor), "outputs", lambda *args, **kwargs: (calls.append(1), real(*args, **kwargs))[1])
-    both = with_both(predictor, size, **thresholds)(image)
+    both = with_both(predictor, size, Thresholds(0.1, 0.2))(image)
     assert calls == [1]
     np.testing.assert_array_equal(both.id_map, segments.id_map)
     assert both.segments == segments.segments

@@ -13,6 +13,7 @@ from yoso.postprocess import Sizes, panoptic
 from yoso.scoring import tuning
 from yoso.scoring.loop import Prediction
 from yoso.scoring.tuning import Grid, ThresholdSearch
+from yoso.settings import Thresholds
 
 GRID = Grid((0.0, 0.3, 0.35, 0.5, 0.99), (0.0, 0.4, 0.7, 0.95))
 SIZES = Sizes((64, 64), (60, 64), (48, 64))
@@ -62,7 +63,7 @@ def ordinary(object_mask_threshold, overlap_threshold):
     """Return PQ as `yoso eval` counts it."""
     total = MatchCounts.zeros(len(CATEGORIES))
     for classes, masks, sizes, truth in IMAGES:
-        result = panoptic(classes, masks, sizes, MODEL.is_thing, object_mask_threshold, overlap_threshold)
+        result = panoptic(classes, masks, sizes, MODEL.is_thing, Thresholds(object_mask_threshold, overlap_threshold))
         segments = [{"id": s.id, "category_id": MODEL[s.class_index].id} for s in result.segments]
         counted = count_matches(truth.id_map, truth.segments, result.segmentation.numpy(), segments, CATEGORIES)
         total = total + counted
@@ -96,9 +97,9 @@ def test_the_best_pair():
     search = searched(IMAGES)
     table = search.table()
     rows, columns = np.nonzero(table == table.max())
-    first = (GRID.object_mask_thresholds[rows[0]], GRID.overlap_thresholds[columns[0]])
-    assert search.best((0.99, 0.0)) == first
-    assert search.best((0.123, 0.0)) == first
+    first = Thresholds(GRID.object_mask_thresholds[rows[0]], GRID.overlap_thresholds[columns[0]])
+    assert search.best(Thresholds(0.99, 0.0)) == first
+    assert search.best(Thresholds(0.123, 0.0)) == first
     assert search.best(first) == first
 
 
@@ -107,8 +108,8 @@ def test_a_pair_in_use_that_is_as_good_is_kept():
     example = example_of(np.ones((48, 64), np.int32), [{"id": 1, "category_id": CATEGORIES[0].id}])
     search.add(example, Prediction(0.0, logits=(torch.full((3, 4), -1.0), torch.full((3, 16, 16), -5.0), SIZES)))
     assert search.table().tolist() == [[0, 0], [0, 0]]
-    assert search.best((0.2, 0.3)) == (0.2, 0.3)
-    assert search.best((0.7, 0.8)) == (0.1, 0.3)
+    assert search.best(Thresholds(0.2, 0.3)) == Thresholds(0.2, 0.3)
+    assert search.best(Thresholds(0.7, 0.8)) == Thresholds(0.1, 0.3)
 
 
 @pytest.mark.parametrize("segments", [[], [{"id": 1, "category_id": 7, "iscrowd": 1}]], ids=["void", "crowd"])
@@ -117,4 +118,4 @@ def test_without_a_segment_to_find_there_is_no_best_pair(segments):
     example = example_of(np.zeros((48, 64), np.int32), segments)
     search.add(example, Prediction(0.0, logits=(torch.zeros(3, 4), torch.zeros(3, 16, 16), SIZES)))
     assert np.isnan(search.table()).all()
-    assert search.best((0.9, 0.5)) is None
+    assert search.best(Thresholds(0.9, 0.5)) is None

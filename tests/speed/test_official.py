@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from yoso.model.deformable import DeformableConv
 from yoso.postprocess import Sizes, panoptic
+from yoso.settings import Thresholds
 from yoso.speed.official import TorchvisionDeformableConv, official_network, official_panoptic
 from yoso.weights.load import load_model
 
 
 def check_equal(class_logits, mask_logits, sizes, is_thing, threshold, overlap):
-    ours = panoptic(class_logits, mask_logits, sizes, is_thing, threshold, overlap)
-    segmentation, segments = official_panoptic(class_logits, mask_logits, sizes, is_thing, threshold, overlap)
+    arguments = (class_logits, mask_logits, sizes, is_thing, Thresholds(threshold, overlap))
+    ours = panoptic(*arguments)
+    segmentation, segments = official_panoptic(*arguments)
     np.testing.assert_array_equal(segmentation.numpy(), ours.segmentation.numpy())
     assert [(number, index) for number, index, _ in segments] == [(s.id, s.class_index) for s in ours.segments]
     assert [score for *_, score in segments] == pytest.approx([s.score for s in ours.segments])

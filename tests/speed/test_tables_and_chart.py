@@ -95,6 +95,7 @@ def test_the_last_line_names_machine_versions_protocol_and_commit():
         "2026-01-02, commit 0123456789"
     )
     assert "no commit" in provenance_line(made_result(commit=None))
+    assert "2 cores, 1 thread; " in provenance_line(made_result(threads=1))
 
 
 def test_sources_with_local_changes_are_marked():

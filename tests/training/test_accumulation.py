@@ -1,4 +1,4 @@
-"""Several small batches give the loss and the update of one large batch."""
+"""Several small batches have the loss and the update of one large batch."""
 
 import multiprocessing
 import shutil
@@ -62,7 +62,7 @@ ONE_GPU = parse(["coco_r50_1gpu"])[0]
     ],
     ids=["two parts", "training only", "coco_r50_1gpu"],
 )
-def test_parts_of_a_step_are_the_step(recipe, loss, run):
+def test_the_parts_of_a_step_equal_the_whole_step(recipe, loss, run):
     """All is equal but for BatchNorm's statistics, which are each part's own; so they are frozen here.
 
     In float64, and the criterion in float32. Points are drawn anew for each part, so that their loss is the same in
@@ -105,7 +105,7 @@ def test_every_part_knows_the_targets_of_the_whole_step():
     assert batches.waited_seconds > 0
 
 
-def test_errors_of_loading_processes_come_without_their_traceback():
+def test_errors_of_loading_processes_have_no_traceback():
     text = (
         "Caught ImageError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File x\n"
         "yoso.errors.ImageError: a.png: is empty; replace it\n"
@@ -119,7 +119,7 @@ def test_errors_of_loading_processes_come_without_their_traceback():
     assert original_error(other) is other
 
 
-def test_a_damaged_photograph_is_one_line_with_workers_too(recipe, tmp_path):
+def test_a_damaged_image_is_a_one_line_error_with_workers_too(recipe, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(recipe.data, data)
     for path in (data / "train").glob("*.png"):

@@ -1,4 +1,4 @@
-"""The start for small data: features centred and of unit spread, positions that weigh what was promised."""
+"""The start for small data sets: centred features of unit variance, and positions of the documented weight."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from yoso.training.calibration import calibrate
 
 
 @pytest.mark.parametrize("frequencies", [0, 3])
-def test_what_the_features_begin_as(frequencies):
+def test_features_are_centred_and_of_unit_variance_after_calibration(frequencies):
     torch.manual_seed(0)
     config = ModelConfig(
         backbone="test_resnet",

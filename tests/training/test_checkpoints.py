@@ -1,4 +1,4 @@
-"""A run that is killed, stopped or starved of disk goes on exactly where its newest whole checkpoint was."""
+"""A run that is killed, stopped or out of disk space continues exactly from its newest complete checkpoint."""
 
 import atexit
 import json
@@ -104,7 +104,7 @@ def test_five_kills_change_nothing(uninterrupted, as_yaml, tmp_path):
     assert_equal(state(Path(recipe.output)), expected)
 
 
-def test_sigterm_saves_and_ends_well(uninterrupted, as_yaml, tmp_path):
+def test_sigterm_saves_the_step_and_exits_with_status_0(uninterrupted, as_yaml, tmp_path):
     recipe, expected = uninterrupted
     recipe = replace(recipe, output=str(tmp_path / "stopped"))
     log, output = tmp_path / "stopped/train.log", tmp_path / "output"
@@ -119,7 +119,7 @@ def test_sigterm_saves_and_ends_well(uninterrupted, as_yaml, tmp_path):
     assert_equal(state(tmp_path / "stopped"), expected)
 
 
-def test_sigterm_in_an_evaluation_costs_neither_steps_nor_the_evaluation(uninterrupted, tmp_path, monkeypatch, capsys):
+def test_sigterm_during_an_evaluation_loses_no_steps_and_no_evaluation(uninterrupted, tmp_path, monkeypatch, capsys):
     recipe, expected = uninterrupted
     recipe = replace(recipe, output=str(tmp_path / "stopped"))
     count = callbacks.TrainingModule.validation_step
@@ -138,7 +138,7 @@ def test_sigterm_in_an_evaluation_costs_neither_steps_nor_the_evaluation(uninter
     assert_equal(state(tmp_path / "stopped"), expected)
 
 
-def test_sigterm_to_every_process_saves_as_well(uninterrupted, tmp_path, monkeypatch):
+def test_sigterm_to_all_processes_saves_the_step_too(uninterrupted, tmp_path, monkeypatch):
     # As from `timeout`, systemd or Slurm, which tell the processes that load data too.
     recipe, expected = uninterrupted
     recipe = replace(recipe, output=str(tmp_path / "stopped"), run=replace(recipe.run, workers=2))
@@ -172,7 +172,7 @@ def hold_loading_processes(recipe):
     atexit._run_exitfuncs()
 
 
-def test_processes_that_do_not_hear_sigterm_hold_nobody_up(changed, tmp_path):
+def test_loading_processes_that_ignore_sigterm_do_not_delay_the_exit(changed, tmp_path):
     begun = time.monotonic()
     process = begin(tmp_path / "output", hold_loading_processes, changed(workers=2))
     assert ended(process) == 0, (tmp_path / "output").read_text()
@@ -189,7 +189,7 @@ def test_the_newest_checkpoints_are_kept(changed, tmp_path):
     ]
 
 
-def test_half_written_checkpoints_are_not_taken_and_are_removed(changed, tmp_path):
+def test_incomplete_checkpoints_are_ignored_and_removed(changed, tmp_path):
     recipe = changed(iterations=2, validate_every=0)
     train(recipe)
     stray = tmp_path / "run/checkpoints/.00000009-abc.ckpt"
@@ -199,7 +199,7 @@ def test_half_written_checkpoints_are_not_taken_and_are_removed(changed, tmp_pat
     assert not stray.exists()
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_older_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "00000001.ckpt"
     WholeCheckpoints().save_checkpoint({"value": torch.ones(3)}, path)
 
@@ -226,7 +226,7 @@ def test_a_damaged_checkpoint_is_named(changed, as_yaml, tmp_path, capsys):
     assert "is damaged" in capsys.readouterr().err
 
 
-def test_patience_ends_a_run_that_gets_no_better(changed, tmp_path):
+def test_patience_ends_a_run_without_progress(changed, tmp_path):
     # With a learning rate of nothing, no evaluation is better than the first.
     recipe = changed(iterations=12, accumulate=1, validate_every=2, patience=2, ema_decay=0.0, checkpoint_every=100)
     recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=0.0), model=replace(recipe.model, temperature=1.0))
@@ -240,7 +240,7 @@ def test_patience_ends_a_run_that_gets_no_better(changed, tmp_path):
     assert newest_checkpoint(tmp_path / "run").stem == "00000006"
 
 
-def test_training_looks_at_some_images_and_the_end_at_all(changed, tmp_path):
+def test_evaluations_use_some_images_and_the_final_one_all(changed, tmp_path):
     folder = train(changed(iterations=4, accumulate=1, validate_every=2, validate_images=3))
     evaluations = [json.loads(line) for line in (tmp_path / "run/validation.jsonl").read_text().splitlines()]
     assert [(each["iteration"], each["images"]) for each in evaluations] == [(2, 3), (4, 3)]

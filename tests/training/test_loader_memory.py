@@ -1,4 +1,4 @@
-"""Training on as many photographs as COCO has: what its workers hold."""
+"""The memory of loading processes with as many images as COCO has."""
 
 import importlib.util
 import json

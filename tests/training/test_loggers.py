@@ -1,4 +1,4 @@
-"""Loggers: TensorBoard, and the optional ones without any network."""
+"""Loggers: TensorBoard, and the optional ones without a network."""
 
 import importlib.util
 import sys
@@ -39,14 +39,14 @@ PICTURE = np.zeros((8, 12, 3), np.uint8)
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
-def test_a_missing_package_is_named_with_the_line_that_installs_it(name, changed, as_yaml, monkeypatch, capsys):
+def test_a_missing_package_is_named_with_the_command_that_installs_it(name, changed, as_yaml, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, name, None)
     assert main(["train", as_yaml(changed(loggers=("tensorboard", name)))]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f'error: run.loggers={name} needs {name}; run: pip install "yoso-panoptic[{name}]"'
 
 
-def test_tensorboard_has_figures_and_pictures(changed, tmp_path):
+def test_tensorboard_has_figures_and_images(changed, tmp_path):
     train(changed(iterations=2, validate_every=2))
     events = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
     tags = events.Tags()
@@ -81,17 +81,17 @@ def test_mlflow_in_a_folder(changed, tmp_path, monkeypatch):
     assert list((tmp_path / "run/mlflow").rglob("samples/00000002.png"))
 
 
-def test_pictures_go_into_the_folder_whatever_the_loggers(tmp_path):
+def test_the_sample_sheet_is_written_without_any_logger(tmp_path):
     assert build_loggers((), tmp_path) == []
     log_picture([], tmp_path, PICTURE, 7)
     assert (tmp_path / "samples/00000007.jpg").is_file()
 
 
-def test_each_logger_is_made_once(tmp_path):
+def test_each_logger_is_built_once(tmp_path):
     assert len(build_loggers(("tensorboard", "tensorboard"), tmp_path)) == 1
 
 
-def test_a_run_folder_elsewhere_makes_another_wandb_run(tmp_path, monkeypatch):
+def test_another_run_folder_is_another_wandb_run(tmp_path, monkeypatch):
     made, other = [], Started()
     monkeypatch.setattr(loggers, "require", lambda package: None)
     monkeypatch.setattr(loggers, "WandbLogger", lambda **options: made.append(options) or other)
@@ -105,14 +105,14 @@ def test_a_run_folder_elsewhere_makes_another_wandb_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("offline", [False, True])
 def test_wandb_stays_local_when_the_training_is_offline(offline, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setattr(loggers, "require", lambda package: None)
     monkeypatch.setattr(loggers, "WandbLogger", lambda **options: made.append(options) or Started())
     build_loggers(["wandb"], tmp_path, offline)
     assert made[0]["offline"] is offline
 
 
 def test_an_mlflow_server_is_refused_offline(changed, as_yaml, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setattr(loggers, "require", lambda package: None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert main(["train", as_yaml(changed(loggers=("mlflow",))), "--offline"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -121,7 +121,7 @@ def test_an_mlflow_server_is_refused_offline(changed, as_yaml, tmp_path, monkeyp
 
 
 def test_a_logger_that_cannot_start_is_one_line_before_the_training(changed, as_yaml, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(loggers, "require", lambda package, extra: None)
+    monkeypatch.setattr(loggers, "require", lambda package: None)
     monkeypatch.setattr(loggers, "WandbLogger", lambda **_: NotLoggedIn())
     assert main(["train", as_yaml(changed(loggers=("wandb",)))]) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -1,4 +1,4 @@
-"""A batch that fits is found; one that does not is named."""
+"""The largest batch that fits is found, and one that does not fit is named."""
 
 from dataclasses import replace
 
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoso.apps.cli import main
+from yoso.data.samples import training_sample
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError, OutOfMemoryError
 from yoso.training import memory
@@ -34,7 +35,7 @@ def test_the_largest_batch_below_the_limit_is_found(base, per_image, limit):
 
 
 @given(st.integers(0, 20))
-def test_running_out_of_memory_is_an_answer_too(most):
+def test_a_batch_that_runs_out_of_memory_does_not_fit(most):
     def peak(count):
         if count > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -43,7 +44,7 @@ def test_running_out_of_memory_is_an_answer_too(most):
     assert largest_that_fits(SIZES, peak, 10) == max([size for size in SIZES if size <= most], default=0)
 
 
-def test_nothing_is_tried_that_is_bound_to_fail():
+def test_a_batch_that_cannot_fit_is_not_tried():
     tried = []
     largest_that_fits(SIZES, lambda count: tried.append(count) or 100 + count, 103)
     assert tried == [0, 1, 2]
@@ -81,12 +82,12 @@ def test_batch_auto_from_the_command_line(changed, greedy, as_yaml, tmp_path, ca
     assert "one process" in capsys.readouterr().err
 
 
-def test_not_even_one_image(changed, greedy):
+def test_an_error_if_not_even_one_image_fits(changed, greedy):
     with pytest.raises(OutOfMemoryError, match=r"batch of 1 .*\d\.png, 96x64 with \d segments; train with a smaller"):
         prepare(changed(auto_batch=True, memory_gigabytes=0.5))
 
 
-def test_a_trial_takes_a_whole_step_and_leaves_the_network_alone(recipe):
+def test_the_probe_takes_a_whole_step_and_does_not_change_the_network(recipe):
     loaders = Loaders(recipe, load_spec(recipe.data))
     network = build_network(recipe, loaders.categories).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -96,10 +97,12 @@ def test_a_trial_takes_a_whole_step_and_leaves_the_network_alone(recipe):
     tried = trial.module.network.state_dict()
     assert not torch.equal(tried["aggregator.embed.weight"], before["aggregator.embed.weight"])
     counts = [len(sample.labels) for sample in trial.samples]
-    assert counts[0] == max(len(loaders.training[index].labels) for index in range(len(loaders.training)))
+    assert counts[0] == max(
+        len(training_sample(loaders.training, index).labels) for index in range(len(loaders.training))
+    )
 
 
-def test_out_of_memory_names_the_batch_and_the_remedy(recipe, as_yaml, monkeypatch, capsys):
+def test_out_of_memory_names_the_batch_and_the_options_that_help(recipe, as_yaml, monkeypatch, capsys):
     def losses(self, samples, step_counts=None):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 

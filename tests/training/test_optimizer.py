@@ -1,4 +1,4 @@
-"""Parameter groups and learning rates against those of the official code."""
+"""Parameter groups and learning rates against the official implementation."""
 
 import json
 
@@ -26,7 +26,7 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_groups_are_the_official_ones(name, golden):
+def test_parameter_groups_are_the_official_ones(name, golden):
     official = json.loads((golden / f"optimizer_{name}.json").read_text())
     config, classes = NETWORKS[name]
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Proposal kernels that point at places."""
+"""Proposal kernels whose masks begin at the places of a grid."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ CONFIG = {"backbone": "test_resnet", "aggregation_channels": 16, "hidden_channel
 
 
 @pytest.mark.parametrize("count", [16, 10])
-def test_every_mask_is_largest_at_a_place_of_its_own(count):
+def test_every_mask_has_its_maximum_at_its_own_place(count):
     torch.manual_seed(0)
     network = YOSO(ModelConfig(**CONFIG, num_queries=count, position_frequencies=5), 3).eval()
     point_at_places(network)
@@ -31,7 +31,7 @@ def test_every_mask_is_largest_at_a_place_of_its_own(count):
         assert mask.mean() < -2
 
 
-def test_without_waves_there_are_no_bumps():
+def test_a_network_without_waves_is_refused():
     network = YOSO(ModelConfig(**CONFIG, num_queries=4), 3)
     with pytest.raises(ConfigError, match="position_frequencies"):
         point_at_places(network)

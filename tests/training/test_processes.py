@@ -85,7 +85,7 @@ def weights(folder):
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
-def test_two_processes_are_one_with_the_double_batch(recipe, as_yaml, tmp_path, tiny_model):
+def test_two_processes_equal_one_with_twice_the_batch(recipe, as_yaml, tmp_path, tiny_model):
     model = replace(recipe.model, backbone_norm="trainable")
     run = replace(recipe.run, iterations=3, batch_size=4, accumulate=1, ema_decay=0.0, precision="64-true")
     alone = replace(recipe, model=model, loss=replace(recipe.loss, mask_sampling="dense"), run=run)
@@ -117,7 +117,7 @@ def test_two_processes_are_one_with_the_double_batch(recipe, as_yaml, tmp_path, 
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
-def test_two_machines_that_are_stopped_go_on_as_one(recipe, as_yaml, tmp_path, capsys):
+def test_a_run_of_two_machines_is_resumed_on_one(recipe, as_yaml, tmp_path, capsys):
     """Two agents of torchrun find each other; SIGTERM to both leaves a whole checkpoint, and `--resume` takes it."""
     run = replace(recipe.run, iterations=1000, accumulate=1, checkpoint_every=1000, validate_every=0)
     path, log = as_yaml(replace(recipe, run=run)), tmp_path / "run/train.log"
@@ -192,7 +192,7 @@ def test_statistics_are_those_of_all_images_together(twin):
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])
-def test_layers_keep_their_activation_and_frozen_ones_stay(on_gpu):
+def test_layers_keep_their_activation_and_frozen_ones_do_not_change(on_gpu):
     config = ModelConfig(backbone="mobilenetv2_050", backbone_norm="trainable", num_queries=4)
     network = YOSO(config, 3)
     acting = [module.act for module in network.modules() if isinstance(module, BatchNormAct2d)]
@@ -213,7 +213,7 @@ def test_layers_keep_their_activation_and_frozen_ones_stay(on_gpu):
     assert any(isinstance(module, kind) for module in frozen.aggregator.modules())
 
 
-def test_torchrun_decides_how_many(monkeypatch):
+def test_torchrun_sets_the_number_of_processes(monkeypatch):
     run = RunConfig()
     assert as_launched(run) == run
     monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)

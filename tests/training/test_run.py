@@ -1,4 +1,4 @@
-"""Whole runs on a tiny data set: what the folder holds, that resuming continues exactly, that faults are named."""
+"""Complete runs on a tiny data set: the run folder, exact resumption, and errors."""
 
 import json
 import shutil
@@ -59,7 +59,7 @@ def test_resumed_run_ends_exactly_where_an_uninterrupted_one_does(recipe, tmp_pa
             assert torch.equal(value, resumed[kind][key]), key
 
 
-def test_what_only_training_has_learns_and_stays_out_of_the_model(recipe):
+def test_the_semantic_head_learns_and_is_not_saved_with_the_model(recipe):
     loss = LossConfig(mask_sampling="dense", **TRAINING_ONLY)
     folder = run.train(replace(recipe, loss=loss, run=replace(recipe.run, iterations=2, validate_every=0)))
     saved = torch.load(folder.parent / "checkpoints/00000002.ckpt", weights_only=True)["state_dict"]
@@ -79,7 +79,7 @@ def test_without_evaluation_the_last_averaged_weights_are_kept(recipe, tmp_path)
         assert torch.equal(value, checkpoint[f"network.{key}"]), key
 
 
-def test_the_best_model_is_kept_not_the_last(recipe, tmp_path, monkeypatch):
+def test_the_best_model_is_saved_not_the_last(recipe, tmp_path, monkeypatch):
     measured, given = TrainingModule.quality, iter((0.2, 0.5, 0.3))
 
     def quality(module):
@@ -110,7 +110,7 @@ def test_nothing_to_resume(recipe):
         run.train(recipe, resume=True)
 
 
-def test_fine_tuning_takes_over_what_fits(recipe, tmp_path):
+def test_fine_tuning_takes_over_the_tensors_that_fit(recipe, tmp_path):
     first = run.train(replace(recipe, run=replace(recipe.run, iterations=2)))
     second = replace(recipe, start=str(first), model=replace(recipe.model, branch_depth=2), output=str(tmp_path / "b"))
     network = run.build_network(second, load_model(first).categories)
@@ -192,7 +192,7 @@ def test_figures_of_a_mixed_precision_run_are_those_of_its_model(recipe):
     assert recorded["pq"] == pytest.approx(module.quality()[0].all.pq, abs=1e-12)
 
 
-def test_a_start_with_other_classes_says_so_and_trains(recipe, tiny_model, tmp_path, capsys):
+def test_a_start_with_other_classes_is_reported_and_trains(recipe, tiny_model, tmp_path, capsys):
     donor = load_model(tiny_model)
     donor = replace(donor, categories=Categories([replace(one, name=one.name + "!") for one in donor.categories]))
     start = save_model(tmp_path / "start", donor)

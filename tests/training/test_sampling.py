@@ -1,4 +1,4 @@
-"""Which image comes when."""
+"""The order of images depends on the seed and the position in the run alone."""
 
 from itertools import islice
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: what is taken over, what is new, and that this is said."""
+"""Fine-tuning: what is taken over, what is new, and how it is reported."""
 
 from dataclasses import replace
 
@@ -83,7 +83,7 @@ def test_many_classes_are_not_all_named(source, tiny_model):
     assert "class8" not in line
 
 
-def test_what_does_not_fit_is_said_too(source, tiny_model):
+def test_tensors_that_do_not_fit_are_reported(source, tiny_model):
     network = fresh(source, 2, feedforward_channels=8)
     line = start_from(network, str(tiny_model), categories("dog", "grass"))
     names = [f"decoder.stages.0.post.feedforward.{name}" for name in ("0.bias", "0.weight", "2.weight")]
@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_said_too(source, tiny_model):
     assert line.endswith(" more")
 
 
-def test_a_setting_that_no_tensor_shows_is_said_too(source, tiny_model):
+def test_a_setting_that_no_tensor_shows_is_reported(source, tiny_model):
     network = fresh(source, 3, temperature=0.1)
     line = start_from(network, str(tiny_model), categories("square", "sky", "ground"))
     assert line.endswith(f"tensors are those of {tiny_model}; model.temperature is 0.1 instead of 0.5")
@@ -113,14 +113,14 @@ def test_another_network_is_an_error_that_names_what_differs(source, tiny_model)
 START = StoredConfig(ModelConfig(num_queries=7, num_heads=4, temperature=0.3), InferenceConfig(0.1, 0.2, None))
 
 
-def test_a_run_that_says_nothing_of_its_network_takes_all_of_its_starts():
+def test_a_run_without_a_network_takes_all_settings_of_its_start():
     defaults = defaults_of(START, {})
     for group, settings in START._asdict().items():
         found = {key.partition(".")[2]: value for key, value in defaults.items() if key.startswith(f"{group}.")}
         assert found == vars(settings)
 
 
-def test_a_run_that_says_what_its_network_is_takes_what_no_tensor_shows():
+def test_a_run_with_a_network_takes_the_settings_that_no_tensor_shows():
     defaults = defaults_of(START, {"branch_depth": 3})
     assert (defaults["model.temperature"], defaults["model.num_heads"]) == (0.3, 4)
     assert "model.num_queries" not in defaults

@@ -1,6 +1,8 @@
 """Recipes, options, help, and the errors for wrong ones."""
 
+import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -38,14 +40,14 @@ def test_official_values():
     assert (mapillary.model.num_queries, mapillary.model.temperature, mapillary.run.iterations) == (150, 0.1, 300000)
 
 
-def test_the_recipe_for_one_gpu_is_that_of_eight_in_parts():
+def test_the_recipe_for_one_gpu_is_the_one_for_eight_in_parts():
     one, coco = parse(["coco_r50_1gpu"])[0], parse(["coco_r50"])[0]
     assert (one.run.batch_size, one.run.accumulate, one.run.images_per_step) == (2, 8, 16)
     assert replace(one, output=coco.output, run=replace(one.run, batch_size=16, accumulate=1)) == coco
 
 
 @pytest.mark.parametrize("name", sorted(name for name in recipes() if "_r50" in name))
-def test_recipes_of_the_paper_say_what_they_take(name):
+def test_recipes_of_the_paper_state_command_cost_and_hardware(name):
     head = {}
     for line in recipes()[name].read_text().splitlines():
         if found := re.match(r"# ([A-Z][a-z ]+): +(.*)", line):
@@ -211,7 +213,7 @@ def test_recipes_and_starts_that_belong_together(tmp_path):
     assert replace(config, start=None) == coco
 
 
-def test_a_start_that_is_none(own, tmp_path):
+def test_a_start_that_is_not_a_model(own, tmp_path):
     with pytest.raises(CheckpointError, match="Did you mean 'facades-mnv2'"):
         parse([own, "--start", "facades-mnv"])
     (tmp_path / "config.json").write_text("{}")
@@ -274,3 +276,19 @@ def test_a_recipe_is_read_in_any_unicode_encoding(tmp_path, encoding):
     path.write_text("---\n# Straße\ndata: Straße.yaml\noptimizer: {lr: 1e-3}\n", encoding=encoding)
     config, _ = parse([str(path)])
     assert (config.data, config.optimizer.lr) == ("Straße.yaml", 1e-3)
+
+
+def test_a_recipe_does_not_depend_on_the_locale(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("# Straße\nabout: {author: Öztürk}\ndata: Straße.yaml\noptimizer: {lr: 1e-3}\n", encoding="utf-8")
+    code = "from yoso.training.cli import parse; c, _ = parse([FILE]); print(ascii([c.data, c.about, c.optimizer.lr]))"
+    run = subprocess.run(
+        [sys.executable, "-c", code.replace("FILE", repr(str(path)))],
+        env={**os.environ, "PYTHONUTF8": "0", "LC_ALL": "C"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    assert run.stderr == ""
+    assert ast.literal_eval(run.stdout) == ["Straße.yaml", {"author": "Öztürk"}, 1e-3]

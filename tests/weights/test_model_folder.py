@@ -11,7 +11,7 @@ from yoso.categories import Categories, Category
 from yoso.errors import CheckpointError, ConfigError, OutputError
 from yoso.model.config import ModelConfig
 from yoso.settings import InferenceConfig, config_from_json
-from yoso.weights.edit import save_inference
+from yoso.weights.config_file import save_inference
 from yoso.weights.find import find_model
 from yoso.weights.layout import bundled_models
 from yoso.weights.load import load_model
@@ -204,7 +204,7 @@ class TestDamagedConfiguration:
         ("section", "values", "part"),
         [
             ("model", {"num_querys": 100}, "unknown key 'num_querys'. Did you mean 'num_queries'?"),
-            ("model", {"num_queries": "many"}, "is not the configuration of a model"),
+            ("model", {"num_queries": 0}, "model.num_queries is 0; it must be a whole number, at least 1"),
             ("model", {"num_queries": 0}, "model.num_queries is 0"),
             ("model", {"backbone": "test_resnot"}, "Did you mean 'test_resnet'?"),
             ("model", {"attention": "sdcb"}, "sdcb"),
@@ -236,7 +236,7 @@ class TestBackboneWeights:
 
     def test_weights_of_another_model_are_refused(self, tmp_path):
         save_file({"classifier.weight": torch.zeros(3)}, tmp_path / "backbone.safetensors")
-        with pytest.raises(CheckpointError, match=r"backbone\.safetensors: these weights do not fit .*missing"):
+        with pytest.raises(CheckpointError, match=r"backbone\.safetensors: the weights do not fit .*missing"):
             load_backbone(small_network(), tmp_path / "backbone.safetensors")
 
 

@@ -125,7 +125,7 @@ class TestFetching:
         tensors = {**small_tensors(), "yoso_head.kernels.bias": torch.zeros(7)}
         other = write_official(tmp_path / "other.pth", tensors).read_bytes()
         mirror.files[FILE] = {"half": right[: len(right) // 2], "other": other}.get(content, content)
-        with pytest.raises(CheckpointError, match="what was fetched is not used and was deleted") as caught:
+        with pytest.raises(CheckpointError, match="the fetched file was deleted, because it cannot be used") as caught:
             find_model("coco-r50")
         assert "\n" not in str(caught.value)
         assert ("yoso_head.kernels.bias has shape (7,)" in str(caught.value)) == (content == "other")
@@ -186,7 +186,7 @@ class TestFetching:
     def test_something_else_in_the_place_of_the_model_is_not_deleted(self, mirror, model_cache):
         (model_cache / "coco-r50").mkdir(parents=True)
         (model_cache / "coco-r50" / "mine.txt").write_text("mine")
-        with pytest.raises(CheckpointError, match="is in the way"):
+        with pytest.raises(CheckpointError, match="exists, but is not a fetched model"):
             find_model("coco-r50")
         assert (model_cache / "coco-r50" / "mine.txt").read_text() == "mine"
 
@@ -208,7 +208,7 @@ class TestDisks:
 
     def test_a_cache_that_cannot_be_made(self, mirror, model_cache):
         model_cache.write_text("")
-        with pytest.raises(OutputError, match=r"cache: cannot be written \(.*YOSO_CACHE can name another folder"):
+        with pytest.raises(OutputError, match=r"cache: cannot be written \(.*set YOSO_CACHE to another folder"):
             find_model("coco-r50")
 
     def test_a_read_only_cache_is_read(self, mirror, model_cache, monkeypatch):
@@ -233,7 +233,7 @@ class TestDisks:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr("filelock.FileLock.acquire", refuse)
-        with pytest.raises(OutputError, match=r"permission denied.*YOSO_CACHE can name another folder"):
+        with pytest.raises(OutputError, match=r"permission denied.*set YOSO_CACHE to another folder"):
             find_model("coco-r50")
         assert mirror.requests == []
 
@@ -242,7 +242,7 @@ class TestOffline:
     @pytest.mark.parametrize("value", ["1", "true", "on"])
     def test_without_a_cache(self, value, mirror, monkeypatch):
         monkeypatch.setenv("YOSO_OFFLINE", value)
-        with pytest.raises(CheckpointError, match=r"coco-r50 is not in the cache \(.*offline nothing is fetched"):
+        with pytest.raises(CheckpointError, match=r"coco-r50 is not in the cache \(.*nothing is fetched offline"):
             yoso.load("coco-r50", "cpu")
         assert mirror.requests == []
 

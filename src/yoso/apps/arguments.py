@@ -1,11 +1,11 @@
 """Reading a command's arguments: argparse, with errors as everywhere else in the project."""
 
 import argparse
-import textwrap
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from yoso.errors import ConfigError, did_you_mean
@@ -64,15 +64,12 @@ class _Formatter(argparse.HelpFormatter):
     """Wraps between words alone, and keeps paragraphs with indented lines, such as examples, as they are."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+        return wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = [paragraph.strip("\n") for paragraph in text.split("\n\n")]
-        filled = [
-            p if "\n " in p or p.startswith(" ") else textwrap.fill(p, width, break_on_hyphens=False)
-            for p in paragraphs
-        ]
-        return "\n\n".join(textwrap.indent(paragraph, indent) for paragraph in filled)
+        filled = [p if "\n " in p else "\n".join(self._split_lines(p, width)) for p in paragraphs]
+        return "\n\n".join(filled)
 
 
 def share(text: str) -> float:
@@ -118,6 +115,8 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
         parser: the command's.
         default: the model to take if none is given; None makes `--model` obligatory.
     """
+    from yoso.inference.runtimes import runtime_names
+
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model",
@@ -131,7 +130,7 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
     model.add_argument(
         "--runtime",
         default="auto",
-        help="auto, torch, onnxruntime or openvino (default: auto, which on a CPU takes the fastest one that is "
+        help=f"auto, {', '.join(runtime_names())} (default: auto, which on a CPU takes the fastest one that is "
         "installed and for which the model has an exported file)",
     )
     model.add_argument("--precision", default="fp32", help="fp32, or bf16 on a GPU (default: fp32)")

@@ -27,27 +27,10 @@ DEPRECATED = {"--survivors": "--kept-queries", "--floors": "--rooflines", "--bas
 """Former names of options, which still work."""
 
 
-class WordFormatter(argparse.HelpFormatter):
-    """Wraps help between words only: argparse also breaks names such as onnxruntime-int8 at their hyphens."""
-
-    def _split_lines(self, text: str, width: int) -> list[str]:
-        return self._wrapped(text, width)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n".join(indent + line for line in self._wrapped(text, width - len(indent)))
-
-    @staticmethod
-    def _wrapped(text: str, width: int) -> list[str]:
-        from textwrap import wrap
-
-        return wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
-
-
 def build_parser() -> Parser:
     """Return the parser of `yoso benchmark`."""
     description = "Compare the latency of models, runtimes and baselines."
-    options: dict[str, Any] = {"epilog": EPILOG, "formatter_class": WordFormatter, "usage": "yoso benchmark [options]"}
-    parser = Parser("benchmark", description, **options)
+    parser = Parser("benchmark", description, epilog=EPILOG, usage="yoso benchmark [options]")
     entries = parser.add_argument_group("what to time").add_argument
     entries("--models", nargs="*", default=[DEFAULT_MODEL], metavar="MODEL", help=f"default: {DEFAULT_MODEL}")
     entries("--runtimes", nargs="+", default=["torch"], metavar="NAME", help=f"some of {RUNTIMES} (default: torch)")

@@ -156,10 +156,15 @@ def _predict(predictor: "Predictor", tasks: Sequence[str], args: argparse.Namesp
 
     thresholds = thresholds_of(args, predictor)
     if tuple(tasks) == ("panoptic",):
-        return with_segments(predictor, input_size=args.input_size, **thresholds)
+        return with_segments(
+            predictor,
+            input_size=args.input_size,
+            object_mask_threshold=thresholds.object_mask,
+            overlap_threshold=thresholds.overlap,
+        )
     if "panoptic" not in tasks:
         return with_logits(predictor, args.input_size)
-    return with_both(predictor, args.input_size, **thresholds)
+    return with_both(predictor, args.input_size, thresholds)
 
 
 def _check_output(args: argparse.Namespace, output: Path, dataset: "PanopticDataset") -> None:

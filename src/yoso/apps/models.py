@@ -141,7 +141,7 @@ def _show_table(models: list[dict[str, Any]]) -> None:
 
 
 def _details(model: dict[str, Any]) -> str:
-    """Return backbone, classes, licence and other facts, one per line."""
+    """Return backbone, classes, license and other facts, one per line."""
     about = [f"{key}: {value}" for key, value in model["about"].items() if key not in SHOWN_ELSEWHERE]
     lines = [f"backbone {model['backbone']}, license {model['license'] or '-'}", *_listed(model), *about]
     return "\n".join(lines)

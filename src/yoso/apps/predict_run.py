@@ -165,13 +165,15 @@ def _inputs(images: list[InputImage], split: "Split | None") -> list[Path]:
 def _settings(args: argparse.Namespace, predictor: "Predictor") -> dict[str, Any]:
     """Return what the predictions depend on."""
     size = predictor.inference.input_size if args.input_size is None else args.input_size
+    thresholds = thresholds_of(args, predictor)
     return {
         "command": "yoso predict",
         "model": args.model,
         "weights_sha256": _weights_sha256(args, predictor),
         "precision": predictor.engine.precision,
         "input_size": size,
-        **thresholds_of(args, predictor),
+        "object_mask_threshold": thresholds.object_mask,
+        "overlap_threshold": thresholds.overlap,
         "data": args.data,
         "split": args.split if args.data else None,
     }

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoso.categories import Categories, check_same_classes
 from yoso.installation import versions
+from yoso.settings import Thresholds
 
 if TYPE_CHECKING:
     from yoso.inference.predictor import Predictor
@@ -15,10 +16,12 @@ COMMAND = "yoso eval"
 """Value of `command` in these two files, by which `yoso eval` knows its own output."""
 
 
-def thresholds_of(args: argparse.Namespace, predictor: "Predictor") -> dict[str, float]:
+def thresholds_of(args: argparse.Namespace, predictor: "Predictor") -> Thresholds:
     """Return the two thresholds: those of the options, or else the model's."""
-    names = ("object_mask_threshold", "overlap_threshold")
-    return {n: getattr(predictor.inference, n) if getattr(args, n) is None else getattr(args, n) for n in names}
+    own, object_mask, overlap = predictor.inference.thresholds, args.object_mask_threshold, args.overlap_threshold
+    return Thresholds(
+        own.object_mask if object_mask is None else object_mask, own.overlap if overlap is None else overlap
+    )
 
 
 def check_classes(model: Categories, data: Categories, model_name: str, data_name: str) -> None:
@@ -32,6 +35,7 @@ def check_classes(model: Categories, data: Categories, model_name: str, data_nam
 
 def conditions(args: argparse.Namespace, predictor: "Predictor", num_images: int) -> dict[str, Any]:
     """Return what a score depends on: model, data, settings, runtime and versions."""
+    thresholds = thresholds_of(args, predictor)
     return {
         "command": COMMAND,
         "model": str(args.model),
@@ -39,7 +43,8 @@ def conditions(args: argparse.Namespace, predictor: "Predictor", num_images: int
         "split": args.split,
         "images": num_images,
         "input_size": predictor.inference.input_size if args.input_size is None else args.input_size,
-        **thresholds_of(args, predictor),
+        "object_mask_threshold": thresholds.object_mask,
+        "overlap_threshold": thresholds.overlap,
         "runtime": predictor.runtime,
         "device": str(predictor.device),
         "versions": versions(("yoso", "onnxruntime", "torch", "torchvision", "timm")),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from yoso.data.dataset import PanopticDataset
     from yoso.inference.predictor import Predictor
     from yoso.scoring.tuning import Grid, ThresholdSearch
-    from yoso.settings import InferenceConfig
+    from yoso.settings import InferenceConfig, Thresholds
 
 STEPS = tuple(number / 10 for number in range(10))
 """Values to try of each threshold, beside the model's own."""
@@ -36,7 +36,7 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
     from yoso.scoring.loop import score_split
     from yoso.scoring.predicting import with_logits
     from yoso.scoring.tuning import ThresholdSearch
-    from yoso.weights.edit import save_inference
+    from yoso.weights.config_file import save_inference
 
     folder = writable_model(args.model, args.offline) if args.write else None
     predictor = open_model(args, logits=True)
@@ -44,8 +44,7 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
     search = ThresholdSearch(grid_of(args, predictor), predictor.categories, dataset.categories)
     predict = with_logits(predictor, args.input_size)
     num_images = len(score_split(dataset, predict, [search], limit=args.limit, watch=watch("searching")))
-    current = thresholds_of(args, predictor)
-    best = search.best((current["object_mask_threshold"], current["overlap_threshold"]))
+    best = search.best(thresholds_of(args, predictor))
     if best is None:
         raise DatasetError(
             f"--tune: the {num_images} images of {args.data} {args.split} have no segment to find, so there is no PQ; "
@@ -53,8 +52,8 @@ def tune(args: argparse.Namespace, dataset: "PanopticDataset", output: Path) -> 
         )
     inference = replace(
         predictor.inference,
-        object_mask_threshold=best[0],
-        overlap_threshold=best[1],
+        object_mask_threshold=best.object_mask,
+        overlap_threshold=best.overlap,
         input_size=predictor.inference.input_size if args.input_size is None else _stored(args.input_size),
     )
     content = conditions(args, predictor, num_images) | _findings(search, best, inference)
@@ -81,10 +80,10 @@ def writable_model(model: str, offline: bool) -> Path:
         OutputError: its folder cannot be written.
     """
     from yoso.weights.find import find_model
-    from yoso.weights.layout import CONFIG, bundled_models
+    from yoso.weights.layout import CONFIG, is_bundled
 
     folder = find_model(model, offline)
-    if folder.resolve() in {bundled.resolve() for bundled in bundled_models().values()}:
+    if is_bundled(folder):
         raise ConfigError(
             f"--write: {model} comes with the package and is not changed; give a copy of its folder {folder}, or give "
             "the thresholds to each command"
@@ -101,9 +100,12 @@ def grid_of(args: argparse.Namespace, predictor: "Predictor") -> "Grid":
     from yoso.scoring.tuning import Grid
 
     axes = []
-    for name, current in thresholds_of(args, predictor).items():
-        given = getattr(args, name) is not None
-        axes.append((current,) if given else tuple(sorted({*STEPS, current})))
+    thresholds = thresholds_of(args, predictor)
+    for given, current in (
+        (args.object_mask_threshold, thresholds.object_mask),
+        (args.overlap_threshold, thresholds.overlap),
+    ):
+        axes.append(tuple(sorted({*STEPS, current})) if given is None else (current,))
     return Grid(*axes)
 
 
@@ -112,7 +114,7 @@ def _stored(input_size: Any) -> "tuple[int, int] | None":
     return None if input_size == "native" else input_size
 
 
-def _findings(search: "ThresholdSearch", best: tuple[float, float], inference: "InferenceConfig") -> dict[str, Any]:
+def _findings(search: "ThresholdSearch", best: "Thresholds", inference: "InferenceConfig") -> dict[str, Any]:
     import numpy as np
 
     table = search.table()
@@ -120,20 +122,26 @@ def _findings(search: "ThresholdSearch", best: tuple[float, float], inference: "
         "object_mask_thresholds": list(search.grid.object_mask_thresholds),
         "overlap_thresholds": list(search.grid.overlap_thresholds),
         "pq": [[None if np.isnan(value) else value for value in row] for row in table.tolist()],
-        "best": {"object_mask_threshold": best[0], "overlap_threshold": best[1], "pq": float(np.nanmax(table))},
+        "best": {
+            "object_mask_threshold": best.object_mask,
+            "overlap_threshold": best.overlap,
+            "pq": float(np.nanmax(table)),
+        },
         "inference": asdict(inference),
     }
 
 
-def _show(search: "ThresholdSearch", best: tuple[float, float], written: list[Path]) -> None:
+def _show(search: "ThresholdSearch", best: "Thresholds", written: list[Path]) -> None:
     import numpy as np
 
     from yoso.apps.tables import tuning_table
 
     table = search.table()
     show(
-        tuning_table(search.grid.object_mask_thresholds, search.grid.overlap_thresholds, table, best),
-        f'best: PQ {100 * np.nanmax(table):.1f} with "object_mask_threshold": {best[0]:g}, "overlap_threshold": '
-        f'{best[1]:g} (below "inference" in the model\'s config.json)'
+        tuning_table(
+            search.grid.object_mask_thresholds, search.grid.overlap_thresholds, table, (best.object_mask, best.overlap)
+        ),
+        f'best: PQ {100 * np.nanmax(table):.1f} with "object_mask_threshold": {best.object_mask:g}, '
+        f'"overlap_threshold": {best.overlap:g} (below "inference" in the model\'s config.json)'
         f"\nwritten: {', '.join(str(path) for path in written)}",
     )

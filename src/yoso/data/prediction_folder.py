@@ -81,16 +81,17 @@ def _is_empty_folder(path: Path) -> bool:
 
 @contextmanager
 def reserved(folder: Path) -> Generator[None, None, None]:
-    """Keep other processes from writing predictions to a folder; if it is new and stays empty, remove it at the end.
+    """Keep other processes from writing predictions to a folder; folders that are new and stay empty are removed.
 
     Raises:
         OutputError: it cannot be created or written, or another process writes to it.
     """
-    is_new = not folder.exists()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     lock = FileLock(folder / _LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        with suppress(NotImplementedError):  # a file system without locks
+            lock.acquire(timeout=0)
     except Timeout:
         raise OutputError(f"{folder}: another process writes there; wait for it, or choose another --output") from None
     except OSError as error:
@@ -101,9 +102,9 @@ def reserved(folder: Path) -> Generator[None, None, None]:
         with suppress(OSError):
             (folder / _LOCK).unlink()
         lock.release()
-        if is_new:
-            with suppress(OSError):  # it is not empty
-                folder.rmdir()
+        with suppress(OSError):  # one is not empty
+            for path in made:
+                path.rmdir()
 
 
 class PredictionWriter(PanopticWriter):

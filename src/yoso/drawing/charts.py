@@ -18,7 +18,7 @@ def bar_chart(title: str, bars: Sequence[tuple[str, int, Color]]) -> np.ndarray:
 
     Args:
         title: one line.
-        bars: name, number (0 or more) and colour of each.
+        bars: name, number (0 or more) and color of each.
 
     Returns:
         uint8 array (H, W, 3), RGB.

@@ -150,7 +150,7 @@ def _distance(mask: np.ndarray, column_width: float = 1.0) -> np.ndarray:
     rows = np.arange(mask.shape[0])[:, None]
     above = rows - np.maximum.accumulate(np.where(mask, -1, rows), axis=0)
     below = np.minimum.accumulate(np.where(mask, 2 * mask.shape[0], rows)[::-1], axis=0)[::-1] - rows
-    # Transposed, so that neighbouring columns are whole rows of memory.
+    # Transposed, so that neighboring columns are whole rows of memory.
     in_column = np.ascontiguousarray((np.minimum(above, below) ** 2).T, np.float64)
     squared = in_column.copy()
     for shift in range(1, len(in_column)):
@@ -188,7 +188,7 @@ def _text_width(text: str, size: int) -> float:
 
 
 def _plate_size(text: str, font_size: int) -> tuple[int, int]:
-    """Return width and height: padding, a dot of the segment's colour, a gap, the text, padding."""
+    """Return width and height: padding, a dot of the segment's color, a gap, the text, padding."""
     return round(_text_width(text, font_size) + 1.75 * font_size), round(1.5 * font_size)
 
 

@@ -31,7 +31,7 @@ class Segmentation(NamedTuple):
 
 
 def drawn(pixels: np.ndarray, result: Mapping[str, Any], categories: Categories) -> np.ndarray:
-    """Draw a result over its image, in the colours of its categories.
+    """Draw a result over its image, in the colors of its categories.
 
     Args:
         pixels: uint8 RGB array (H, W, 3).
@@ -46,7 +46,7 @@ def drawn(pixels: np.ndarray, result: Mapping[str, Any], categories: Categories)
 
 
 def drawn_segmentation(pixels: np.ndarray, segmentation: Segmentation) -> np.ndarray:
-    """Draw COCO panoptic segments over an image, in the colours of their categories.
+    """Draw COCO panoptic segments over an image, in the colors of their categories.
 
     Args:
         pixels: uint8 RGB array (H, W, 3).

@@ -26,7 +26,7 @@ Picture = PathLike | Image.Image | np.ndarray
 def render(image: Picture, result: Mapping[str, Any], *, alpha: float = 0.5, labels: bool = True) -> np.ndarray:
     """Draw a panoptic result over its image.
 
-    Segments are outlined and filled with the colour of their category, things of one category in different shades.
+    Segments are outlined and filled with the color of their category, things of one category in different shades.
     Names are written where they fit without overlapping. Void pixels are left unchanged.
 
     Args:
@@ -35,7 +35,7 @@ def render(image: Picture, result: Mapping[str, Any], *, alpha: float = 0.5, lab
         result: `segmentation`, an integer array or tensor (H, W), and `segments_info`, a list of dictionaries with
             `id`, `label_id`, and optionally `label`, `is_thing` and `color` (R, G, B). Ids of the segmentation that
             are not in the list count as void.
-        alpha: opacity of the colour, 0 (image alone) to 1 (colour alone).
+        alpha: opacity of the color, 0 (image alone) to 1 (color alone).
         labels: write the names.
 
     Returns:
@@ -70,7 +70,7 @@ def render(image: Picture, result: Mapping[str, Any], *, alpha: float = 0.5, lab
 
 
 def _id_map(segmentation: Any) -> np.ndarray:
-    # Tensors are recognised by a method, so that drawing works without torch.
+    # Tensors are recognized by a method, so that drawing works without torch.
     segmentation = np.asarray(segmentation.cpu() if hasattr(segmentation, "cpu") else segmentation)
     if segmentation.ndim != 2 or segmentation.size == 0 or segmentation.dtype.kind not in "iu":
         raise ValueError(
@@ -94,7 +94,7 @@ def _canvas(image: Picture, size: tuple[int, int]) -> np.ndarray:
 
 
 def _shades(entries: Sequence[Mapping[str, Any]]) -> list[Color]:
-    """Return a colour per segment: that of the category, varied from thing to thing."""
+    """Return a color per segment: that of the category, varied from thing to thing."""
     seen: Counter[Any] = Counter()
     colors = []
     for entry in entries:
@@ -109,7 +109,7 @@ def _shades(entries: Sequence[Mapping[str, Any]]) -> list[Color]:
 
 
 def _shade(color: Color, rank: int) -> Color:
-    """Return the colour itself for rank 0, and well-spread lightness and slightly turned hues for the next ranks."""
+    """Return the color itself for rank 0, and well-spread lightness and slightly turned hues for the next ranks."""
     if rank == 0:
         return color
     hue, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in color))
@@ -167,7 +167,7 @@ def _strips(segmentation: np.ndarray, slots: _Slots, thickness: int) -> Iterator
 
 
 def _edges(slots: np.ndarray) -> np.ndarray:
-    """Mark the pixels with a right, left, lower or upper neighbour of another slot."""
+    """Mark the pixels with a right, left, lower or upper neighbor of another slot."""
     edges = np.zeros(slots.shape, bool)
     for differs, here, there in (
         (slots[:, 1:] != slots[:, :-1], edges[:, 1:], edges[:, :-1]),
@@ -197,7 +197,7 @@ class _Paint:
 
     Attributes:
         keep: uint16 (2 S + 2, 1) share of the image; 256 for void.
-        add: uint16 (2 S + 2, 3) colour times its share, plus one half for rounding.
+        add: uint16 (2 S + 2, 3) color times its share, plus one half for rounding.
     """
 
     keep: np.ndarray

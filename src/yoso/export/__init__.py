@@ -1,1 +1,1 @@
-"""Exported networks: ONNX, OpenVINO, TensorRT and torch archives, each checked against PyTorch before it is kept."""
+"""Exported networks: ONNX, OpenVINO, TensorRT and torch.export files, each compared with PyTorch before it is kept."""

@@ -1,4 +1,4 @@
-"""The network as a program: what torch.export makes of the deployment form, for every exported format."""
+"""Capturing the deployment form of a network with torch.export, for every export format."""
 
 import warnings
 from collections.abc import Iterator
@@ -14,17 +14,17 @@ from yoso.model.yoso import YOSO
 from yoso.preprocess import Size
 
 EXAMPLE_SIZE = (256, 320)
-"""Of the images that a network of dynamic size is captured with; sides that differ cannot be confused."""
+"""Size of the images with which a network of dynamic size is captured; different sides cannot be confused."""
 
-MOST_BLOCKS = 1024
-"""A dynamic side is at most this many times 32 pixels."""
+MAX_BLOCKS = 1024
+"""Maximum length of a dynamic side, in units of 32 pixels."""
 
 
 class ToFloat32(nn.Module):
-    """Where a network that is half in float16 goes on in float32."""
+    """Converts to float32 where a network that starts in float16 continues in float32."""
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Convert."""
+        """Convert the tensor."""
         return x.float()
 
 
@@ -36,9 +36,9 @@ class Logits(nn.Module):
 
         Args:
             network: any.
-            normalises: take RGB values from 0 to 255, padded with the mean, rather than normalised ones.
-            half: backbone and aggregator in float16. Coordinates and decoder stay in float32: the decoder sums
-                features over all pixels of a mask, and sums beyond 65504 do not fit into float16.
+            normalises: take RGB values from 0 to 255, padded with the mean, instead of normalised values.
+            half: run backbone and aggregator in float16. Coordinates and decoder stay in float32: the decoder sums
+                features over all pixels of a mask, and sums above 65504 do not fit into float16.
         """
         super().__init__()
         self.network = fuse(network)
@@ -47,7 +47,7 @@ class Logits(nn.Module):
         if half:
             self.network.backbone.half()
             aggregator = self.network.aggregator.half()
-            # Before the coordinates are appended, which take the features' type.
+            # Before the coordinates are appended, because these take the type of the features.
             aggregator.output = nn.Sequential(aggregator.output, ToFloat32())  # pyrefly: ignore[bad-assignment]
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, Tensor]:
@@ -64,8 +64,8 @@ def capture(network: YOSO, size: Size | None, normalises: bool, half: bool = Fal
     """Capture a network with torch.export.
 
     Args:
-        network: any, in float32; its deployment form is what is captured, on the CPU.
-        size: (height, width) of the only images it will take, multiples of 32; None is any size, and any batch.
+        network: any, in float32; its deployment form is captured, on the CPU.
+        size: (height, width) of the only images that it will take, multiples of 32; None is any size and any batch.
         normalises: see `Logits`.
         half: see `Logits`.
     """
@@ -74,7 +74,7 @@ def capture(network: YOSO, size: Size | None, normalises: bool, half: bool = Fal
     images = torch.zeros(batch, 3, height, width)
     shapes = None
     if size is None:
-        rows, columns = Dim("rows", min=1, max=MOST_BLOCKS), Dim("columns", min=1, max=MOST_BLOCKS)
+        rows, columns = Dim("rows", min=1, max=MAX_BLOCKS), Dim("columns", min=1, max=MAX_BLOCKS)
         shapes = {"images": {0: Dim("batch", min=1, max=1024), 2: 32 * rows, 3: 32 * columns}}
     module = Logits(network, normalises, half).to("cpu").eval()
     with torch.no_grad(), quietly():
@@ -83,7 +83,7 @@ def capture(network: YOSO, size: Size | None, normalises: bool, half: bool = Fal
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Exporters warn of their own insides, which no user can mend."""
+    """Silence the warnings of exporters about their own internals, which no user can fix."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

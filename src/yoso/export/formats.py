@@ -1,130 +1,165 @@
-"""Writing an exported file of any format, and keeping it only if it is the network that it was made from."""
+"""The table of export formats. Loads no torch; to add a format, add a row to `FORMATS`."""
 
-import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
+from yoso.errors import ConfigError, did_you_mean
+from yoso.inference.runtimes import RUNTIMES
 
-from yoso.export.check import Parity, check_parity
-from yoso.export.onnx_file import Form, OnnxOptions, onnx_model, save_onnx, store_in_half
-from yoso.export.openvino_file import openvino_model, save_openvino
-from yoso.export.quantize import quantize
-from yoso.export.tensorrt_file import build_engine, import_tensorrt
-from yoso.export.torch_file import ArchiveEngine, save_torch
-from yoso.files import written_whole
-from yoso.inference.onnx_engine import OnnxEngine, import_onnxruntime
-from yoso.inference.openvino_engine import OpenVinoEngine
-from yoso.inference.predictor import Predictor
-from yoso.inference.torch_engine import TorchEngine
-from yoso.preprocess import Size
-from yoso.weights.model_folder import Model
+if TYPE_CHECKING:
+    import numpy as np
 
-Format = Literal["onnx", "openvino", "tensorrt", "torch"]
+    from yoso.export.check import Parity
+    from yoso.weights.model_folder import Model
+
+MIN_SIDE = 64
+"""Of a fixed size, in pixels; below it, the coarsest map has a single position."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """What to write.
+class ExportFormat:
+    """A format of exported files.
 
     Attributes:
-        format: of the file.
-        path: the file; of OpenVINO's two, the .xml.
-        form: of an ONNX file.
-        size: (height, width) of the only images it will take, or None for any.
-        precision: "fp32"; "fp16" (backbone and aggregator; the decoder stays in float32) for raw ONNX and TensorRT;
-            "int8" (the convolutions) for panoptic ONNX.
+        name: for `yoso export --format`.
+        suffix: of its files.
+        runtime: that runs its files here (see `yoso.inference.runtimes`); None if only other programs do.
+        precisions: that files of each form have; the first form is the default.
+        writer: `module:function` that takes a model, an `ExportTarget` and images, and returns a `Parity` or None.
+        divisor: both sides of a fixed size are multiples of it.
+        needs_size: every file takes images of one size only.
+    """
+
+    name: str
+    suffix: str
+    runtime: str | None
+    precisions: Mapping[str, tuple[str, ...]]
+    writer: str
+    divisor: int = 1
+    needs_size: bool = False
+
+    @property
+    def all_precisions(self) -> tuple[str, ...]:
+        """Precisions of any form."""
+        return tuple(dict.fromkeys(precision for some in self.precisions.values() for precision in some))
+
+
+FORMATS = {
+    row.name: row
+    for row in (
+        ExportFormat(
+            "onnx",
+            RUNTIMES["onnxruntime"].suffix,
+            "onnxruntime",
+            {"panoptic": ("fp32", "int8"), "raw": ("fp32", "fp16")},
+            "yoso.export.writing:write_onnx",
+        ),
+        ExportFormat(
+            "openvino",
+            RUNTIMES["openvino"].suffix,
+            "openvino",
+            {"raw": ("fp32",)},
+            "yoso.export.writing:write_openvino",
+            divisor=32,
+        ),
+        ExportFormat(
+            "tensorrt",
+            ".engine",
+            None,
+            {"raw": ("fp32", "fp16")},
+            "yoso.export.writing:write_tensorrt",
+            needs_size=True,
+        ),
+        ExportFormat("torch", ".pt2", None, {"raw": ("fp32",)}, "yoso.export.writing:write_torch", divisor=32),
+    )
+}
+
+
+@dataclass(frozen=True)
+class ExportTarget:
+    """The file to write; all values are checked.
+
+    Attributes:
+        format: one of `FORMATS`.
+        path: of the file; of OpenVINO's two files, the .xml.
+        form: "panoptic" takes an image and gives segments, "raw" gives logits; empty is the format's default.
+        size: (height, width) of the only images that the file takes, or None for any.
+        precision: "fp32"; "fp16" (backbone and aggregator; the decoder stays in float32); "int8" (the convolutions).
         source_sha256: of the weights' file, or empty.
     """
 
-    format: Format
+    format: str
     path: Path
-    form: Form = "panoptic"
-    size: Size | None = None
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    form: str = ""
+    size: tuple[int, int] | None = None
+    precision: str = "fp32"
     source_sha256: str = ""
 
+    def __post_init__(self) -> None:
+        """Check what is asked for.
 
-def export(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> Parity | None:
-    """Write a file, whole or not at all, after comparing it with PyTorch.
+        Raises:
+            ConfigError: the format does not exist, or does not have the form, the precision, the size or the suffix.
+        """
+        if self.format not in FORMATS:
+            raise ConfigError(f"format {self.format!r} is unknown.{did_you_mean(self.format, FORMATS)}")
+        row = FORMATS[self.format]
+        object.__setattr__(self, "form", self.form or next(iter(row.precisions)))
+        if self.form not in row.precisions:
+            raise ConfigError(
+                f"form {self.form!r}: {row.name} files do not have it.{did_you_mean(self.form, row.precisions)}"
+            )
+        self._check_precision(row)
+        self._check_size(row)
+        if self.path.suffix != row.suffix:
+            raise ConfigError(f"{self.path}: the name of a file in format {row.name} ends in {row.suffix}")
+
+    def _check_precision(self, row: ExportFormat) -> None:
+        if self.precision in row.precisions[self.form]:
+            return
+        for form, precisions in row.precisions.items():
+            if self.precision in precisions:
+                raise ConfigError(
+                    f"precision {self.precision} is not for {row.name} files of form {self.form}; give --form {form}"
+                )
+        known = row.all_precisions
+        advice = "give one of them" if len(known) > 1 else "give that"
+        raise ConfigError(
+            f"precision {self.precision}: {row.name} files are written in {' or '.join(known)}; {advice}, or another "
+            "format"
+        )
+
+    def _check_size(self, row: ExportFormat) -> None:
+        if self.size is None:
+            if row.needs_size:
+                raise ConfigError(f"{row.name} files take images of one size only; give --fixed-size HEIGHTxWIDTH")
+            return
+        text = f"fixed size {self.size[0]}x{self.size[1]}"
+        if min(self.size) < MIN_SIDE:
+            raise ConfigError(f"{text}: both sides must be at least {MIN_SIDE} pixels")
+        if any(side % row.divisor for side in self.size):
+            raise ConfigError(f"{text}: both sides must be multiples of {row.divisor} in {row.name} files")
+
+
+def export(model: "Model", target: ExportTarget, images: "Sequence[np.ndarray]") -> "Parity | None":
+    """Write a file, completely or not at all, after comparing it with PyTorch.
 
     Args:
         model: network, categories, thresholds; the network in float32.
-        target: see `Target`.
-        photographs: uint8 (H, W, 3), RGB: to compare on, or for "int8", to calibrate with.
+        target: the file.
+        images: uint8 (H, W, 3), RGB: to compare on, or to calibrate "int8" with.
 
     Returns:
-        How it compares; None where that is not the point (8 bits). For TensorRT it is the ONNX file that was compared,
-        from which the engine is built.
+        How the file compares; None for "int8", which changes results on purpose. For TensorRT it is the ONNX file from
+        which the engine is built that was compared.
 
     Raises:
-        ExportError: the file is not the network.
-        ConfigError: a package that is needed is not installed.
+        ExportError: the file differs from the network.
+        ConfigError: a package is not installed.
         OutputError: the file cannot be written.
     """
-    if target.format == "onnx":
-        return _onnx(model, target, photographs)
-    if target.format == "openvino":
-        return _openvino(model, target, photographs)
-    if target.format == "tensorrt":
-        return _tensorrt(model, target, photographs)
-    with written_whole(target.path) as temporary:
-        save_torch(temporary, model, target.size, target.source_sha256)
-        return _compare(ArchiveEngine(temporary), model, photographs)
-
-
-def _onnx(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> Parity | None:
-    half = target.precision == "fp16"
-    onnx = onnx_model(model, OnnxOptions(target.form, target.size, target.source_sha256, half))
-    with written_whole(target.path) as temporary:
-        if target.precision == "int8":
-            with tempfile.TemporaryDirectory() as folder:
-                whole = Path(folder, "whole.onnx")
-                save_onnx(whole, onnx)
-                quantize(whole, temporary, photographs)
-            OnnxEngine(temporary, "cpu")
-            return None
-        store_in_half(onnx)
-        save_onnx(temporary, onnx)
-        return _compare(OnnxEngine(temporary, "cpu"), model, photographs, half)
-
-
-def _openvino(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> Parity:
-    converted = openvino_model(model, target.size, target.source_sha256)
-    binary = target.path.with_suffix(".bin")
-    # OpenVINO finds the weights by the name of the .xml, so both are made under their own names first.
-    with (
-        written_whole(target.path) as xml,
-        written_whole(binary) as weights,
-        tempfile.TemporaryDirectory(dir=target.path.parent, prefix=".openvino-") as folder,
-    ):
-        made = Path(folder, target.path.name)
-        save_openvino(made, converted)
-        parity = _compare(OpenVinoEngine(made, "cpu"), model, photographs)
-        os.replace(made, xml)
-        os.replace(made.with_suffix(".bin"), weights)
-    return parity
-
-
-def _tensorrt(model: Model, target: Target, photographs: Sequence[np.ndarray]) -> Parity:
-    import_tensorrt()  # before the minute that the ONNX file takes
-    import_onnxruntime()
-    half = target.precision == "fp16"
-    onnx = onnx_model(model, OnnxOptions("raw", target.size, target.source_sha256, half))
-    with written_whole(target.path) as temporary, tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "whole.onnx")
-        save_onnx(whole, onnx)
-        parity = _compare(OnnxEngine(whole, "cpu"), model, photographs, half)
-        build_engine(whole, temporary)
-    return parity
-
-
-def _compare(engine: Any, model: Model, photographs: Sequence[np.ndarray], half: bool = False) -> Parity:
-    exported = Predictor(engine, engine.categories, engine.inference, engine.about)
-    network = TorchEngine(model, torch.device("cpu"), fused=False)
-    original = Predictor(network, model.categories, engine.inference, model.about)
-    return check_parity(exported, original, photographs, half)
+    module, _, name = FORMATS[target.format].writer.partition(":")
+    return getattr(import_module(module), name)(model, target, images)

@@ -1,4 +1,4 @@
-"""Writing ONNX graphs by hand, one operator a line, for what surrounds the network."""
+"""Writing ONNX graphs by hand, one operator per line, for what surrounds the network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,21 +9,21 @@ Value = Any
 """An `onnx_ir.Value`: a tensor of the graph."""
 
 Body = Callable[["GraphWriter", list[Value], list[Value]], tuple[list[Value], list[Value]]]
-"""One round of a scan: takes a writer, what is carried, its parts; returns what is carried on and what is stacked."""
+"""One iteration of a scan: takes a writer, the carried tensors and its parts; returns tensors to carry and to stack."""
 
 
 class GraphWriter:
     """Collects nodes and constants; `write("Add", a, 1.0)` adds a node and returns its output.
 
-    NumPy arrays and numbers among the inputs become constants: whole numbers int64, others float32.
+    NumPy arrays and numbers among the inputs become constants; integers are int64, other numbers float32.
     """
 
     def __init__(self, prefix: str, outer: "GraphWriter | None" = None) -> None:
-        """Begin a piece of a graph.
+        """Start a part of a graph.
 
         Args:
-            prefix: of all its names, so that pieces can be joined.
-            outer: the writer of the graph around this one, which keeps the constants.
+            prefix: of all its names, so that parts can be joined.
+            outer: writer of the surrounding graph, which holds the constants.
         """
         import onnx_ir
 
@@ -36,12 +36,12 @@ class GraphWriter:
 
     @property
     def nodes(self) -> list[Any]:
-        """The nodes written so far, in an order in which they can run."""
+        """The nodes written so far, in an executable order."""
         return list(self._tape.nodes)
 
     @property
     def constants(self) -> list[Value]:
-        """The constants they read."""
+        """The constants that the nodes read."""
         return list(self._tape.initializers)
 
     def __call__(self, operator: str, *inputs: Any, **attributes: Any) -> Value:
@@ -49,8 +49,8 @@ class GraphWriter:
 
         Args:
             operator: of the standard ONNX operators.
-            inputs: tensors of the graph, constants, or None for an optional input that is left out.
-            attributes: the operator's.
+            inputs: tensors of the graph, constants, or None for an optional input that is omitted.
+            attributes: of the operator.
         """
         values = [None if item is None else self._value(item) for item in inputs]
         self._count += 1
@@ -76,12 +76,12 @@ class GraphWriter:
         """Add a loop over the first axis of some tensors.
 
         Args:
-            carried: tensors that every round changes, of unchanging shape; constants or computed.
-            parted: tensors of which every round sees one part.
-            body: writes one round; it may use whatever was computed before.
+            carried: tensors of constant shape that every iteration replaces.
+            parted: tensors of which every iteration reads one part.
+            body: writes one iteration; it may read everything computed before.
 
         Returns:
-            What was carried out of the last round, and what all rounds stacked, along a new first axis.
+            The tensors carried out of the last iteration, and those stacked by all iterations along a new first axis.
         """
         self._count += 1
         name = f"{self._prefix}/Scan_{self._count}"
@@ -101,19 +101,19 @@ class GraphWriter:
         return results[: len(on)], results[len(on) :]
 
     def cast(self, value: Value, kind: type[np.generic]) -> Value:
-        """Convert a tensor to a NumPy type."""
+        """Convert a tensor to the type of a NumPy scalar."""
         return self("Cast", value, to=int(self._ir.DataType.from_numpy(np.dtype(kind))))
 
     def sizes(self, value: Value, start: int, stop: int) -> Value:
-        """Return some of a tensor's sizes, axes `start` to `stop` - 1, as int64."""
+        """Return the sizes of a tensor along the axes `start` to `stop` - 1, as int64."""
         return self("Shape", value, start=start, end=stop)
 
     def part(self, value: Value, start: Any, stop: Any, axes: list[int]) -> Value:
-        """Cut out `start` to `stop` - 1 along some axes; both are vectors, constant or computed."""
+        """Slice `start` to `stop` - 1 along some axes; both are vectors, constant or computed."""
         return self("Slice", value, _vector(start), _vector(stop), np.asarray(axes, np.int64))
 
     def joined(self, *values: Any, axis: int = 0) -> Value:
-        """Concatenate."""
+        """Concatenate tensors."""
         return self("Concat", *values, axis=axis)
 
 
@@ -122,5 +122,5 @@ def _vector(value: Any) -> Any:
 
 
 def column(write: GraphWriter, vector: Value) -> Value:
-    """Make (n, 1) of (n,)."""
+    """Reshape (n,) to (n, 1)."""
     return write("Unsqueeze", vector, np.array([1]))

@@ -1,4 +1,4 @@
-"""ONNX files: the network by torch's exporter, what surrounds it by hand, both in standard operators."""
+"""ONNX files: the network is written by torch's exporter, what surrounds it by hand; all operators are standard."""
 
 import contextlib
 import io
@@ -7,30 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from yoso.export.capture import capture, quietly
 from yoso.export.graph import GraphWriter, Value
-from yoso.export.metadata import facts
+from yoso.export.metadata import describe
 from yoso.export.panoptic_graph import MergeInputs, MergeOutputs, write_merge, write_normalising, write_resizing
-from yoso.inference.onnx_engine import METADATA
+from yoso.inference.exported import METADATA
 from yoso.installation import optional_packages
 from yoso.model.yoso import padded_size
 from yoso.preprocess import Size
 from yoso.weights.model_folder import Model
 
 OPSET = 20
-"""DeformConv came with 19, antialiased Resize with 18."""
-
-Form = Literal["panoptic", "raw"]
+"""DeformConv needs 19, antialiased Resize 18."""
 
 STAGES = ("backbone", "aggregator", "decoder")
 
 SMALL = 1024
-"""Constants of fewer numbers are not worth storing in half."""
+"""Constants with fewer numbers are not worth storing in half precision."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +36,16 @@ class OnnxOptions:
     """What kind of ONNX file to write.
 
     Attributes:
-        form: "panoptic" goes from a uint8 photograph (H, W, 3) to segments; "raw" from float32 images (B, 3, H, W), RGB
-            0 to 255, of any size, to `class_logits` and `mask_logits`.
-        size: (height, width) of the only images it will take, or None for any. A fixed panoptic file takes photographs
-            that are resized already.
+        form: "panoptic" takes a uint8 image (H, W, 3) and gives segments; "raw" takes float32 images (B, 3, H, W), RGB
+            0 to 255, of any size, and gives `class_logits` and `mask_logits`.
+        size: (height, width) of the only images that it will take, or None for any. A panoptic file of fixed size takes
+            images that are resized already.
         source_sha256: of the weights' file, or empty.
         half: backbone and aggregator in float16, the decoder in float32, by casts in the graph; inputs and outputs stay
             float32.
     """
 
-    form: Form = "panoptic"
+    form: str = "panoptic"
     size: Size | None = None
     source_sha256: str = ""
     half: bool = False
@@ -96,7 +94,7 @@ def onnx_model(model: Model, options: OnnxOptions) -> Any:
         inputs[name].const_value = ir.tensor(array, name=name)
         graph.register_initializer(inputs[name])
     onnx = ir.Model(graph, ir_version=10, producer_name="yoso")
-    onnx.metadata_props[METADATA] = facts(model, options.form, size, options.source_sha256)
+    onnx.metadata_props[METADATA] = describe(model, options.form, size, options.source_sha256).to_json()
     return onnx
 
 
@@ -104,7 +102,7 @@ def import_onnx_ir() -> Any:
     """Return the module.
 
     Raises:
-        ConfigError: what exporting needs is not installed.
+        ConfigError: a package that exporting needs is not installed.
     """
     with optional_packages():
         import onnx_ir
@@ -113,7 +111,7 @@ def import_onnx_ir() -> Any:
 
 
 def _write_raw(ir: Any, write: GraphWriter, model: Model, size: Size | None) -> tuple[dict[str, Value], Value]:
-    """Return the inputs of a raw file, and the network's images made from them."""
+    """Return the inputs of a raw file, and the network's images that are computed from them."""
     sides = ("height", "width") if size is None else size
     batch = "batch" if size is None else 1
     images = ir.val("images", dtype=ir.DataType.FLOAT, shape=(batch, 3, *sides))
@@ -122,11 +120,11 @@ def _write_raw(ir: Any, write: GraphWriter, model: Model, size: Size | None) -> 
 
 
 def _write_panoptic(ir: Any, write: GraphWriter, model: Model, size: Size | None) -> tuple[Any, Value, Any, Any]:
-    """Write what comes before the network in a panoptic file.
+    """Write the part of a panoptic file before the network.
 
     Returns:
-        The inputs by name; the network's images; a function from its logits to what the merge reads; the values of
-        the inputs that may be left out.
+        The inputs by name; the network's images; a function from its logits to the inputs of the merge; the default
+        values of the optional inputs.
     """
     kinds = ir.DataType
     inputs = {
@@ -145,15 +143,15 @@ def _write_panoptic(ir: Any, write: GraphWriter, model: Model, size: Size | None
     }
     config = model.network.config
     if size is None:
-        resized, image_size, photo_size = write_resizing(write, inputs["image"], inputs["input_size"])
+        resized, image_size, own_size = write_resizing(write, inputs["image"], inputs["input_size"])
     else:
         channels_first = write("Transpose", inputs["image"], perm=[2, 0, 1])
         resized = write("Unsqueeze", channels_first, np.array([0]))
-        image_size = photo_size = write.sizes(inputs["image"], 0, 2)
+        image_size = own_size = write.sizes(inputs["image"], 0, 2)
         del inputs["input_size"], defaults["input_size"]
     images = write_normalising(write, resized, config.pixel_mean, config.pixel_std)
     asked = write("Greater", inputs["output_size"], np.array([0]))
-    output_size = write("Where", asked, inputs["output_size"], photo_size)
+    output_size = write("Where", asked, inputs["output_size"], own_size)
     padded_size = write.sizes(images, 2, 4)
 
     def merge(class_logits: Value, mask_logits: Value) -> MergeInputs:
@@ -164,14 +162,14 @@ def _write_panoptic(ir: Any, write: GraphWriter, model: Model, size: Size | None
 
 
 def _typed(ir: Any, merged: MergeOutputs) -> list[tuple[str, Value]]:
-    """Name the results and say what they are."""
+    """Return the results with names, types and shapes."""
     kinds = ir.DataType
     described = {
         "segmentation": (merged.segmentation, kinds.INT32, ("output_height", "output_width")),
         "class_indices": (merged.class_indices, kinds.INT64, ("segments",)),
         "scores": (merged.scores, kinds.FLOAT, ("segments",)),
         "areas": (merged.areas, kinds.INT64, ("segments",)),
-        "boxes": (merged.boxes, kinds.INT64, ("segments", 4)),
+        "boxes": (merged.extents, kinds.INT64, ("segments", 4)),
     }
     for value, kind, shape in described.values():
         value.dtype, value.shape = kind, ir.Shape(shape)
@@ -184,7 +182,7 @@ def _named(value: Value, name: str) -> Value:
 
 
 def _name_by_stage(graph: Any) -> None:
-    """Put the stage before every name, which a profile then shows: `backbone/node_conv2d_3`."""
+    """Put the stage before every name, so that a profile shows it: `backbone/node_conv2d_3`."""
     for node in graph:
         scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")
         stage = next((stage for stage in STAGES if f"'network.{stage}" in scopes), None)
@@ -195,7 +193,7 @@ def _name_by_stage(graph: Any) -> None:
 
 
 def _emptied(graph: Any) -> tuple[list[Any], list[Value]]:
-    """Take nodes and constants out of a graph, so that another can have them."""
+    """Take nodes and constants out of a graph, for use in another one."""
     nodes, constants = list(graph), list(graph.initializers.values())
     graph.outputs.clear()
     graph.inputs.clear()
@@ -205,10 +203,10 @@ def _emptied(graph: Any) -> tuple[list[Any], list[Value]]:
 
 
 def store_in_half(onnx: Any) -> None:
-    """Store constants that are whole in float16 as float16, and convert them when the file is loaded.
+    """Store constants that float16 represents exactly as float16, and convert them when the file is loaded.
 
-    Nothing is rounded: a constant that float16 does not hold exactly stays as it is. The weights of a model folder
-    that was saved in half precision are such, except where BatchNorm or another layer was folded into them.
+    Nothing is rounded: other constants stay in float32. Weights of a model folder that was saved in half precision are
+    exact in float16, except where BatchNorm or another layer was folded into them.
 
     Args:
         onnx: an `onnx_ir.Model`; changed.
@@ -235,7 +233,7 @@ def store_in_half(onnx: Any) -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """The exporter prints its progress and logs what it passes over."""
+    """Silence the exporter, which prints its progress and logs what it skips."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

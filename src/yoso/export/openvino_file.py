@@ -1,11 +1,11 @@
-"""OpenVINO files, from torch.export: OpenVINO's reader of ONNX knows no DeformConv, its reader of torch does."""
+"""OpenVINO files, made from torch.export: OpenVINO reads DeformConv from torch, but not from ONNX."""
 
 from pathlib import Path
 from typing import Any
 
 from yoso.export.capture import capture, quietly
-from yoso.export.metadata import facts
-from yoso.inference.onnx_engine import METADATA
+from yoso.export.metadata import describe
+from yoso.inference.exported import METADATA
 from yoso.inference.openvino_engine import import_openvino
 from yoso.preprocess import Size
 from yoso.weights.model_folder import Model
@@ -18,7 +18,7 @@ def openvino_model(model: Model, size: Size | None, source_sha256: str) -> Any:
 
     Args:
         model: network, categories, thresholds.
-        size: (height, width) of the only images it will take, multiples of 32; None is any.
+        size: (height, width) of the only images that it will take, multiples of 32; None is any.
         source_sha256: of the weights' file, or empty.
 
     Raises:
@@ -28,7 +28,7 @@ def openvino_model(model: Model, size: Size | None, source_sha256: str) -> Any:
     program = capture(model.network, size, normalises=True)
     with quietly():
         converted = ov.convert_model(program)
-    converted.set_rt_info(facts(model, "raw", size, source_sha256), [METADATA, "facts"])
+    converted.set_rt_info(describe(model, "raw", size, source_sha256).to_json(), [METADATA, "facts"])
     return converted
 
 

@@ -1,7 +1,7 @@
-"""What surrounds the network in an exported file: from the photograph to its input, from its logits to segments.
+"""The graph around the network in an exported file: from an image to the network's input, from its logits to segments.
 
-The same arithmetic as `yoso.preprocess` and `yoso.postprocess`, written in standard ONNX operators. How the queries
-compete for the pixels is in `yoso.export.tile_graph`.
+The arithmetic is that of `yoso.preprocess` and `yoso.postprocess`, in standard ONNX operators. `yoso.export.tile_graph`
+holds the competition of the queries for the pixels.
 """
 
 from collections.abc import Sequence
@@ -10,29 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from yoso.export.graph import GraphWriter, Value, column
-from yoso.export.tile_graph import Tally, write_competition
+from yoso.export.tile_graph import GraphCounts, write_competition
 
-NOBODY = -1e4
-"""Logit of a mask that is nowhere."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A photograph as the network takes it.
-
-    Attributes:
-        images: float32 (1, 3, H, W), normalised and padded.
-        image_size: int64 (2,), height and width of the part that is photograph.
-        photo_size: int64 (2,), height and width of the photograph itself.
-    """
-
-    images: Value
-    image_size: Value
-    photo_size: Value
+NOWHERE = -1e4
+"""Logit of a mask that covers nothing."""
 
 
 def write_resizing(write: GraphWriter, image: Value, input_size: Value) -> tuple[Value, Value, Value]:
-    """Resize a photograph as `yoso.preprocess` does.
+    """Resize an image as `yoso.preprocess` does.
 
     Args:
         write: takes the nodes.
@@ -40,10 +25,10 @@ def write_resizing(write: GraphWriter, image: Value, input_size: Value) -> tuple
         input_size: int64 (2,), (shorter, longest) in pixels, or (0, 0) for no resizing.
 
     Returns:
-        uint8 (1, 3, H', W'), its size and the photograph's, each int64 (2,).
+        uint8 (1, 3, H', W'), its size and that of the image, each int64 (2,).
     """
-    photo_size = write.sizes(image, 0, 2)
-    sides = write.cast(photo_size, np.float64)
+    own_size = write.sizes(image, 0, 2)
+    sides = write.cast(own_size, np.float64)
     wanted = write.cast(input_size, np.float64)
     ends = write.joined(
         write("ReduceMin", sides, np.array([0]), keepdims=1), write("ReduceMax", sides, np.array([0]), keepdims=1)
@@ -51,20 +36,20 @@ def write_resizing(write: GraphWriter, image: Value, input_size: Value) -> tuple
     scale = write("ReduceMin", write("Div", wanted, ends), np.array([0]), keepdims=1)
     rounded = write("Floor", write("Add", write("Mul", sides, scale), np.array(0.5)))
     scaled = write("Max", write.cast(rounded, np.int64), np.array([1]))
-    size = write("Where", write("Greater", input_size, np.array([0])), scaled, photo_size)
+    size = write("Where", write("Greater", input_size, np.array([0])), scaled, own_size)
     channels_first = write("Unsqueeze", write("Transpose", image, perm=[2, 0, 1]), np.array([0]))
     sizes = write.joined(np.array([1, 3]), size)
-    # Without `exclude_outside` the edge pixels would count more than they do in Pillow.
+    # Without `exclude_outside`, pixels at the edge would have more weight than in Pillow.
     resized = write("Resize", channels_first, None, None, sizes, mode="linear", antialias=1, exclude_outside=1)
-    return resized, size, photo_size
+    return resized, size, own_size
 
 
 def write_normalising(write: GraphWriter, images: Value, mean: Sequence[float], std: Sequence[float]) -> Value:
-    """Normalise, **then** pad with zeros at the right and the bottom to a multiple of 32, as `YOSO.prepare` does.
+    """Normalise, **then** pad with zeros at the right and at the bottom to multiples of 32, as `YOSO.prepare` does.
 
     Args:
         write: takes the nodes.
-        images: any numbers (B, 3, H, W), RGB, 0 to 255.
+        images: of any type, (B, 3, H, W), RGB, 0 to 255.
         mean: per channel.
         std: per channel.
 
@@ -81,13 +66,13 @@ def write_normalising(write: GraphWriter, images: Value, mean: Sequence[float], 
 
 @dataclass(frozen=True)
 class MergeInputs:
-    """What the panoptic merge reads; compare `yoso.postprocess.panoptic`.
+    """Inputs of the panoptic merge; compare `yoso.postprocess.panoptic`.
 
     Attributes:
         class_logits: float32 (1, N, K+1).
         mask_logits: float32 (1, N, h, w).
         padded_size: int64 (2,), height and width of the network's input.
-        image_size: int64 (2,), the part of it that is photograph.
+        image_size: int64 (2,), the part of it that is not padding.
         output_size: int64 (2,), size of the result.
         object_mask_threshold: float32 ().
         overlap_threshold: float64 ().
@@ -104,21 +89,21 @@ class MergeInputs:
 
 @dataclass(frozen=True)
 class MergeOutputs:
-    """The panoptic result of one photograph, S segments.
+    """The panoptic result of one image with s segments.
 
     Attributes:
         segmentation: int32 (H, W), segment id per pixel, 0 is void.
-        class_indices: int64 (S,), of the ids 1, 2, ...
-        scores: float32 (S,).
-        areas: int64 (S,), pixels.
-        boxes: int64 (S, 4), first row, last row, first column, last column.
+        class_indices: int64 (s,), of the ids 1, 2, ...
+        scores: float32 (s,).
+        areas: int64 (s,), in pixels.
+        extents: int64 (s, 4), first row, last row, first column, last column.
     """
 
     segmentation: Value
     class_indices: Value
     scores: Value
     areas: Value
-    boxes: Value
+    extents: Value
 
 
 def write_merge(write: GraphWriter, inputs: MergeInputs, is_thing: Sequence[bool]) -> MergeOutputs:
@@ -132,41 +117,41 @@ def write_merge(write: GraphWriter, inputs: MergeInputs, is_thing: Sequence[bool
     Returns:
         Tensors of the graph.
     """
-    labels, scores, masks = _write_survivors(write, inputs, num_classes=len(is_thing))
+    labels, scores, masks = _write_kept_queries(write, inputs, num_classes=len(is_thing))
     sizes = (inputs.padded_size, inputs.image_size, inputs.output_size)
-    owner, tally = write_competition(write, masks, scores, sizes)
-    kept = _write_verdict(write, tally, inputs.overlap_threshold)
+    owner, counts = write_competition(write, masks, scores, sizes)
+    kept = _write_overlap_rule(write, counts, inputs.overlap_threshold)
     ids, first = _write_ids(write, labels, kept, is_thing)
     table = write.joined(np.array([0]), ids)
     flat = write("GatherElements", write.cast(table, np.int32), write("Reshape", owner, np.array([-1])), axis=0)
     segmentation = write("Reshape", flat, write("Shape", owner))
-    return _write_facts(write, segmentation, _Winners(labels, scores, ids, first, tally))
+    return _write_segments(write, segmentation, _Queries(labels, scores, ids, first, counts))
 
 
-def _write_survivors(write: GraphWriter, inputs: MergeInputs, num_classes: int) -> tuple[Value, Value, Value]:
-    """Return labels (Q,), scores (Q,) and masks (1, Q, h, w) of the surviving queries, and of a last one: nobody.
+def _write_kept_queries(write: GraphWriter, inputs: MergeInputs, num_classes: int) -> tuple[Value, Value, Value]:
+    """Return labels (Q,), scores (Q,) and masks (1, Q, h, w) of the kept queries and of one dummy query after them.
 
-    Nobody has score 0 and a mask that is nowhere, so it wins a pixel only where there is no other query at all, and
-    owns none. With it no tensor is ever empty.
+    The dummy has score 0 and a mask that covers nothing, so it wins a pixel only if no query is kept, and owns none. It
+    ensures that no tensor is ever empty.
     """
     probabilities = write("Softmax", write("Squeeze", inputs.class_logits, np.array([0])), axis=-1)
     scores = write("ReduceMax", probabilities, np.array([1]), keepdims=0)
     labels = write("ArgMax", probabilities, axis=1, keepdims=0)
     above = write("Greater", scores, inputs.object_mask_threshold)
-    survives = write("And", above, write("Less", labels, np.array(num_classes)))
-    kept = write("Squeeze", write("NonZero", survives), np.array([0]))
-    nobody = write("Expand", NOBODY, write.joined(np.array([1, 1]), write.sizes(inputs.mask_logits, 2, 4)))
+    takes_part = write("And", above, write("Less", labels, np.array(num_classes)))
+    kept = write("Squeeze", write("NonZero", takes_part), np.array([0]))
+    dummy = write("Expand", NOWHERE, write.joined(np.array([1, 1]), write.sizes(inputs.mask_logits, 2, 4)))
     return (
         write.joined(write("Gather", labels, kept), np.array([0])),
         write.joined(write("Gather", scores, kept), np.zeros(1, np.float32)),
-        write.joined(write("Gather", inputs.mask_logits, kept, axis=1), nobody, axis=1),
+        write.joined(write("Gather", inputs.mask_logits, kept, axis=1), dummy, axis=1),
     )
 
 
-def _write_verdict(write: GraphWriter, tally: Tally, threshold: Value) -> Value:
-    """Return which queries become part of a segment, bool (Q,); see `postprocess.segments.merge_segments`."""
-    owns = write("Greater", write("ReduceMax", tally.by_row, np.array([1]), keepdims=0), 0.0)
-    share = write("Div", write.cast(tally.won, np.float64), write.cast(tally.covered, np.float64))
+def _write_overlap_rule(write: GraphWriter, counts: GraphCounts, threshold: Value) -> Value:
+    """Return which queries become part of a segment, bool (Q,); see `yoso.postprocess.segments.merge_segments`."""
+    owns = write("Greater", write("ReduceMax", counts.by_row, np.array([1]), keepdims=0), 0.0)
+    share = write("Div", write.cast(counts.won, np.float64), write.cast(counts.covered, np.float64))
     return write("And", owns, write("GreaterOrEqual", share, threshold))
 
 
@@ -186,31 +171,31 @@ def _write_ids(write: GraphWriter, labels: Value, kept: Value, is_thing: Sequenc
 
 
 @dataclass(frozen=True)
-class _Winners:
-    """Labels, scores, ids and the first of each segment, (Q,) each; and what the queries got."""
+class _Queries:
+    """Label, score, segment id and whether it is the first of its segment, (Q,) each; and pixel counts."""
 
     labels: Value
     scores: Value
     ids: Value
     first: Value
-    tally: Tally
+    counts: GraphCounts
 
 
-def _write_facts(write: GraphWriter, segmentation: Value, winners: _Winners) -> MergeOutputs:
-    """Gather what is known of each segment; pieces of one stuff class are added up."""
-    chosen = write("Squeeze", write("NonZero", winners.first), np.array([0]))
-    belongs = write("Equal", column(write, write("Gather", winners.ids, chosen)), winners.ids)
+def _write_segments(write: GraphWriter, segmentation: Value, queries: _Queries) -> MergeOutputs:
+    """Describe each segment; queries of one stuff class are added up."""
+    chosen = write("Squeeze", write("NonZero", queries.first), np.array([0]))
+    belongs = write("Equal", column(write, write("Gather", queries.ids, chosen)), queries.ids)
     belongs = write.cast(belongs, np.float64)
     extents = []
-    for counts in (winners.tally.by_row, winners.tally.by_column):
+    for counts in (queries.counts.by_row, queries.counts.by_column):
         pixels = write("MatMul", belongs, write.cast(counts, np.float64))
         seen = write.cast(write("Greater", pixels, np.array(0.0)), np.int32)
         extents += [write("ArgMax", seen, axis=1, select_last_index=last) for last in (0, 1)]
     areas = write.cast(write("ReduceSum", pixels, np.array([1]), keepdims=0), np.int64)
     return MergeOutputs(
         segmentation,
-        write("Gather", winners.labels, chosen),
-        write("Gather", winners.scores, chosen),
+        write("Gather", queries.labels, chosen),
+        write("Gather", queries.scores, chosen),
         areas,
         write.joined(*extents, axis=1),
     )

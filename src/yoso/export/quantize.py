@@ -1,4 +1,4 @@
-"""8-bit ONNX files: ONNX Runtime's static quantisation of the convolutions, calibrated on photographs."""
+"""8-bit ONNX files: ONNX Runtime's static quantisation of the convolutions, calibrated on images."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -9,34 +9,34 @@ from typing import Any
 import numpy as np
 
 from yoso.errors import ConfigError
-from yoso.export.onnx_file import METADATA
+from yoso.inference.exported import METADATA
 from yoso.installation import optional_packages
 
 QUANTIZED = ("Conv",)
-"""The decoder's products stay in float32: they are few, and its masks are sums over the whole image."""
+"""The decoder's products stay in float32: there are few of them, and its masks are sums over the whole image."""
 
 
-def quantize(onnx_path: Path, path: Path, photographs: Iterable[np.ndarray]) -> None:
+def quantize(onnx_path: Path, path: Path, images: Iterable[np.ndarray]) -> None:
     """Write the 8-bit form of a float32 panoptic file.
 
-    Weights are 8 bits per channel, of which 7 are used: processors without VNNI add pairs of products in 16 bits, and
-    would overflow. Activations are 8 bits, with the ranges that the photographs show. The deformable convolutions, the
-    convolutions that steer them, and what surrounds the network stay as they are.
+    Weights have one scale per channel and use 7 of their 8 bits: processors without VNNI add pairs of products in 16
+    bits, which would overflow. Activations use 8 bits, with the ranges found on the images. The deformable
+    convolutions, the convolutions that compute their offsets, and everything around the network stay in float32.
 
     Args:
-        onnx_path: a panoptic file in float32, its constants not stored in half.
+        onnx_path: a panoptic file in float32, whose constants are not stored in half precision.
         path: the result.
-        photographs: uint8 (H, W, 3), RGB; some dozens.
+        images: uint8 (H, W, 3), RGB; a few dozen.
 
     Raises:
-        ConfigError: onnxruntime's tools are not installed, or there is no photograph.
+        ConfigError: the tools of onnxruntime are not installed, or there is no image.
     """
     with optional_packages():
         import onnx
         import onnxruntime
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     model = onnx.load(onnx_path)
-    reader: Any = _Reader(photographs)
+    reader: Any = _Reader(images)
     with _silent(onnxruntime):
         quantize_static(
             model,
@@ -44,7 +44,7 @@ def quantize(onnx_path: Path, path: Path, photographs: Iterable[np.ndarray]) -> 
             reader,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED),
-            nodes_to_exclude=steering_convolutions(model.graph),
+            nodes_to_exclude=offset_convolutions(model.graph),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
@@ -52,13 +52,13 @@ def quantize(onnx_path: Path, path: Path, photographs: Iterable[np.ndarray]) -> 
             calibrate_method=CalibrationMethod.MinMax,
         )
     if reader.count == 0:
-        raise ConfigError("8-bit export needs photographs to calibrate with; give --data")
+        raise ConfigError("8-bit export needs images for calibration; give --data")
     _keep_metadata(onnx, model, path)
 
 
 @contextmanager
 def _silent(onnxruntime: Any) -> Iterator[None]:
-    """The tools advise what was done already, and warn of inputs that may be left out, which is what they are for."""
+    """Silence the tools, which recommend what is done already and warn about optional inputs."""
     logging.disable(logging.WARNING)
     onnxruntime.set_default_logger_severity(3)
     try:
@@ -68,8 +68,8 @@ def _silent(onnxruntime: Any) -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def steering_convolutions(graph: Any) -> list[str]:
-    """Return the names of the convolutions whose output says where a deformable convolution reads.
+def offset_convolutions(graph: Any) -> list[str]:
+    """Return the names of the convolutions that compute the offsets of deformable convolutions.
 
     Args:
         graph: an `onnx.GraphProto`.
@@ -96,16 +96,16 @@ def _keep_metadata(onnx: Any, source: Any, path: Path) -> None:
 
 
 class _Reader:
-    """Gives ONNX Runtime one photograph after the other; what else the file takes has values of its own."""
+    """Gives ONNX Runtime one image after the other; the file's other inputs have default values."""
 
-    def __init__(self, photographs: Iterable[np.ndarray]) -> None:
-        self.photographs: Iterator[np.ndarray] = iter(photographs)
+    def __init__(self, images: Iterable[np.ndarray]) -> None:
+        self.images: Iterator[np.ndarray] = iter(images)
         self.count = 0
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the next photograph as the session takes it, None after the last; what ONNX Runtime calls."""
-        photograph = next(self.photographs, None)
-        if photograph is None:
+        """Return the next image as the session takes it, None after the last; ONNX Runtime calls this."""
+        image = next(self.images, None)
+        if image is None:
             return None
         self.count += 1
-        return {"image": photograph}
+        return {"image": image}

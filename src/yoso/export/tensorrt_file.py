@@ -1,7 +1,7 @@
-"""TensorRT engines from the raw ONNX file, whose types they keep.
+"""TensorRT engines, built from a raw ONNX file whose types they keep.
 
-Version 11 takes every type from the file; version 10 does so if the network is made strongly typed, rather than choose
-half precision layer by layer, which would overflow in the decoder's sums. So one file serves both.
+Version 11 takes every type from the file. Version 10 does so if the network is strongly typed; otherwise it chooses
+half precision layer by layer, and the decoder's sums overflow. So one file serves both versions.
 """
 
 from pathlib import Path
@@ -23,17 +23,17 @@ def import_tensorrt() -> Any:
         import tensorrt  # pyrefly: ignore[missing-import]
     except ImportError as error:
         raise ConfigError(
-            f"tensorrt is not installed; run: {install_command('tensorrt')}, or write --format onnx --form raw "
-            "--size H W here and build the engine with trtexec where TensorRT is"
+            f"tensorrt is not installed; run: {install_command('tensorrt')}, or export with --format onnx --form raw "
+            "--fixed-size HEIGHTxWIDTH and build the engine with trtexec on a machine with TensorRT"
         ) from error
     version = tuple(int(part) for part in tensorrt.__version__.split(".")[:2])
     if version < (10, 1):
-        raise ConfigError(f"TensorRT {tensorrt.__version__} knows no DeformConv; version 10.1 or newer is needed")
+        raise ConfigError(f"TensorRT {tensorrt.__version__} has no DeformConv; version 10.1 or newer is needed")
     return tensorrt
 
 
 def build_engine(onnx_path: Path, path: Path) -> None:
-    """Build an engine for the GPU of this machine, every tensor of the type that it has in the file.
+    """Build an engine for the GPU of this machine, in which every tensor has the type that it has in the file.
 
     Args:
         onnx_path: a raw ONNX file of fixed size.
@@ -41,11 +41,11 @@ def build_engine(onnx_path: Path, path: Path) -> None:
 
     Raises:
         ConfigError: TensorRT is missing or too old.
-        ExportError: TensorRT refuses the network.
+        ExportError: TensorRT cannot read the network, or cannot build the engine.
     """
     trt = import_tensorrt()
     logger = trt.Logger(trt.Logger.WARNING)
-    trt.init_libnvinfer_plugins(logger, "")  # the deformable convolution is one of them
+    trt.init_libnvinfer_plugins(logger, "")  # which include the deformable convolution
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)

@@ -1,1 +1,1 @@
-"""Running a trained network on photographs: where they come from, the predictor, pictures of the results."""
+"""Running a trained network on images: the predictor, its engines, and the table of runtimes."""

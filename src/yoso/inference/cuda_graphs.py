@@ -1,10 +1,10 @@
-"""A network recorded once per input size and replayed, which spares a GPU the launching of each kernel."""
+"""A network recorded once per input size and replayed, which saves launching each kernel."""
 
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,11 +12,11 @@ from torch import Tensor
 from yoso.model.yoso import YOSO
 from yoso.structures import Outputs
 
-MOST_SIZES = 4
-"""Recordings kept; each holds the network's working memory for its size. The one not used for longest goes first."""
+MAX_SIZES = 4
+"""Recordings kept, the most recently used; each holds the network's working memory for its size."""
 
 WARM_UPS = 3
-"""Runs before recording, in which libraries choose their kernels."""
+"""Runs before the recording, in which libraries choose their kernels."""
 
 Shape = tuple[int, ...]
 
@@ -25,9 +25,9 @@ class Recording(NamedTuple):
     """A recorded run.
 
     Attributes:
-        replay: runs it once more; holds the CUDA graph.
-        images: (B, 3, H, W), which it reads.
-        outputs: which it writes.
+        replay: runs it again; holds the CUDA graph.
+        images: (B, 3, H, W), its input.
+        outputs: overwritten by each replay.
     """
 
     replay: Callable[[], object]
@@ -36,15 +36,15 @@ class Recording(NamedTuple):
 
 
 class GraphedNetwork:
-    """Runs a network in bfloat16 as a CUDA graph, one per size of the prepared images.
+    """Runs a network in bfloat16 as CUDA graphs, one per size of the prepared images.
 
-    Weights stay in float32 and are converted inside the graph by autocast; the deformable convolution stays in
-    float32, because half precision cannot count the pixels of a map. Where recording fails the network runs as it is,
-    in the same precision.
+    Weights stay in float32 and are converted inside the graph by autocast. The deformable convolution stays in float32,
+    because half precision cannot count the pixels of a map. If recording fails, the network runs without graphs, in the
+    same precision. A pickle of it holds no recordings.
     """
 
     def __init__(self, network: YOSO) -> None:
-        """Record nothing yet.
+        """Start without recordings.
 
         Args:
             network: on a CUDA device, in evaluation mode.
@@ -55,48 +55,51 @@ class GraphedNetwork:
         self._works = True
         self._too_large: set[Shape] = set()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return GraphedNetwork, (self.network,)
+
     def __call__(self, images: Tensor) -> Outputs:
-        """Return the logits, float32, of prepared images (B, 3, H, W); they are the caller's own.
+        """Return the float32 logits of prepared images (B, 3, H, W), as tensors of the caller's own.
 
         Raises:
-            torch.OutOfMemoryError: there is no room for a recording of this size; `plainly` needs less.
+            torch.OutOfMemoryError: a recording of this size does not fit into memory; `run_directly` needs less.
         """
-        # The recording reads and writes fixed memory, so one call must end before the next begins.
+        # A recording reads and writes fixed memory, so one call must end before the next begins.
         with self._lock, torch.cuda.device(images.device):
             recording = self._recording(images)
             if recording is None:
-                return self.plainly(images)
+                return self.run_directly(images)
             recording.images.copy_(images)
             recording.replay()
             return _own(recording.outputs)
 
-    def plainly(self, images: Tensor) -> Outputs:
-        """Return the same, launching every kernel."""
+    def run_directly(self, images: Tensor) -> Outputs:
+        """Return the same logits without a recording."""
         return _own(self._run(images))
 
     @property
     def sizes(self) -> list[Shape]:
-        """The shapes of images for which there is a recording."""
+        """Shapes of the images that have a recording."""
         return list(self._recorded)
 
     def forget(self) -> None:
-        """Let go of every recording and its memory."""
+        """Drop every recording and its memory."""
         with self._lock:
             self._recorded.clear()
 
-    def leave_out(self, shape: Shape) -> None:
-        """Never record images of this shape, which have no room."""
+    def exclude(self, shape: Shape) -> None:
+        """Never record images of this shape, whose recording does not fit into memory."""
         self._too_large.add(shape)
 
     def _recording(self, images: Tensor) -> Recording | None:
-        """Return the recording for a size, made now if there is none; None where there can be none."""
+        """Return the recording for a size, and make it if necessary; None if the size cannot be recorded."""
         key = tuple(images.shape)
         if key in self._recorded:
             self._recorded.move_to_end(key)
             return self._recorded[key]
         if not self._works or key in self._too_large:
             return None
-        while len(self._recorded) >= MOST_SIZES:
+        while len(self._recorded) >= MAX_SIZES:
             self._recorded.popitem(last=False)
         try:
             self._recorded[key] = self._record(images)
@@ -111,7 +114,7 @@ class GraphedNetwork:
 
     def _record(self, images: Tensor) -> Recording:
         static_images = images.clone()
-        # A stream of this device: the one that torch would take by itself belongs to the device that recorded first.
+        # A stream of this device: by default, torch takes one of the device that recorded first.
         stream = torch.cuda.Stream(images.device)
         stream.wait_stream(torch.cuda.current_stream(images.device))
         with torch.cuda.stream(stream):
@@ -119,13 +122,13 @@ class GraphedNetwork:
                 self._run(static_images)
         torch.cuda.current_stream(images.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # Other threads may use the GPU meanwhile, which the default mode takes for a mistake of this one.
+        # Other threads may use the GPU meanwhile, which the default mode reports as an error of this thread.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             static_outputs = self._run(static_images)
         return Recording(graph.replay, static_images, static_outputs)
 
     def _run(self, images: Tensor) -> Outputs:
-        # Without its cache, autocast converts the weights inside the recording rather than keeping copies from outside.
+        # Without its cache, autocast converts the weights inside the recording instead of using copies from outside.
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
             maps = self.network.backbone(images)
             last = self.network.decoder(self.network.aggregator(maps))[-1]
@@ -133,5 +136,5 @@ class GraphedNetwork:
 
 
 def _own(outputs: Outputs) -> Outputs:
-    """Return copies in float32, which the next replay does not overwrite."""
+    """Return float32 copies, which the next replay does not overwrite."""
     return Outputs(*(tensor.to(torch.float32, copy=True) for tensor in outputs))

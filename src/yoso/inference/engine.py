@@ -1,4 +1,4 @@
-"""What runs a network: one interface for every runtime, so that a `Predictor` need not know which it has."""
+"""What runs a network: one interface for every runtime, so that a `Predictor` need not know which one it has."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -8,16 +8,18 @@ import numpy as np
 from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.postprocess.segments import Sizes
 from yoso.preprocess import Size
+from yoso.settings import Thresholds
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds that the steps of one prediction took; on a GPU, if it was `timed` (see `Request`).
+    """Duration of each step of one prediction in seconds; on a GPU, only if the request was `timed`.
 
     Attributes:
-        read_seconds: from file to RGB array; almost nothing for an array.
+        read_seconds: from the file to an RGB array; almost nothing for an array.
         resize_seconds: to the network's input, on the device.
-        network_seconds: to class and mask logits; to the segments, where resizing and merge are in the exported graph.
+        network_seconds: to class and mask logits; to the segments, if resizing and merge are part of the exported
+            graph.
         merge_seconds: from logits to segments, back on the host.
     """
 
@@ -29,29 +31,27 @@ class Timings:
 
 @dataclass(frozen=True)
 class Request:
-    """How one photograph is to be segmented; checked.
+    """How to segment one image; all values are checked already.
 
     Attributes:
         input_size: (shorter, longest) side in pixels, or None for no resizing.
         output_size: (height, width) of the result in pixels.
-        object_mask_threshold: 0 to 1.
-        overlap_threshold: 0 to 1.
-        timed: wait for a GPU after each step, so that it is known what each took; a prediction takes longer then.
+        thresholds: which queries become segments.
+        timed: wait for a GPU after each step to measure its duration, which makes a prediction slower.
     """
 
     input_size: Size | None
     output_size: Size
-    object_mask_threshold: float
-    overlap_threshold: float
+    thresholds: Thresholds
     timed: bool = False
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """A network in one runtime, ready to run. Calls from several threads do not disturb each other.
+    """A network in one runtime, ready to run. Several threads may call it at the same time.
 
     Attributes:
-        runtime: "torch", "onnxruntime" or "openvino".
+        runtime: "torch", or a name in `yoso.inference.runtimes.RUNTIMES`.
         device: "cpu", "cuda:0", ...
         precision: "fp32", "fp16", "bf16" or "int8": of most of the network.
     """
@@ -65,14 +65,14 @@ class Engine(Protocol):
         ...
 
     def segment(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
-        """Segment one photograph.
+        """Segment one image.
 
         Args:
             pixels: uint8 (H, W, 3), RGB.
             request: sizes and thresholds.
 
         Returns:
-            The segments at the output size, and how long the steps took (`read_seconds` is 0).
+            The segments at the output size, and the duration of the steps (`read_seconds` is 0).
 
         Raises:
             ConfigError: the network was exported for another size.
@@ -81,15 +81,15 @@ class Engine(Protocol):
         ...
 
     def logits(self, pixels: np.ndarray, request: Request) -> tuple[Any, Any, Sizes]:
-        """Run the network alone on one photograph.
+        """Run the network without the merge on one image.
 
         Args:
             pixels: uint8 (H, W, 3), RGB.
-            request: sizes; the thresholds do not matter.
+            request: sizes; thresholds are ignored.
 
         Returns:
-            Class logits (N, K+1) and mask logits (N, h, w), tensors on the engine's device if it is torch's, arrays if
-            not; and the sizes that `yoso.postprocess` takes with them.
+            Class logits (N, K+1) and mask logits (N, h, w), as tensors on the engine's device if it runs torch,
+            otherwise as arrays; and the sizes that `yoso.postprocess` takes with them.
 
         Raises:
             ConfigError: the network was exported for another size, or with the merge inside, so that it has no logits.

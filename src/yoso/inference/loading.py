@@ -1,33 +1,28 @@
-"""Finding a model and choosing what runs it. Nothing here loads torch unless torch is what runs it."""
+"""Finding a model and choosing what runs it. Loads torch only if torch runs the model."""
 
 import ctypes
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from yoso.errors import CheckpointError, ConfigError, did_you_mean
-from yoso.files import PathLike, read_json
+from yoso.errors import CheckpointError, ConfigError
+from yoso.files import PathLike, file_sha256
+from yoso.inference.exported import ExportedEngine
 from yoso.inference.predictor import Predictor
+from yoso.inference.runtimes import RUNTIMES, TORCH, Runtime, check_runtime, refuse_foreign, runtime_of
 from yoso.installation import optional_packages
-from yoso.settings import InferenceConfig, config_from_json
-from yoso.weights.layout import CONFIG, EXPORTED, WEIGHTS, bundled_models, refuse_empty
+from yoso.settings import InferenceConfig
+from yoso.weights.config_file import read_config
+from yoso.weights.find import find_model, local_folder
+from yoso.weights.layout import WEIGHTS, is_bundled, refuse_empty
 
 if TYPE_CHECKING:
     import torch
 
-
-RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
-"""Which runtime an exported file is for."""
-
-FOREIGN = {
-    ".pt2": "is a torch.export archive, for programs without this package: torch.export.load({path!r}).module()",
-    ".engine": "is a TensorRT engine, which TensorRT itself runs, as by trtexec --loadEngine={path}",
-}
-"""What `yoso export` writes and is not run here. To load an archive unpickles it, which could run anything."""
-
-FASTEST_FIRST = ("onnxruntime", "openvino")
-"""On a CPU, as measured at 512x800 and 640x640 (docs/speed.md); torch comes last."""
+PRECISIONS = ("fp32", "bf16")
+"""In which PyTorch runs a network. Not fp16: the decoder sums features over all pixels of a mask, and sums above 65504
+do not fit into it."""
 
 
 def load(
@@ -36,48 +31,55 @@ def load(
     """Load a model by name, a model folder, or an exported file.
 
     Args:
-        name_or_folder: see `yoso models` for the names; published models are fetched when they are first asked for, and
-            `hf:OWNER/NAME` is taken from the Hugging Face hub. `yoso train` and `yoso convert` make folders, `yoso
-            export` makes files for ONNX Runtime (.onnx) and OpenVINO (.xml).
-        device: "auto" is CUDA where there is a CUDA device, else the CPU; or a name that torch knows, as "cuda:1".
-        runtime: "auto" takes, on a CPU, the fastest one that is installed and for which the folder holds an exported
-            file; "torch", "onnxruntime" or "openvino" ask for one.
-        precision: "fp32", or "bf16" on a GPU, which runs the network as a CUDA graph.
+        name_or_folder: a name that `yoso models` lists, `hf:OWNER/NAME` on the Hugging Face hub, a model folder (`yoso
+            train` and `yoso convert` write them), or a file that `yoso export` wrote for ONNX Runtime (.onnx) or
+            OpenVINO (.xml). Published models are fetched on first use.
+        device: "auto" is CUDA if there is a CUDA device, otherwise the CPU; or a device that torch knows, such as
+            "cuda:1".
+        runtime: "auto" takes, on a CPU, the fastest installed runtime for which the folder holds an exported file, and
+            "torch" otherwise; "torch", "onnxruntime" or "openvino" takes that one or fails.
+        precision: of PyTorch: "fp32", or "bf16" on a GPU, which runs the network as a CUDA graph. An exported file runs
+            in the precision that it was exported in; with one, leave this at its default.
 
     Raises:
-        CheckpointError: there is no such model, it cannot be fetched, its files are damaged, or they are not for here.
-        ConfigError: there is no such device, it has not enough memory, or a package that is needed is not installed.
+        CheckpointError: there is no such model, it cannot be fetched, its files are damaged, or other programs run it.
+        ConfigError: there is no such runtime, precision or device, it has too little memory, the folder holds no
+            exported file for the runtime, or a package is not installed.
         OutputError: the cache of fetched models cannot be written.
     """
     refuse_empty(str(name_or_folder))
     path = Path(name_or_folder)
     refuse_foreign(path)
-    if path.suffix in RUNTIMES:
-        if runtime not in {"auto", RUNTIMES[path.suffix]}:
-            raise ConfigError(f"{path}: is for {RUNTIMES[path.suffix]}, not for {runtime}")
-        return _exported(path, RUNTIMES[path.suffix], str(device))
-    if runtime not in {"auto", "torch", *FASTEST_FIRST}:
-        raise ConfigError(f"unknown runtime {runtime!r}.{did_you_mean(runtime, ['auto', 'torch', *FASTEST_FIRST])}")
-    wanted = FASTEST_FIRST if runtime == "auto" else (runtime,)
-    if runtime != "torch" and precision == "fp32" and (runtime != "auto" or _without_gpu(str(device))):
-        found = _from_folder(name_or_folder, wanted, str(device), must=runtime != "auto")
-        if found is not None:
-            return found
-    return _in_torch(name_or_folder, device, precision)
+    check_runtime(runtime)
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision {precision!r}: give {' or '.join(PRECISIONS)}")
+    if (own := runtime_of(path)) and not path.is_dir():
+        if runtime not in {"auto", own.name}:
+            raise ConfigError(
+                f"{path}: is for {own.name}, not for {runtime}; leave the runtime out, or give the folder"
+            )
+        _refuse_precision(precision, str(path))
+        engine = own.open(path, str(device))
+        return _predictor(engine, engine.inference)
+    if runtime == "auto":
+        found = _fastest(name_or_folder, str(device)) if precision == "fp32" and _without_gpu(str(device)) else None
+        return found or _in_torch(name_or_folder, device, precision)
+    if runtime == TORCH:
+        return _in_torch(name_or_folder, device, precision)
+    _refuse_precision(precision, f"runtime {runtime}")
+    return _from_folder(name_or_folder, RUNTIMES[runtime], str(device))
 
 
-def refuse_foreign(path: Path) -> None:
-    """Refuse an exported file of a kind that other programs run, and say which do.
+def _refuse_precision(precision: str, what: str) -> None:
+    if precision != "fp32":
+        raise ConfigError(
+            f"{what}: an exported file runs in the precision that it was exported in; leave precision {precision} "
+            "out, or load the model folder with runtime torch"
+        )
 
-    Raises:
-        CheckpointError: it is one.
-    """
-    if path.suffix not in FOREIGN or path.is_dir():
-        return
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    what = FOREIGN[path.suffix].format(path=str(path))
-    raise CheckpointError(f"{path}: {what}; here give the model's folder, or what it is exported to as .onnx or .xml")
+
+def _predictor(engine: ExportedEngine, inference: InferenceConfig) -> Predictor:
+    return Predictor(engine, engine.categories, inference, engine.about)
 
 
 def _in_torch(name_or_folder: PathLike, device: "str | torch.device", precision: str) -> Predictor:
@@ -94,64 +96,57 @@ def _in_torch(name_or_folder: PathLike, device: "str | torch.device", precision:
     return Predictor(engine, model.categories, model.inference, model.about)
 
 
-def _from_folder(name_or_folder: PathLike, runtimes: tuple[str, ...], device: str, must: bool) -> Predictor | None:
-    """Return the first of some runtimes for which a folder holds an exported file of its present weights."""
-    from yoso.files import file_sha256
+def _fastest(name_or_folder: PathLike, device: str) -> Predictor | None:
+    """Return the model in the first installed runtime for which its folder holds a file of its present weights.
 
-    folder = _local_folder(name_or_folder)
-    for runtime in runtimes:
-        file = folder / EXPORTED[runtime]
-        if not file.is_file():
-            if must and folder.is_dir():
-                raise ConfigError(
-                    f"{folder}: holds no {file.name}; make it: yoso export --model {name_or_folder} --format "
-                    f"{'onnx' if runtime == 'onnxruntime' else runtime}"
-                )
-            continue
-        if not must and find_spec(runtime) is None:
-            continue
-        predictor = _exported(file, runtime, device)
-        engine: Any = predictor.engine
-        if engine.source_sha256 == file_sha256(folder / WEIGHTS):
-            # The folder's own thresholds and size, which may have been tuned since.
-            own = config_from_json(InferenceConfig, read_json(folder / CONFIG)["inference"])
-            return Predictor(engine, engine.categories, own, engine.about)
-        stale = f"{file}: was made from other weights than {WEIGHTS} beside it; export again"
-        if must:
-            raise CheckpointError(stale)
-        warnings.warn(f"{stale}, until then torch is used", stacklevel=2)
+    None if there is none, or if the model must be fetched first: what is fetched holds no exported file.
+    """
+    folder = local_folder(name_or_folder)
+    if not (folder / WEIGHTS).is_file():
+        return None
+    for runtime in RUNTIMES.values():
+        if (folder / runtime.file_name).is_file() and runtime.is_installed():
+            engine = runtime.open(folder / runtime.file_name, device)
+            if engine.source_sha256 == file_sha256(folder / WEIGHTS):
+                return _predictor(engine, _own_settings(folder))
+            warnings.warn(f"{_stale(engine)}; until then PyTorch runs the model", stacklevel=3)
     return None
 
 
-def _local_folder(name_or_folder: PathLike) -> Path:
-    """Return where a model's folder is, if it is here; see `find_model`, which may fetch."""
-    folder = Path(name_or_folder)
-    if (folder / CONFIG).is_file():
-        return folder
-    from yoso.weights.find import model_name
-    from yoso.weights.published import PUBLISHED, cache_folder
+def _from_folder(name_or_folder: PathLike, runtime: Runtime, device: str) -> Predictor:
+    """Return the model in one runtime.
 
-    name = model_name(name_or_folder)
-    return cache_folder() / name if name in PUBLISHED else bundled_models().get(name, folder)
+    Raises:
+        ConfigError: its folder holds no file for the runtime.
+        CheckpointError: the file was exported from other weights.
+    """
+    folder = find_model(name_or_folder)
+    file = folder / runtime.file_name
+    if not file.is_file():
+        place = f" --output {file.name}, and load that file" if is_bundled(folder) else ""
+        raise ConfigError(
+            f"{folder}: holds no {file.name}; make it: yoso export --model {name_or_folder} --format {runtime.format}"
+            f"{place}"
+        )
+    engine = runtime.open(file, device)
+    if engine.source_sha256 != file_sha256(folder / WEIGHTS):
+        raise CheckpointError(_stale(engine))
+    return _predictor(engine, _own_settings(folder))
 
 
-def _exported(path: Path, runtime: str, device: str) -> Predictor:
-    engine: Any
-    if runtime == "openvino":
-        from yoso.inference.openvino_engine import OpenVinoEngine
+def _own_settings(folder: Path) -> InferenceConfig:
+    """Return the folder's own thresholds and size, which may have been tuned since the export."""
+    return read_config(folder).inference
 
-        engine = OpenVinoEngine(path, device)
-    else:
-        from yoso.inference.onnx_engine import OnnxEngine
 
-        engine = OnnxEngine(path, device)
-    return Predictor(engine, engine.categories, engine.inference, engine.about)
+def _stale(engine: ExportedEngine) -> str:
+    return f"{engine.path}: was made from other weights than the {WEIGHTS} beside it; export it again"
 
 
 def _without_gpu(device: str) -> bool:
-    """Tell whether "auto" takes a runtime for the CPU: if PyTorch is not installed, or the device is the CPU.
+    """Return whether "auto" takes a runtime for the CPU: PyTorch is not installed, or the device is the CPU.
 
-    "auto" is the CPU where no CUDA driver finds a device. PyTorch is not loaded to find out.
+    "auto" is the CPU if no CUDA driver finds a device. PyTorch is not loaded to find out.
     """
     if device != "auto":
         return device == "cpu"

@@ -1,9 +1,8 @@
-"""From a photograph to its segments: one call around reading, resizing, the network and the merge."""
+"""From an image to its segments: one call around reading, resizing, the network and the merge."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral, Real
 from os import PathLike as OsPathLike
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -17,24 +16,26 @@ from yoso.inference.engine import Engine, Request, Timings
 from yoso.installation import optional_packages
 from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.preprocess import Size
-from yoso.settings import InferenceConfig
+from yoso.settings import InferenceConfig, checked_setting, checked_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from yoso.model.yoso import YOSO
     from yoso.postprocess.segments import Sizes
 
-Photo = PathLike | Image.Image | np.ndarray
+ImageLike = PathLike | Image.Image | np.ndarray
 InputSize = Size | Literal["native"] | None
 Result = dict[str, Any]
 OWN_SIZE = (0, 0)
+"""Output size that stands for the image's own."""
 
 
 class Predictor:
-    """A network ready to segment photographs. Calls from several threads do not disturb each other.
+    """A network ready to segment images. Several threads may call it at the same time, and it can be pickled.
 
     Attributes:
-        engine: what runs the network; `engine.runtime` and `engine.device` say where.
+        engine: what runs the network.
         categories: what its classes are.
         inference: its own thresholds and input size, which a call may override.
         about: free facts: licence, data, training.
@@ -43,7 +44,7 @@ class Predictor:
     def __init__(
         self, engine: Engine, categories: Categories, inference: InferenceConfig, about: dict[str, Any] | None = None
     ) -> None:
-        """Put the parts together; `yoso.load` does it for a model folder or an exported file."""
+        """Put the parts together; `yoso.load` does so for a model folder or an exported file."""
         self.engine = engine
         self.categories = categories
         self.inference = inference
@@ -56,14 +57,31 @@ class Predictor:
 
     @property
     def runtime(self) -> str:
-        """What runs it: "torch", "onnxruntime" or "openvino"."""
+        """What runs the network: "torch", "onnxruntime" or "openvino"."""
         return self.engine.runtime
 
-    # The implementation takes anything, because it checks what it is given; the overloads say what is right.
+    @property
+    def network(self) -> "YOSO":
+        """The PyTorch module that runs: the network's deployment form, on `device`, in evaluation mode.
+
+        It differs from the trained network by rounding only, and cannot be trained.
+
+        Raises:
+            ConfigError: the predictor runs an exported file, which has no such module.
+        """
+        if self.runtime != "torch":
+            raise ConfigError(
+                f"this predictor runs an exported file with {self.runtime}, so it has no PyTorch module; load with "
+                "runtime='torch'"
+            )
+        engine: Any = self.engine
+        return engine.network
+
+    # The implementation accepts anything, because it checks its arguments; the overloads say what is correct.
     @overload
     def __call__(
         self,
-        image: Photo,
+        image: ImageLike,
         input_size: InputSize = None,
         output_size: Size | None = None,
         object_mask_threshold: float | None = None,
@@ -73,7 +91,7 @@ class Predictor:
     @overload
     def __call__(
         self,
-        image: Sequence[Photo],
+        image: Sequence[ImageLike],
         input_size: InputSize = None,
         output_size: Size | None = None,
         object_mask_threshold: float | None = None,
@@ -88,26 +106,25 @@ class Predictor:
         object_mask_threshold: Any = None,
         overlap_threshold: Any = None,
     ) -> Any:
-        """Segment a photograph, or each of a list, one after the other.
+        """Segment an image, or each image of a list in turn.
 
         Args:
             image: a path, a PIL image, or an RGB array (H, W, 3) of uint8; or a list or tuple of them.
-            input_size: None is the model's own test size, "native" no resizing, (shorter, longest) scales the
-                shorter side to `shorter` pixels, or less if the longer one would exceed `longest`.
-            output_size: (H, W) of the result in pixels; None is the photograph's own.
+            input_size: (shorter, longest) scales the shorter side to `shorter` pixels, or to less if the longer side
+                would exceed `longest`; "native" is no resizing; None is the model's own input size.
+            output_size: (H, W) of the result in pixels; None is the image's own.
             object_mask_threshold: a query takes part if its class score is above this, 0 to 1; None is the model's.
-            overlap_threshold: a segment is dropped if less than this share of its mask survives, 0 to 1; None is the
-                model's.
+            overlap_threshold: a segment is dropped if its query wins less than this share of its own mask, 0 to 1; None
+                is the model's.
 
         Returns:
-            A dictionary, or a list of them for a list, with `segmentation`, an int32 array (H, W) of segment ids, 0
-            where there is none, and `segments_info`, a list in id order, ids from 1, of `id`, `label_id` (class
-            index), `label`, `is_thing`, `score` (0 to 1), `area` (pixels) and `bbox` ([x, y, w, h] in pixels), all
-            plain Python values.
+            A dictionary, or a list of them for a list, with `segmentation`, an int32 array (H, W) of segment ids, 0 for
+            void, and `segments_info`, a list in id order, ids from 1, of `id`, `label_id` (class index), `label`,
+            `is_thing`, `score` (0 to 1), `area` (pixels) and `bbox` ([x, y, w, h] in pixels), all plain Python values.
 
         Raises:
-            ImageError: a photograph that cannot be read, or an array that is not RGB uint8.
-            ConfigError: a size below 1 pixel, or a threshold outside 0 to 1.
+            ImageError: an image cannot be read, an array is not RGB uint8, or there is too little memory.
+            ConfigError: a size or a threshold is not valid, or an exported file does not take this size.
         """
         options = {
             "input_size": input_size,
@@ -120,9 +137,9 @@ class Predictor:
         return self._segmented(image, False, options)[0]
 
     def timed(self, image: Any, **options: Any) -> tuple[Result, Timings]:
-        """Segment one photograph and say how long each step took; arguments and errors as in a call.
+        """Segment one image and measure the duration of each step; arguments and errors as in a call.
 
-        A GPU is waited for after each step, which a call does only once, at the end.
+        The host waits for a GPU after each step, not only once at the end as in a call.
         """
         return self._segmented(image, True, options)
 
@@ -136,8 +153,8 @@ class Predictor:
         arrays, timings = self.engine.segment(pixels, request)
         return self._plain(arrays), replace(timings, read_seconds=read_seconds)
 
-    def outputs(self, image: Photo, input_size: InputSize = None) -> "tuple[Tensor, Tensor, Sizes]":
-        """Run the network alone, for those who make something else of its logits than a panoptic result.
+    def outputs(self, image: ImageLike, input_size: InputSize = None) -> "tuple[Tensor, Tensor, Sizes]":
+        """Run the network without the merge, for other results than a panoptic one.
 
         Args:
             image: a path, a PIL image, or an RGB array (H, W, 3) of uint8.
@@ -145,42 +162,33 @@ class Predictor:
 
         Returns:
             Class logits (N, K+1), mask logits (N, h, w), both on the predictor's device, and the sizes that the
-            functions of `yoso.postprocess` take with them; the output's is the photograph's own.
+            functions of `yoso.postprocess` take with them; the output size is the image's own.
 
         Raises:
-            ImageError: a photograph that cannot be read, or an array that is not RGB uint8.
-            ConfigError: a size below 1 pixel, an exported file that has the merge inside, or PyTorch is not installed.
+            ImageError: the image cannot be read, or the array is not RGB uint8.
+            ConfigError: the size is not valid, an exported file has the merge inside, or PyTorch is not installed.
         """
         with optional_packages("Predictor.outputs"):
             import torch
 
         pixels = rgb_array(image)
-        request = replace(self._request(input_size), output_size=(pixels.shape[0], pixels.shape[1]))
+        request = replace(self._request(input_size=input_size), output_size=(pixels.shape[0], pixels.shape[1]))
         class_logits, mask_logits, sizes = self.engine.logits(pixels, request)
         return torch.as_tensor(class_logits), torch.as_tensor(mask_logits), sizes
 
-    def _request(
-        self,
-        input_size: Any = None,
-        output_size: Any = None,
-        object_mask_threshold: Any = None,
-        overlap_threshold: Any = None,
-    ) -> Request:
-        """Check a call's arguments; `OWN_SIZE` stands for the photograph's own size."""
-        own = self.inference
-        if input_size is None:
-            network_size = own.input_size
-        elif isinstance(input_size, str):
-            if input_size != "native":
-                raise ConfigError(f"input_size is {input_size!r}; give (shorter, longest) in pixels, 'native' or None")
-            network_size = None
-        else:
-            network_size = _checked_size("input_size", input_size, "(shorter, longest)")
+    def _request(self, output_size: Any = None, **settings: Any) -> Request:
+        """Check the arguments of a call; the size `OWN_SIZE` stands for the image's own."""
+        given = {name: value for name, value in settings.items() if value is not None}
+        size = given.get("input_size")
+        if isinstance(size, str):
+            if size != "native":
+                raise ConfigError(f"input_size is {size!r}; give (shorter, longest) in pixels, 'native' or None")
+            given["input_size"] = None
+        inference = replace(self.inference, **{name: checked_setting(name, value) for name, value in given.items()})
         return Request(
-            network_size,
-            OWN_SIZE if output_size is None else _checked_size("output_size", output_size, "(height, width)"),
-            _checked_share("object_mask_threshold", object_mask_threshold, own.object_mask_threshold),
-            _checked_share("overlap_threshold", overlap_threshold, own.overlap_threshold),
+            inference.input_size,
+            OWN_SIZE if output_size is None else checked_size("output_size", output_size, "(height, width)"),
+            inference.thresholds,
         )
 
     def _plain(self, result: PanopticArrays) -> Result:
@@ -202,10 +210,10 @@ class Predictor:
 
 
 def rgb_array(image: Any) -> np.ndarray:
-    """Return a photograph as a uint8 RGB array (H, W, 3); an array is checked and passed on, not copied.
+    """Return an image as a uint8 RGB array (H, W, 3); an array is checked and not copied.
 
     Raises:
-        ImageError: a file that cannot be read, or an array of another shape or type.
+        ImageError: a file cannot be read, or an array has another shape or type.
     """
     if isinstance(image, Image.Image):
         return to_rgb(image)
@@ -221,20 +229,3 @@ def rgb_array(image: Any) -> np.ndarray:
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ImageError(f"an image array must be RGB of shape (H, W, 3) with pixels; this one is {image.shape}")
     return image
-
-
-def _checked_size(name: str, value: Any, meaning: str) -> Size:
-    pair = tuple(value) if isinstance(value, list | tuple) else ()
-    if len(pair) != 2 or not all(isinstance(side, Integral) and not isinstance(side, bool) for side in pair):
-        raise ConfigError(f"{name} is {value!r}; {meaning} in whole pixels is needed")
-    if min(pair) < 1:
-        raise ConfigError(f"{name} is {value!r}; both sides must be at least 1 pixel")
-    return int(pair[0]), int(pair[1])
-
-
-def _checked_share(name: str, value: Any, own: float) -> float:
-    if value is None:
-        return own
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
-        raise ConfigError(f"{name} is {value!r}; a number from 0 to 1 is needed")
-    return float(value)

@@ -7,11 +7,11 @@ from yoso.categories import Categories
 
 
 def coco_segments(infos: Iterable[Mapping[str, Any]], categories: Categories) -> list[dict[str, Any]]:
-    """Return a result's segments as COCO panoptic names them; `score` is added to the format's own keys.
+    """Return the segments of a result in COCO panoptic format, with `score` as an additional key.
 
     Args:
         infos: `segments_info` of a result.
-        categories: the model's.
+        categories: of the model.
     """
     return [
         {"id": info["id"], "category_id": categories[info["label_id"]].id, "score": round(info["score"], 6)}

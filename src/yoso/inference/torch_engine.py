@@ -1,4 +1,4 @@
-"""PyTorch runs the network: fused, on a CPU or a GPU, on a GPU in bfloat16 and as a CUDA graph if asked."""
+"""PyTorch runs the network in its deployment form; on a GPU, on request, in bfloat16 and as a CUDA graph."""
 
 import time
 from collections.abc import Callable
@@ -23,8 +23,6 @@ from yoso.structures import Outputs
 from yoso.weights.model_folder import Model
 
 T = TypeVar("T")
-PRECISIONS = ("fp32", "bf16")
-"""Not fp16: the decoder sums features over all pixels of a mask, and sums beyond 65504 do not fit."""
 
 
 class TorchEngine:
@@ -32,7 +30,7 @@ class TorchEngine:
 
     Attributes:
         network: what runs: the deployment form, or the network itself if `fused` is False.
-        precision: of the network; the merge is always in float32.
+        precision: "fp32" or "bf16", of the network; the merge is always in float32.
     """
 
     runtime = "torch"
@@ -43,14 +41,12 @@ class TorchEngine:
         Args:
             model: network, categories, thresholds.
             device: see `resolve_device`.
-            precision: "bf16" needs a GPU, and runs the network as a CUDA graph per size.
+            precision: "fp32", or "bf16", which needs a GPU and runs the network as one CUDA graph per size.
             fused: run the deployment form (`yoso.model.fuse`), which differs by rounding only.
 
         Raises:
-            ConfigError: a precision that there is not, or not on this device.
+            ConfigError: the device does not support the precision.
         """
-        if precision not in PRECISIONS:
-            raise ConfigError(f"precision {precision!r}: fp32 or bf16 is needed")
         if precision == "bf16" and device.type != "cuda":
             raise ConfigError(f"precision {precision} needs a CUDA device, and this one is {device}; use fp32")
         self.precision = precision
@@ -60,23 +56,23 @@ class TorchEngine:
         self.network: YOSO = fuse(network) if fused else network
         self.is_thing = model.categories.is_thing
         if fused and device.type == "cpu":
-            # ResNet-50's convolutions were a tenth faster so at 512x800 on two cores.
+            # Makes the convolutions of ResNet-50 a tenth faster at 512x800 on two cores.
             self.network.backbone.to(memory_format=torch.channels_last)
         self._graphs = GraphedNetwork(self.network) if precision == "bf16" else None
 
     @property
     def graphed(self) -> bool:
-        """Whether predictions are replayed from a CUDA graph; known once there was one."""
+        """Whether predictions replay a CUDA graph; False before the first one."""
         return self._graphs is not None and bool(self._graphs.sizes)
 
     @torch.inference_mode()
     def segment(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
-        """Segment one photograph; see `Engine`."""
+        """Segment one image; see `Engine`."""
         return self._with_room(self._segment, pixels, request)
 
     @torch.inference_mode()
     def logits(self, pixels: np.ndarray, request: Request) -> tuple[Tensor, Tensor, Sizes]:
-        """Run the network alone; see `Engine`."""
+        """Run the network without the merge; see `Engine`."""
         return self._with_room(self._logits, pixels, request)
 
     def _segment(self, pixels: np.ndarray, request: Request, graphs: bool) -> tuple[PanopticArrays, Timings]:
@@ -90,8 +86,7 @@ class TorchEngine:
             outputs.mask_logits[0],
             _sizes(tensor, request),
             self.is_thing,
-            request.object_mask_threshold,
-            request.overlap_threshold,
+            request.thresholds,
         )
         return arrays, Timings(0.0, resize_seconds, network_seconds, watch.lap())
 
@@ -102,27 +97,27 @@ class TorchEngine:
 
     def _tensor(self, pixels: np.ndarray, request: Request) -> Tensor:
         size = resized_size((pixels.shape[0], pixels.shape[1]), request.input_size)
-        # A copy, because what Pillow lends is read-only, and a caller's array may have negative strides.
+        # A copy, because an array from Pillow is read-only, and a caller's array may have negative strides.
         resized = np.array(resize(pixels, size), order="C")
-        # A GPU takes it from there in its own order; the host need not wait until it has.
+        # The host need not wait for a GPU, which works in order.
         on_gpu = self.torch_device.type == "cuda"
         return torch.from_numpy(resized).to(self.torch_device, non_blocking=on_gpu).permute(2, 0, 1)
 
     def _outputs(self, image: Tensor, graphs: bool) -> Outputs:
         if self._graphs is None:
             return self.network([image])
-        run = self._graphs if graphs else self._graphs.plainly
+        run = self._graphs if graphs else self._graphs.run_directly
         return run(self.network.prepare([image]))
 
     def _with_room(self, work: Callable[[np.ndarray, Request, bool], T], pixels: np.ndarray, request: Request) -> T:
-        """Do some work; where a GPU's memory is short, again with all of it and without CUDA graphs.
+        """Do some work; if a GPU runs out of memory, once more without CUDA graphs and with all memory free.
 
         Raises:
-            ImageError: memory was short even so; says which input size fits, if a GPU was short of it.
+            ImageError: memory ran out even so; for a GPU, the error names an input size that fits.
         """
         size = (pixels.shape[0], pixels.shape[1])
         with memory_errors(size):
-            # Each try ends before the next begins: an error being handled holds on to the tensors of its frames.
+            # Each try ends before the next begins: an error that is being handled keeps the tensors of its frames.
             try:
                 return work(pixels, request, True)
             except torch.OutOfMemoryError:
@@ -134,7 +129,7 @@ class TorchEngine:
                 pass
             else:
                 if self._graphs is not None:
-                    self._graphs.leave_out((1, 3, *padded_size([resized_size(size, request.input_size)])))
+                    self._graphs.exclude((1, 3, *padded_size([resized_size(size, request.input_size)])))
                 return result
             raise ImageError(
                 f"not enough memory on {self.device} for an image of {size[1]} x {size[0]} pixels; "
@@ -142,7 +137,7 @@ class TorchEngine:
             )
 
     def _what_fits(self, work: Callable[[np.ndarray, Request, bool], T], pixels: np.ndarray, request: Request) -> str:
-        """Return what to do: of the halves of the input size, the largest that there is memory for."""
+        """Return advice: the largest halving of the input size that fits into memory."""
         sides = resized_size((pixels.shape[0], pixels.shape[1]), request.input_size)
         shorter, longest = min(sides) // 2, max(sides) // 2
         while shorter >= SIZE_DIVISOR:
@@ -168,10 +163,10 @@ def _sizes(tensor: Tensor, request: Request) -> Sizes:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device that a name means.
+    """Return the device with a name.
 
     Raises:
-        ConfigError: torch knows no such device, or this machine has none.
+        ConfigError: torch has no such device, or this machine has none.
     """
     if str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -182,12 +177,12 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device {str(device)!r}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
     if resolved.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device 'mps': this machine has none; use cpu")
+        raise ConfigError("device 'mps': this machine does not have it; use cpu")
     return resolved
 
 
 class _StopWatch:
-    """Times laps. Waits for the device, which works on after a call returns, only if someone wants the times."""
+    """Measures laps. Waits for the device, which works on after a call returns, only if asked to."""
 
     def __init__(self, device: torch.device, waits: bool) -> None:
         self.device = device
@@ -195,7 +190,7 @@ class _StopWatch:
         self.start = time.perf_counter()
 
     def lap(self) -> float:
-        """Return the seconds since the last lap, or the start; waits for the GPU if asked to."""
+        """Return the seconds since the last lap, or since the start."""
         if self.waits:
             torch.cuda.synchronize(self.device)
         now = time.perf_counter()

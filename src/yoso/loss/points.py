@@ -1,8 +1,7 @@
 """Points on masks: sampling maps at points, and choosing points where a prediction is least certain.
 
 A point is (x, y), each from 0 to 1 over the whole map, so that one point is the same place on a stride-4 map and on
-the image. Two letters extend the legend of `yoso.structures`: R counts rows (the matched masks of a batch), and S
-counts sets of points: one set per row (S = R), or one set shared by all rows (S = 1).
+the image.
 """
 
 from dataclasses import dataclass

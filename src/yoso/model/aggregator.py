@@ -1,4 +1,4 @@
-"""The feature pyramid aggregator (section 3.2, figure 2): four backbone maps become one map at stride 4."""
+"""The feature pyramid aggregator (section 3.2, figure 2): from four backbone maps to one map at stride 4."""
 
 import itertools
 from typing import NamedTuple
@@ -15,11 +15,12 @@ Maps = list[Float[Tensor, "B _ _ _"]]
 
 
 class Factored(NamedTuple):
-    """The features S = matrix x located, as their factors: the decoder uses S only linearly, so it need not be made.
+    """The factors of the features S = matrix x located. The decoder uses S only linearly, so it need not be computed.
 
     Attributes:
-        located: (B, E, h, w), [F; positions; 1]: the map before the last 1x1 convolution, where each pixel is, and 1.
-        matrix: (C, E), that convolution, its bias as the last column.
+        located: (B, E, h, w), [F; positions; 1]: the map F before the last 1x1 convolution, the positions of its
+            pixels, and a constant.
+        matrix: (C, E), the weight of that convolution, with its bias as the last column.
     """
 
     located: Float[Tensor, "B E h w"]
@@ -38,13 +39,13 @@ class DeformableUpsample(nn.Module):
         self.up_norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D 2*H 2*W"]:
-        """Refine and double the map."""
+        """Refine the map and double its size."""
         x = F.relu(self.conv_norm(self.conv(x)))
         return F.relu(self.up_norm(self.up(x)))
 
 
 class DeformablePyramid(nn.Module):
-    """The deformable feature pyramid: each level is its lateral plus the refined level below it."""
+    """The deformable feature pyramid: each level is its lateral plus the refined next coarser level."""
 
     def __init__(self, in_channels: tuple[int, ...], channels: tuple[int, ...]) -> None:
         """Build the pyramid; both tuples run from the finest level to the coarsest."""
@@ -55,7 +56,7 @@ class DeformablePyramid(nn.Module):
         self.ups = nn.ModuleList(DeformableUpsample(coarse, fine) for fine, coarse in itertools.pairwise(channels))
 
     def forward(self, maps: Maps) -> Maps:
-        """Return P2..P5 (finest first): the sums, that is what the deformable convolutions read."""
+        """Return P2..P5, finest first: the sums, which are the inputs of the deformable convolutions."""
         levels = [self.laterals[-1](maps[-1])]
         for lateral, up, finer in zip(self.laterals[-2::-1], self.ups[::-1], maps[-2::-1], strict=True):
             levels.append(lateral(finer) + up(levels[-1]))
@@ -63,9 +64,9 @@ class DeformablePyramid(nn.Module):
 
 
 class ConvolutionFirst(nn.Module):
-    """CFA: convolve each level at its own size, interpolate the thin results, add (observations I and II).
+    """CFA: convolve each level at its own size, interpolate the thin results, and add them (observations I and II).
 
-    The bias is the official code's; the paper has none.
+    The bias is in the official implementation, but not in the paper.
     """
 
     def __init__(self, channels: tuple[int, ...], out_channels: int) -> None:
@@ -83,9 +84,9 @@ class ConvolutionFirst(nn.Module):
 
 
 class InterpolationFirst(nn.Module):
-    """IFA: interpolate all levels to the finest size, concatenate, convolve 1x1.
+    """IFA: interpolate all levels to the finest size, concatenate them, and convolve 1x1.
 
-    The paper's form; the official code keeps only a 3x3 variant, commented out, that no CFA equals.
+    This is the paper's form. The official implementation has only a 3x3 variant, commented out, which no CFA equals.
     """
 
     def __init__(self, channels: tuple[int, ...], out_channels: int) -> None:
@@ -102,9 +103,9 @@ class InterpolationFirst(nn.Module):
         return self.conv(torch.cat([levels[0], *coarse], dim=1)) + self.bias
 
     def to_cfa(self) -> ConvolutionFirst:
-        """Return the convolution-first module of equal output (equation 1).
+        """Return the convolution-first module with the same output (equation 1).
 
-        Interpolation and a 1x1 convolution commute, so the columns of the one weight are dealt out to the levels.
+        Interpolation and a 1x1 convolution commute, so each level gets its columns of the one weight.
         """
         cfa = ConvolutionFirst(self.channels, self.conv.out_channels).to(self.bias)
         with torch.no_grad():
@@ -115,11 +116,11 @@ class InterpolationFirst(nn.Module):
 
 
 class Aggregator(nn.Module):
-    """Pyramid, aggregation, a 3x3 convolution, and two coordinate channels mixed in.
+    """Pyramid, aggregation, a 3x3 convolution, and a 1x1 convolution over its output and two coordinate channels.
 
-    With `position_frequencies` the coordinates come with sines and cosines of themselves: a sum of such waves can be a
-    bump anywhere, so a kernel can point at one of many objects that look alike. Two coordinates only make slopes; what
-    else there is to tell them apart the network must learn from the padding, which takes long schedules.
+    With `position_frequencies`, sines and cosines of the coordinates are added. A sum of such waves can be a bump at
+    any place, so a kernel can point at one of many similar objects. From two coordinates it can only make slopes;
+    anything else that distinguishes places must be learnt from the padding, which takes a long schedule.
     """
 
     def __init__(self, in_channels: tuple[int, int, int, int], config: ModelConfig) -> None:
@@ -136,18 +137,18 @@ class Aggregator(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        # The official code prepares zero offsets and bilinear upsampling, then overwrites both with this.
+        # The official implementation first sets zero offsets and bilinear upsampling, then overwrites both with this.
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
     def forward(self, maps: Maps) -> Float[Tensor, "B C h w"]:
-        """Turn C2..C5 into the features S of the decoder."""
+        """Return the features S of the decoder from C2..C5."""
         features = self.output(self.aggregate(self.pyramid(maps)))
         return self.embed(torch.cat([features, positions(features, self.frequencies)], dim=1))
 
     def factored(self, maps: Maps) -> Factored:
-        """Turn C2..C5 into the factors of S, whose E channels spare the decoder most of its work on C."""
+        """Return the factors of S from C2..C5; the decoder does less work on their E channels than on the C of S."""
         features = self.output(self.aggregate(self.pyramid(maps)))
         ones = features.new_ones(features.shape[0], 1, *features.shape[-2:])
         located = torch.cat([features, positions(features, self.frequencies), ones], dim=1)

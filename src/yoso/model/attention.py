@@ -1,8 +1,8 @@
-"""How queries attend the pooled features: five kinds, one signature (section 3.3, table 6).
+"""How queries attend to the pooled features: five kinds with one signature (section 3.3, table 6).
 
-Every kind takes queries Q and values V, both (B, N, C), and returns (B, N, C) after a LayerNorm. The dynamic kinds
-make convolution kernels from Q and run them over V: tokens are the channels of that 1D convolution and the C hidden
-dimensions are its positions.
+Every kind takes queries and values, both (B, N, C), and returns (B, N, C) after a LayerNorm. The dynamic kinds compute
+convolution kernels from the queries and apply them to the values: the N tokens are the channels of that 1D convolution,
+and the C hidden dimensions are its positions.
 """
 
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ Tokens = Float[Tensor, "B N C"]
 
 
 def windows(value: Tokens, size: int) -> Float[Tensor, "B N C t"]:
-    """Return the `size` neighbours of each position, zero beyond the ends ('same' padding of a convolution)."""
+    """Return the `size` neighbours of each position, with zeros beyond the ends ('same' padding of a convolution)."""
     before = (size - 1) // 2
     return F.pad(value, (before, size - 1 - before)).unfold(2, size, 1)
 
@@ -23,11 +23,12 @@ def windows(value: Tokens, size: int) -> Float[Tensor, "B N C t"]:
 class SeparableDynamicConvAttention(nn.Module):
     """SDCA (equation 9): a dynamic depthwise convolution, then a dynamic pointwise one.
 
-    One linear layer makes both kernels. The ReLU between them is the official code's; equation 9 has none.
+    One linear layer computes both kernels. The ReLU between them is in the official implementation, but not in equation
+    9.
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build the layer that makes the kernels."""
+        """Build the layer that computes the kernels."""
         super().__init__()
         self.kernel_size = config.kernel_size
         self.kernels = nn.Linear(config.hidden_channels, config.kernel_size + config.num_queries)
@@ -44,7 +45,7 @@ class DynamicConvAttention(nn.Module):
     """DCA (equation 8): one full dynamic convolution over tokens and neighbours."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build the layer that makes the kernels."""
+        """Build the layer that computes the kernels."""
         super().__init__()
         self.kernel_size = config.kernel_size
         self.kernels = nn.Linear(config.hidden_channels, config.num_queries * config.kernel_size)
@@ -57,10 +58,10 @@ class DynamicConvAttention(nn.Module):
 
 
 class DepthwiseDynamicConvAttention(nn.Module):
-    """DDCA: the depthwise half of SDCA alone, linear."""
+    """DDCA: only the depthwise half of SDCA, linear."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build the layer that makes the kernels."""
+        """Build the layer that computes the kernels."""
         super().__init__()
         self.kernel_size = config.kernel_size
         self.kernels = nn.Linear(config.hidden_channels, config.kernel_size)
@@ -72,10 +73,10 @@ class DepthwiseDynamicConvAttention(nn.Module):
 
 
 class PointwiseDynamicConvAttention(nn.Module):
-    """PDCA: the pointwise half of SDCA alone, linear."""
+    """PDCA: only the pointwise half of SDCA, linear."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build the layer that makes the kernels."""
+        """Build the layer that computes the kernels."""
         super().__init__()
         self.kernels = nn.Linear(config.hidden_channels, config.num_queries)
         self.norm = nn.LayerNorm(config.hidden_channels)
@@ -86,7 +87,7 @@ class PointwiseDynamicConvAttention(nn.Module):
 
 
 class MultiHeadCrossAttention(nn.Module):
-    """MHCA (equations 4 and 5): what SDCA replaces."""
+    """MHCA (equations 4 and 5): multi-head attention, which SDCA replaces."""
 
     def __init__(self, config: ModelConfig) -> None:
         """Build the attention."""

@@ -1,4 +1,4 @@
-"""Any timm model as a backbone: four feature maps at strides 4, 8, 16, 32 (the paper's C2 to C5)."""
+"""Any timm model as a backbone with four feature maps at strides 4, 8, 16, 32 (the paper's C2 to C5)."""
 
 import os
 from typing import Any
@@ -43,13 +43,13 @@ class Backbone(nn.Module):
 
         Args:
             name: a timm model, with or without its pretrained tag.
-            frozen_norm: keep BatchNorm at its statistics and leave its scale and shift untrained.
+            frozen_norm: keep BatchNorm at its statistics, and do not train its scale and shift.
             pretrained: a file with timm's published weights, or True to let timm download them.
-            options: further arguments of `timm.create_model`.
+            options: further arguments of `timm.create_model`; see `ModelConfig.backbone_options`.
 
         Raises:
-            ConfigError: timm has no such model, it does not give maps at strides 4, 8, 16, 32, or `YOSO_OFFLINE`
-                forbids the download.
+            ConfigError: timm has no such model, it has no maps at strides 4, 8, 16, 32, or `YOSO_OFFLINE` forbids the
+                download.
         """
         super().__init__()
         check_backbone(name)
@@ -78,7 +78,7 @@ class Backbone(nn.Module):
         return [module for module in self.modules() if isinstance(module, _BatchNorm)]
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Switch to training; frozen BatchNorm stays as it is."""
+        """Switch between training and evaluation; frozen BatchNorm stays in evaluation mode."""
         super().train(mode)
         if self.frozen_norm:
             for module in self._norms():

@@ -1,4 +1,4 @@
-"""A backbone for deployment: BatchNorm inside the convolutions, 'same' padding written out."""
+"""Folding BatchNorm into convolutions, for the deployment form; in a backbone, with constant 'same' padding too."""
 
 import warnings
 from typing import TypeGuard
@@ -13,12 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def folded(
     weight: Float[Tensor, "D ..."], bias: Float[Tensor, " D"] | None, norm: _BatchNorm
 ) -> tuple[Float[Tensor, "D ..."], Float[Tensor, " D"]]:
-    """Return weight and bias of the convolution that does what a convolution and the BatchNorm after it do.
+    """Return weight and bias of the one convolution that equals a convolution followed by a BatchNorm.
 
     Args:
         weight: output channels first.
         bias: of the convolution, if it has one.
-        norm: its running statistics are what counts.
+        norm: the BatchNorm; its running statistics are used.
     """
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
@@ -33,22 +33,25 @@ def folded(
 
 @torch.no_grad()
 def fold_backbone(net: nn.Module) -> nn.Module:
-    """Fold every BatchNorm of a backbone into the convolution whose output it alone reads.
+    """Fold every BatchNorm of a backbone into the convolution before it, if nothing else reads that convolution.
 
-    What torch.fx cannot trace comes back unfolded: slower, never wrong.
+    A backbone that torch.fx cannot trace is returned unfolded: slower, but correct.
 
     Args:
         net: a timm feature extractor in evaluation mode, for images whose sides are multiples of 32; it is changed.
+
+    Returns:
+        The folded network.
     """
-    _write_out_same_padding(net)
+    _make_same_padding_constant(net)
     if not any(_foldable_norm(module) for module in net.modules()):
         return net
     tracer = _Tracer()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what tracing passes over is caught by the caller's comparison
+            warnings.simplefilter("ignore")  # about what tracing ignores; `_fold_node` folds only what is certain
             graph = tracer.trace(net)
-    except Exception:  # a tracer stumbles over Python in as many ways as there is Python
+    except Exception:  # tracing can fail with any exception
         return net
     traced = fx.GraphModule(net, graph)
     for node in list(graph.nodes):
@@ -59,10 +62,10 @@ def fold_backbone(net: nn.Module) -> nn.Module:
 
 
 class _Tracer(fx.Tracer):
-    """Does not look into convolutions and norms, timm's own kinds included."""
+    """Treats convolutions and norms as leaves, including timm's own classes."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Keep convolutions and norms whole, which are what is folded."""
+        """Keep convolutions and norms whole, because these are folded."""
         return isinstance(m, nn.Conv2d | _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
 
 
@@ -71,7 +74,7 @@ def _foldable_norm(module: nn.Module | None) -> TypeGuard[nn.BatchNorm2d]:
 
 
 def _fold_node(traced: fx.GraphModule, node: fx.Node) -> None:
-    """Fold the norm that a node calls into the convolution before it, if that convolution has no other reader."""
+    """Fold the norm that a node calls into the convolution before it, if nothing else reads that convolution."""
     norm = _module(traced, node)
     source = node.args[0] if node.args else None
     if not _foldable_norm(norm) or not isinstance(source, fx.Node) or len(source.users) > 1:
@@ -81,7 +84,7 @@ def _fold_node(traced: fx.GraphModule, node: fx.Node) -> None:
         return
     weight, bias = folded(conv.weight, conv.bias, norm)
     conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
-    # timm's norms carry an activation; torch's carry none.
+    # The norms of timm include an activation, those of torch do not.
     rest = [getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)]
     rest = [module for module in rest if not isinstance(module, nn.Identity)]
     if rest:
@@ -96,10 +99,10 @@ def _module(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
-def _write_out_same_padding(net: nn.Module) -> None:
-    """Give convolutions that compute their padding from the input's size the constant that it always is.
+def _make_same_padding_constant(net: nn.Module) -> None:
+    """Replace convolutions that compute 'same' padding from the input's size by ones with constant padding.
 
-    Where the stride divides the size, 'same' padding is kernel - stride, the smaller half first.
+    If the stride divides the size, as it does here, 'same' padding is always kernel - stride, the smaller half first.
     """
     for name, module in list(net.named_modules()):
         if isinstance(module, Conv2dSame):

@@ -1,13 +1,29 @@
 """What a YOSO network is made of: one frozen dataclass."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from yoso.errors import ConfigError
+from yoso.errors import ConfigError, did_you_mean
 
 Attention = Literal["sdca", "dca", "ddca", "pdca", "mhca"]
 Aggregation = Literal["cfa", "ifa"]
 BackboneNorm = Literal["frozen", "trainable"]
+
+_CHOICES = {"attention": Attention, "aggregation": Aggregation, "backbone_norm": BackboneNorm}
+_COUNTS = (
+    "aggregation_channels",
+    "hidden_channels",
+    "num_attention_blocks",
+    "num_stages",
+    "num_queries",
+    "kernel_size",
+    "branch_depth",
+    "num_heads",
+    "feedforward_channels",
+)
+_UNSAFE_OPTIONS = ("pretrained", "checkpoint_path", "cache_dir")
+"""Beginnings of options that make timm read a file or fetch one. A model folder may come from anywhere."""
 
 
 @dataclass(frozen=True)
@@ -15,29 +31,30 @@ class ModelConfig:
     """The network; the defaults are the paper's for COCO. The number of classes comes from the data set.
 
     Attributes:
-        backbone: any timm model that gives features at strides 4, 8, 16 and 32. The paper's ResNet-50 is
-            torchvision's ImageNet model, `resnet50.tv_in1k`.
-        backbone_options: further arguments of `timm.create_model`.
-        backbone_norm: "frozen" keeps BatchNorm at its ImageNet statistics (COCO, ADE20K, Mapillary); "trainable"
-            lets it learn (Cityscapes; synchronised over processes).
-        pixel_mean: subtracted from RGB values 0-255.
+        backbone: any timm model with features at strides 4, 8, 16 and 32. The paper's ResNet-50 is torchvision's
+            ImageNet model, `resnet50.tv_in1k`.
+        backbone_options: further arguments of `timm.create_model`, except those that read or fetch weights.
+        backbone_norm: "frozen" keeps BatchNorm at its ImageNet statistics (COCO, ADE20K, Mapillary); "trainable" trains
+            it (Cityscapes), synchronised over processes.
+        pixel_mean: subtracted from RGB values 0 to 255.
         pixel_std: divides what is left.
-        pyramid_channels: width of the pyramid at strides 4, 8, 16, 32; None is half the backbone's, as official.
-        aggregation: "cfa" convolves first and interpolates the small result (fast); "ifa" interpolates first
-            (section 3.2). `to_cfa()` turns the second into the first exactly.
-        aggregation_channels: the paper's d, 128 in the official code.
+        pyramid_channels: width of the pyramid at strides 4, 8, 16, 32; None is half the backbone's, as in the official
+            implementation.
+        aggregation: "cfa" convolves first and interpolates the small result, which is fast; "ifa" interpolates first
+            (section 3.2). `to_cfa()` converts the second to the first exactly.
+        aggregation_channels: the paper's d, 128 in the official implementation.
         position_frequencies: waves per coordinate beside x and y, see `Aggregator`; 0 in the paper.
         hidden_channels: width of the decoder.
-        attention: how queries attend the pooled features (table 6): separable dynamic convolution (sdca), dynamic
+        attention: how queries attend to the pooled features (table 6): separable dynamic convolution (sdca), dynamic
             convolution (dca), its depthwise (ddca) or pointwise (pdca) half, or multi-head attention (mhca).
         num_attention_blocks: attention modules in series per stage (table 7).
         num_stages: decoder stages T after the proposal stage.
         num_queries: the paper's n.
         kernel_size: the paper's t, taps of the dynamic convolution.
         branch_depth: hidden layers of the class and mask branches; 3 on Cityscapes and Mapillary.
-        num_heads: heads of the self-attention (and of mhca).
+        num_heads: heads of the self-attention, and of mhca.
         feedforward_channels: hidden width of the feed-forward network.
-        temperature: class logits are divided by it, in training and at test.
+        temperature: divides the class logits, in training and at test.
     """
 
     backbone: str = "resnet50.tv_in1k"
@@ -61,28 +78,54 @@ class ModelConfig:
     temperature: float = 0.05
 
     def __post_init__(self) -> None:
-        """Check the values that nothing later would check.
+        """Check the values.
 
         Raises:
-            ConfigError: a count below one, more than 8 frequencies, a temperature that is not positive, heads that do
-                not divide the width.
+            ConfigError: a value has the wrong type or is out of range, the heads do not divide the width, or an option
+                of the backbone would read or fetch a file.
         """
-        counts = (
-            "aggregation_channels",
-            "hidden_channels",
-            "num_attention_blocks",
-            "num_stages",
-            "num_queries",
-        )
-        for name in (*counts, "kernel_size", "branch_depth", "num_heads", "feedforward_channels"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.position_frequencies <= 8:
-            raise ConfigError(f"model.position_frequencies is {self.position_frequencies}; it must be from 0 to 8")
-        if self.temperature <= 0:
-            raise ConfigError(f"model.temperature is {self.temperature}; it must be above 0")
+        for name, kind in _CHOICES.items():
+            if getattr(self, name) not in get_args(kind):
+                value = getattr(self, name)
+                raise ConfigError(f"model.{name} is {value!r}.{did_you_mean(str(value), get_args(kind))}")
+        for name in _COUNTS:
+            self._require(name, _is_whole(getattr(self, name), 1), "a whole number, at least 1")
+        self._require("position_frequencies", _is_whole(self.position_frequencies, 0, 8), "a whole number from 0 to 8")
+        self._require("temperature", _is_number(self.temperature) and self.temperature > 0, "a number above 0")
+        self._require("pixel_mean", _are_numbers(self.pixel_mean), "three numbers")
+        self._require("pixel_std", _are_numbers(self.pixel_std) and min(self.pixel_std) > 0, "three numbers above 0")
+        channels = (1, 1, 1, 1) if self.pyramid_channels is None else tuple(self.pyramid_channels)
+        four = len(channels) == 4 and all(_is_whole(width, 1) for width in channels)
+        self._require("pyramid_channels", four, "four whole numbers, at least 1, or null")
+        self._check_backbone()
         if self.hidden_channels % self.num_heads:
             raise ConfigError(
                 f"model.hidden_channels ({self.hidden_channels}) must be a multiple of "
                 f"model.num_heads ({self.num_heads})"
             )
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ConfigError(f"model.{name} is {getattr(self, name)!r}; it must be {expected}")
+
+    def _check_backbone(self) -> None:
+        self._require("backbone", isinstance(self.backbone, str), "the name of a timm model")
+        self._require("backbone_options", isinstance(self.backbone_options, dict), "an object with keys and values")
+        for name in self.backbone_options:
+            if str(name).startswith(_UNSAFE_OPTIONS):
+                raise ConfigError(
+                    f"model.backbone_options.{name}: options that make timm read or fetch a file are not allowed; "
+                    "`yoso train --backbone_weights` takes weights"
+                )
+
+
+def _is_whole(value: Any, least: int, most: int | None = None) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value and (most is None or value <= most)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, tuple | list) and len(values) == 3 and all(map(_is_number, values))

@@ -1,4 +1,4 @@
-"""The separable dynamic decoder (section 3.3, figure 3): proposal kernels become masks and classes."""
+"""The separable dynamic decoder (section 3.3, figure 3): from proposal kernels to masks and classes."""
 
 import math
 
@@ -11,13 +11,13 @@ from yoso.model.config import ModelConfig
 from yoso.structures import StageOutputs
 
 Features = Float[Tensor, "B C h w"] | Factored
-"""The aggregator's map S, made or as its factors."""
+"""The aggregator's map S, or its factors."""
 
 Masks = Float[Tensor, "B N h w"]
 
 
 def masks_from_kernels(kernels: Tokens, features: Features) -> Masks:
-    """Convolve each image's features with its own 1x1 kernels."""
+    """Convolve the features of each image with its own 1x1 kernels."""
     if isinstance(features, Factored):
         kernels, features = kernels @ features.matrix, features.located
     return (kernels @ features.flatten(2)).unflatten(2, features.shape[-2:])
@@ -26,7 +26,8 @@ def masks_from_kernels(kernels: Tokens, features: Features) -> Masks:
 def pooled_features(mask_logits: Masks, features: Features) -> Tokens:
     """Pre-attention (equation 3): sum the features under each hard mask.
 
-    The mask is sigmoid(logit) > 0.5, without a gradient; the official code sums over pixels and takes no mean.
+    The mask is sigmoid(logit) > 0.5, without a gradient. As in the official implementation, it is a sum over pixels,
+    not a mean.
     """
     if isinstance(features, Factored):
         return pooled_features(mask_logits, features.located) @ features.matrix.T
@@ -35,7 +36,7 @@ def pooled_features(mask_logits: Masks, features: Features) -> Tokens:
 
 
 class AttentionBlock(nn.Module):
-    """f <- LayerNorm(f + attention(k, f)), whose attention ends in a LayerNorm of its own."""
+    """f <- LayerNorm(f + attention(k, f)); the attention itself ends in a LayerNorm too."""
 
     def __init__(self, config: ModelConfig) -> None:
         """Build the block."""
@@ -44,12 +45,12 @@ class AttentionBlock(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_channels)
 
     def forward(self, kernels: Tokens, features: Tokens) -> Tokens:
-        """Attend and add."""
+        """Attend, and add the result."""
         return self.norm(features + self.attention(kernels, features))
 
 
 class PostAttention(nn.Module):
-    """Self-attention among the kernels and a feed-forward network, each with a residual and a LayerNorm after it."""
+    """Self-attention among the kernels, then a feed-forward network, each with a residual and a LayerNorm after it."""
 
     def __init__(self, config: ModelConfig) -> None:
         """Build both."""
@@ -81,8 +82,8 @@ def branch(width: int, depth: int, outputs: int) -> nn.Sequential:
 class DecoderStage(nn.Module):
     """Pre-attention, attention, post-attention, and the two branches.
 
-    All attention blocks are queried by the same incoming kernels; the kernels themselves are in no residual, they
-    only generate weights (the official code; the paper's figure suggests otherwise).
+    All attention blocks are queried by the same incoming kernels. The kernels only generate weights and are in no
+    residual, as in the official implementation; the paper's figure suggests otherwise.
     """
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
@@ -115,7 +116,7 @@ class DecoderStage(nn.Module):
             features: the aggregator's map S.
             kernels: the kernels of the stage before.
             mask_logits: the masks of the stage before.
-            with_classes: compute the class branch too.
+            with_classes: also compute the class branch.
 
         Returns:
             The stage's masks and classes, and its kernels for the next stage.
@@ -130,7 +131,7 @@ class DecoderStage(nn.Module):
 
 
 class Decoder(nn.Module):
-    """T stages after the proposal stage, whose masks are a plain 1x1 convolution of the features."""
+    """The proposal stage, whose masks are a plain 1x1 convolution of the features, and T stages after it."""
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         """Build the proposal kernels and the stages."""
@@ -145,14 +146,14 @@ class Decoder(nn.Module):
 
         Args:
             features: the aggregator's map S, or its factors.
-            all_stages: return the stages 0..T with their classes, as the loss needs them, not the last one alone.
-            pool_under: mask logits that every stage pools the features under, instead of those of the stage before;
+            all_stages: return the stages 0..T with their classes, for the loss, not only the last one.
+            pool_under: mask logits under which every stage pools the features, instead of those of the stage before;
                 for training.
 
         Returns:
-            The outputs of stages 0..T, or of stage T alone.
+            The outputs of stages 0..T, or only those of stage T.
         """
-        # The kernels of stage 0 are the convolution's weight; its bias acts on the masks alone.
+        # The kernels of stage 0 are the weight of the convolution; its bias acts only on the masks.
         kernels = self.proposals.weight.flatten(1)
         outputs = [StageOutputs(None, self._proposed(kernels, features))]
         kernels = kernels.expand(len(outputs[0].mask_logits), -1, -1)

@@ -1,18 +1,19 @@
-"""The deployment form: the same function as the network, with what is linear folded into what is next to it.
+"""The deployment form: the same function as the network, with linear operations folded into their neighbours.
 
 `fuse(network)` returns a `YOSO` whose three parts are re-parameterised for inference; it cannot be trained. Every step
 is exact algebra, so only rounding differs:
 
-1. BatchNorm goes into the convolution before it, plain, deformable or transposed (the backbone's: `fold.py`).
-2. IFA becomes CFA (equation 1); the bias of CFA goes into its finest 1x1 convolution.
-3. A transposed 4x4 convolution of stride 2 is four 2x2 convolutions, one per parity of the output pixel. The same
-   multiplications, but as plain convolutions, for which every runtime has its best kernel.
-4. The decoder uses the features S = E [F; x; y; 1] (E the 1x1 convolution after the coordinates) only linearly: masks
-   are K S = (K E) [F; x; y; 1], pooled features are M S' = (M [F; x; y; 1]') E'. So S is never made: masks and pooling
-   work on the 131 channels of [F; x; y; 1] rather than on the decoder's 256, and E is folded into the proposal
+1. BatchNorm is folded into the convolution before it, be it plain, deformable or transposed (`batchnorm.py`).
+2. IFA becomes CFA (equation 1); the bias of CFA moves into its finest 1x1 convolution.
+3. A transposed 4x4 convolution of stride 2 becomes four 2x2 convolutions, one per parity of the output pixel. The
+   multiplications are the same, but every runtime has its fastest kernels for plain convolutions.
+4. The decoder uses the features S = E [F; x; y; 1], where E is the 1x1 convolution after the coordinates, only
+linearly:
+   masks are K S = (K E) [F; x; y; 1], pooled features are M S' = (M [F; x; y; 1]') E'. So S is never computed: masks
+   and pooling work on the 131 channels of [F; x; y; 1] instead of the decoder's 256, and E is folded into the proposal
    kernels and into the last layer of each mask branch.
-5. sigmoid(logit) > 0.5 is logit > 0; the temperature goes into the last layer of the class branch; the classes of all
-   stages but the last are never computed.
+5. sigmoid(logit) > 0.5 becomes logit > 0; the temperature moves into the last layer of the class branch; the classes of
+   all stages but the last are not computed.
 """
 
 import copy
@@ -41,20 +42,20 @@ from yoso.model.yoso import YOSO
 from yoso.structures import StageOutputs
 
 Located = Float[Tensor, "B E h w"]
-"""[F; x; y; 1]: the aggregated features before the last 1x1 convolution, the coordinates (with their waves, if the
-network has any), and a constant."""
+"""[F; x; y; 1]: the aggregated features before the last 1x1 convolution, the coordinates (with their waves, if any),
+and a constant."""
 
 
 @torch.no_grad()
 def fuse(network: YOSO) -> YOSO:
-    """Return the deployment form of a network; the network itself is left as it is.
+    """Return the deployment form of a network; the network itself is not changed.
 
     Args:
         network: any; the result shares no tensor with it.
 
     Returns:
         A network in evaluation mode with the same `forward`, whose logits differ by rounding only. It cannot be
-        trained: its parameters take no gradient, and its `stages` raises ValueError.
+        trained: its parameters have no gradient, and its `stages` raises ValueError.
     """
     fused = copy.deepcopy(network).eval()
     embed = fused.aggregator.embed
@@ -72,10 +73,10 @@ class ParityUpsample(nn.Module):
     """
 
     TAPS = ((3, 1), (2, 0))
-    """Per parity: which rows (or columns) of the transposed kernel meet the two input rows, the upper one first."""
+    """Per parity: the rows (or columns) of the transposed kernel for the two input rows, the upper one first."""
 
     def __init__(self, weight: Float[Tensor, "C D 4 4"], bias: Float[Tensor, " D"]) -> None:
-        """Deal the kernel out; `weight` is as `nn.ConvTranspose2d` has it."""
+        """Split the kernel; `weight` is that of `nn.ConvTranspose2d`."""
         super().__init__()
         self.convs = nn.ModuleList()
         for rows in self.TAPS:
@@ -84,7 +85,7 @@ class ParityUpsample(nn.Module):
                 self.convs.append(_conv(part, bias))
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D 2*H 2*W"]:
-        """Double the map."""
+        """Double the size of the map."""
         padded = F.pad(x, (1, 1, 1, 1))
         height, width = x.shape[-2:]
         parities = [
@@ -108,15 +109,15 @@ class FusedUpsample(nn.Module):
         self.up = ParityUpsample(up.transpose(0, 1), bias)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D 2*H 2*W"]:
-        """Refine and double the map."""
+        """Refine the map and double its size."""
         return self.up(F.relu(self.conv(x) + self.bias.view(-1, 1, 1)))
 
 
 class FusedAggregator(nn.Module):
-    """The aggregator up to its last 1x1 convolution, which `FusedDecoder` carries."""
+    """The aggregator without its last 1x1 convolution, which is part of `FusedDecoder`."""
 
     def __init__(self, aggregator: Aggregator) -> None:
-        """Fold an aggregator; takes over its modules."""
+        """Fold an aggregator, whose modules it reuses."""
         super().__init__()
         aggregate = aggregator.aggregate
         cfa: ConvolutionFirst = aggregate.to_cfa() if isinstance(aggregate, InterpolationFirst) else aggregate
@@ -128,7 +129,7 @@ class FusedAggregator(nn.Module):
         self.frequencies = aggregator.frequencies
 
     def forward(self, maps: Maps) -> Located:
-        """Turn C2..C5 into [F; x; y; 1]."""
+        """Return [F; x; y; 1] from C2..C5."""
         thin = [conv(level) for conv, level in zip(self.convs, self.pyramid(maps), strict=True)]
         size = thin[0].shape[-2:]
         coarse = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in thin[:0:-1]]
@@ -136,29 +137,29 @@ class FusedAggregator(nn.Module):
         return torch.cat([features, located_at(features, self.frequencies)], dim=1)
 
     def factored(self, maps: Maps) -> Factored:
-        """Refuse: one of the factors of S is inside the decoder."""
+        """Raise ValueError, because one of the factors of S is inside the decoder."""
         raise ValueError("the deployment form has no intermediate stages; use the network it was made from")
 
 
 def located_at(like: Float[Tensor, "B _ h w"], frequencies: int) -> Float[Tensor, "B _ h w"]:
-    """Return x and y with their waves over the map, and 1: `positions` by a formula that takes dynamic sizes.
+    """Return x and y with their waves over the map, and 1; like `positions`, but for dynamic sizes.
 
-    Padded maps are at least 8 positions wide, so nothing is divided by zero.
+    Padded maps are at least 8 positions wide, so there is no division by zero.
     """
     batch, _, height, width = like.shape
     x = torch.arange(width, device=like.device).to(like)
     y = torch.arange(height, device=like.device).to(like)
-    # Divided by their own last element: exporters know no division of a size that is not known yet.
+    # Divided by their own last element, because exporters cannot divide by a dynamic size.
     x, y = waves(2 * x / x[-1:] - 1, frequencies), waves(2 * y / y[-1:] - 1, frequencies)
     zeros = like.new_zeros(batch, 1, height, width)
     return torch.cat([zeros + x[:, None], zeros + y[:, :, None], zeros + 1], dim=1)
 
 
 class FusedStage(nn.Module):
-    """`DecoderStage` on [F; x; y; 1]; it computes classes if it is the last stage, and only then."""
+    """`DecoderStage` on [F; x; y; 1]; only the last stage computes classes."""
 
     def __init__(self, stage: DecoderStage, embed: Float[Tensor, "C E"], with_classes: bool) -> None:
-        """Fold a stage; takes over its modules. `embed` is E with its bias as the last column."""
+        """Fold a stage, whose modules it reuses. `embed` is E with its bias as the last column."""
         super().__init__()
         self.embed = nn.Parameter(embed.T.contiguous())
         self.blocks, self.post = stage.blocks, stage.post
@@ -186,12 +187,12 @@ class FusedDecoder(nn.Module):
     """`Decoder` on [F; x; y; 1]."""
 
     def __init__(self, decoder: Decoder, embed: nn.Conv2d) -> None:
-        """Fold a decoder; takes over its modules. `embed` is the aggregator's last convolution."""
+        """Fold a decoder, whose modules it reuses. `embed` is the aggregator's last convolution."""
         super().__init__()
         assert embed.bias is not None
         assert decoder.proposals.bias is not None
         matrix = torch.cat([embed.weight.flatten(1), embed.bias[:, None]], dim=1)
-        # The kernels of stage 0 meet the stages unfolded, because attention makes its weights from them.
+        # The stages take the kernels of stage 0 unfolded, because attention computes its weights from them.
         self.kernels = nn.Parameter(decoder.proposals.weight.flatten(1))
         proposals = self.kernels @ matrix
         proposals[:, -1] += decoder.proposals.bias
@@ -202,7 +203,7 @@ class FusedDecoder(nn.Module):
         )
 
     def forward(self, located: Located) -> list[StageOutputs]:
-        """Return the outputs of the last stage alone, as a list of one."""
+        """Return the outputs of the last stage, as a list of one."""
         batch = located.shape[0]
         kernels = self.kernels.expand(batch, -1, -1)
         outputs = StageOutputs(None, masks_from_kernels(self.proposals.expand(batch, -1, -1), located))

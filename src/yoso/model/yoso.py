@@ -1,4 +1,4 @@
-"""The whole network: photographs in, class and mask logits out."""
+"""The whole network: from images to class and mask logits."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,7 +33,7 @@ class YOSO(nn.Module):
         """Build the network with fresh weights.
 
         Args:
-            config: what it is made of.
+            config: what the network is made of.
             num_classes: K, from the data set.
             pretrained_backbone: a file with timm's published weights of the backbone, or True to let timm download
                 them.
@@ -53,7 +53,7 @@ class YOSO(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def prepare(self, images: Images) -> Float[Tensor, "B 3 _ _"]:
-        """Normalise, **then** pad with zeros at the right and the bottom to a common multiple of 32."""
+        """Normalise, **then** pad with zeros at the right and at the bottom to one size, in multiples of 32."""
         if isinstance(images, Tensor):
             height, width = padded_size([images.shape[-2:]])
             normalised = (images.to(self.pixel_mean) - self.pixel_mean) / self.pixel_std
@@ -70,7 +70,7 @@ class YOSO(nn.Module):
         return self.aggregator(self.backbone(self.prepare(images)))
 
     def stages(self, images: Images) -> list[StageOutputs]:
-        """Return the outputs of all stages 0..T, for the loss; S is not made (see `Factored`)."""
+        """Return the outputs of all stages 0..T, for the loss; S is not computed (see `Factored`)."""
         return self.decoder(self.factored(images), all_stages=True)
 
     def factored(self, images: Images) -> Factored:
@@ -83,7 +83,7 @@ class YOSO(nn.Module):
         return Outputs(last.class_logits, last.mask_logits)
 
     def to_cfa(self) -> "YOSO":
-        """Re-parameterise interpolation-first aggregation as convolution-first, in place; exact (equation 1)."""
+        """Convert interpolation-first aggregation to convolution-first in place; exact (equation 1)."""
         if isinstance(self.aggregator.aggregate, InterpolationFirst):
             self.aggregator.aggregate = self.aggregator.aggregate.to_cfa()
             self.config = replace(self.config, aggregation="cfa")
@@ -91,7 +91,7 @@ class YOSO(nn.Module):
 
 
 def padded_size(sizes: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """Return the smallest (H, W), multiples of 32, that holds images of all these (height, width)."""
+    """Return the smallest (H, W), in multiples of 32, that holds images of all these (height, width)."""
     height, width = (max(size[axis] for size in sizes) + SIZE_DIVISOR - 1 for axis in (0, 1))
-    # Not `height + -height % 32`: torch.compile knows no remainder of negative numbers once sizes are dynamic.
+    # Not `height + -height % 32`: torch.compile has no remainder of negative numbers for dynamic sizes.
     return height // SIZE_DIVISOR * SIZE_DIVISOR, width // SIZE_DIVISOR * SIZE_DIVISOR

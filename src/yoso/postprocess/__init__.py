@@ -1,10 +1,20 @@
-"""From logits to results: panoptic, instance and semantic, in the arithmetic of the published code.
+"""From logits to results: panoptic, instance and semantic, in the arithmetic of the official implementation.
 
-`panoptic`, `instances` and `semantic` take torch tensors; `instance_masks` and `semantic_classes` give the last two's
-results with less memory, and `candidates` and `compete` are the first two steps of `panoptic`. `panoptic_arrays` is
-`panoptic` with its result on the host, for which it waits for a GPU once. `panoptic_numpy` does the same merge with
-NumPy alone, for machines that run an exported network without torch. Names are imported on first use, so that the
-NumPy part never loads torch.
+`panoptic`, `instances` and `semantic` take torch tensors; `instance_masks` and `semantic_classes` give the results of
+the last two in less memory. Names are imported on first use, so that the NumPy part never loads torch.
+
+The panoptic merge exists in several forms, which give the same segments:
+
+- `panoptic` (`torch_merge`) keeps its result on the device of the logits; its two steps, `find_kept_queries` and
+  `compete`, let a threshold search reuse the expensive one.
+- `panoptic_arrays` (`device_merge`) brings the result to the host, and makes the host wait for a GPU only once; on a
+  CPU it calls `panoptic`.
+- `panoptic_numpy` (`numpy_merge`) needs no torch: it runs behind exported files that end in logits.
+- `yoso.export.panoptic_graph` writes the merge as ONNX operators, so that a file needs no code behind it.
+- `yoso.speed.official` repeats the order of steps of the official implementation, as the baseline of all timings.
+
+The first three share `segments` (which queries take part, which become segments) and the first two everything else but
+the moment at which the host waits.
 """
 
 from importlib import import_module
@@ -24,18 +34,18 @@ if TYPE_CHECKING:
         semantic,
         semantic_classes,
     )
-    from yoso.postprocess.torch_merge import Candidates, PanopticResult, candidates, compete, panoptic
+    from yoso.postprocess.torch_merge import KeptQueries, PanopticResult, compete, find_kept_queries, panoptic
 
 __all__ = [
-    "Candidates",
     "InstanceMask",
     "InstanceResult",
+    "KeptQueries",
     "PanopticArrays",
     "PanopticResult",
     "Segment",
     "Sizes",
-    "candidates",
     "compete",
+    "find_kept_queries",
     "instance_masks",
     "instances",
     "panoptic",
@@ -46,13 +56,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Candidates": "torch_merge",
     "InstanceMask": "torch_masks",
     "InstanceResult": "torch_masks",
+    "KeptQueries": "torch_merge",
     "PanopticArrays": "numpy_merge",
     "PanopticResult": "torch_merge",
-    "candidates": "torch_merge",
     "compete": "torch_merge",
+    "find_kept_queries": "torch_merge",
     "instance_masks": "torch_masks",
     "instances": "torch_masks",
     "panoptic": "torch_merge",

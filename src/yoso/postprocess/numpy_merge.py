@@ -7,18 +7,19 @@ import numpy as np
 
 from yoso.postprocess.segments import (
     CONTENDED_ROWS,
-    Counts,
+    PixelCounts,
     RowPlan,
     Segment,
     Sizes,
     Taps,
     contenders,
+    kept_queries,
     merge_segments,
     plan_rows,
     strips,
-    survivors,
     taps,
 )
+from yoso.settings import Thresholds
 
 STRIP_BYTES = 2**22
 """Size of the float32 masks of one strip of rows."""
@@ -26,7 +27,7 @@ STRIP_BYTES = 2**22
 
 @dataclass(frozen=True)
 class PanopticArrays:
-    """Every pixel's segment, as arrays.
+    """The segment of every pixel, as arrays.
 
     Attributes:
         segmentation: int32 (H, W), segment id per pixel, 0 is void.
@@ -42,35 +43,33 @@ def panoptic_numpy(
     mask_logits: np.ndarray,
     sizes: Sizes,
     is_thing: Sequence[bool] | np.ndarray,
-    object_mask_threshold: float,
-    overlap_threshold: float,
+    thresholds: Thresholds,
 ) -> PanopticArrays:
-    """Merge the queries of one image into non-overlapping segments; see `panoptic`, which this equals.
+    """Merge the queries of one image into non-overlapping segments, as `panoptic` does.
 
     Args:
         class_logits: (N, K+1) after the temperature; the last one is `no_object`.
         mask_logits: (N, h, w), any size; usually stride 4 of the padded image.
         sizes: padded, image and output size in pixels.
         is_thing: (K,) per class index.
-        object_mask_threshold: 0 to 1.
-        overlap_threshold: 0 to 1.
+        thresholds: see `panoptic`.
 
     Returns:
-        The segmentation at `sizes.output`, with its segments; equal to the torch version's but for pixels where two
-        queries tie to the last bit of a float32.
+        The segmentation at `sizes.output`, with its segments; equal to the result of `panoptic` except for pixels where
+        two queries tie to the last bit of a float32.
     """
     probabilities = _softmax(class_logits.astype(np.float32))
     class_indices = probabilities.argmax(1)
     scores = probabilities[np.arange(len(probabilities)), class_indices]
-    kept = survivors(scores, class_indices, class_logits.shape[1] - 1, object_mask_threshold)
+    kept = kept_queries(scores, class_indices, class_logits.shape[1] - 1, thresholds.object_mask)
     if len(kept) == 0:
         return PanopticArrays(np.zeros(sizes.output, np.int32), [])
     codes, counts = _compete(mask_logits, scores, kept, sizes)
-    owners, segments = merge_segments(
-        class_indices[kept].tolist(), scores[kept].tolist(), counts, list(is_thing), overlap_threshold
+    segment_ids, segments = merge_segments(
+        class_indices[kept].tolist(), scores[kept].tolist(), counts, list(is_thing), thresholds.overlap
     )
     table = np.zeros(2 * len(kept), np.int32)
-    table[1::2] = owners
+    table[1::2] = segment_ids
     for start, stop in strips(1, sizes, STRIP_BYTES):
         codes[start:stop] = table[codes[start:stop]]
     return PanopticArrays(codes, segments)
@@ -81,8 +80,10 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return exponents / exponents.sum(1, keepdims=True)
 
 
-def _compete(mask_logits: np.ndarray, scores: np.ndarray, kept: np.ndarray, sizes: Sizes) -> tuple[np.ndarray, Counts]:
-    """Return per pixel 2 x (position of the winner among `kept`) + (its mask is at least 0.5), and the counts."""
+def _compete(
+    mask_logits: np.ndarray, scores: np.ndarray, kept: np.ndarray, sizes: Sizes
+) -> tuple[np.ndarray, PixelCounts]:
+    """Return a code per pixel, 2 x (position of the winner in `kept`) + (its mask is at least 0.5), and the counts."""
     height, width = sizes.output
     codes = np.empty((height, width), np.int32)
     covered = np.zeros(len(kept), np.int64)
@@ -92,7 +93,7 @@ def _compete(mask_logits: np.ndarray, scores: np.ndarray, kept: np.ndarray, size
         plan = plan_rows(start, stop, mask_logits.shape[1], sizes)
         needed = mask_logits[kept[:, None], plan.rows].astype(np.float32)
         chosen = contenders(needed.max((1, 2)), needed.min((1, 2)), scores[kept])
-        masks = _sigmoid(_enlarged(needed[chosen], plan, sizes))
+        masks = _sigmoid(_upsampled(needed[chosen], plan, sizes))
         winner = (masks * scores[kept[chosen], None, None]).argmax(0)
         inside = np.take_along_axis(masks, winner[None], 0)[0] >= 0.5
         code = 2 * chosen[winner] + inside
@@ -101,12 +102,12 @@ def _compete(mask_logits: np.ndarray, scores: np.ndarray, kept: np.ndarray, size
         by_row[:, start:stop] = _histogram(code, np.arange(stop - start)[:, None], stop - start, len(by_row))
         by_column += _histogram(code, np.arange(width), width, len(by_column))
     per_code = by_row.sum(1)
-    boxes = np.stack([*_extent(by_row[1::2] > 0), *_extent(by_column[1::2] > 0)], 1)
-    return codes, Counts(per_code[0::2] + per_code[1::2], covered, per_code[1::2], boxes)
+    extents = np.stack([*_extent(by_row[1::2] > 0), *_extent(by_column[1::2] > 0)], 1)
+    return codes, PixelCounts(per_code[0::2] + per_code[1::2], covered, per_code[1::2], extents)
 
 
-def _enlarged(masks: np.ndarray, plan: RowPlan, sizes: Sizes) -> np.ndarray:
-    """Return the logits (C, rows, W) of some output rows from those that the plan needs; vertical steps first."""
+def _upsampled(masks: np.ndarray, plan: RowPlan, sizes: Sizes) -> np.ndarray:
+    """Return the logits (J, rows, W) of a plan's output rows from the rows that it needs; vertical steps first."""
     num_columns = masks.shape[2]
     for step in plan.steps:
         masks = _blended(masks, step, axis=1)

@@ -36,8 +36,8 @@ class InstanceMask(NamedTuple):
     Attributes:
         mask: (H, W) bool, at the output's size.
         area: its pixels, at least 1.
-        class_indices: class of each instance, all different.
-        scores: likewise, class probability x mean mask probability inside the mask, 0 to 1.
+        class_indices: of the instances, all different.
+        scores: of each instance, class probability x mean mask probability inside the mask, 0 to 1.
     """
 
     mask: np.ndarray
@@ -52,14 +52,14 @@ def instances(
 ) -> InstanceResult:
     """Return the `top_k` best (query, class) pairs as instances, for mask AP.
 
-    The published code ranks by class probability alone to choose the pairs; the score is then multiplied by the mean
-    of sigmoid(mask) over the pixels with a positive logit. Classes are not restricted to things.
+    As in the official implementation, the pairs are chosen by class probability alone; their score is then multiplied
+    by the mean of sigmoid(mask) over the pixels with a positive logit. Classes are not restricted to things.
 
     Args:
         class_logits: after the temperature; the last of the L = K + 1 is `no_object`.
         mask_logits: any size; usually stride 4 of the padded image.
         sizes: padded, image and output size in pixels.
-        top_k: how many at most; fewer if there are fewer pairs.
+        top_k: maximum number of instances.
 
     Returns:
         Up to `top_k` instances; their masks take `top_k` x H x W bytes.
@@ -89,17 +89,17 @@ def instance_masks(
     is_thing: Sequence[bool],
     top_k: int = 100,
 ) -> Iterator[InstanceMask]:
-    """Yield the things among what `instances` returns, one mask at a time, in query order.
+    """Yield the things that `instances` returns, one mask at a time, in query order.
 
-    As in the published evaluation, the pairs are chosen among all classes, and stuff is left out afterwards. Masks
-    without a pixel are left out too. No more than one float32 mask, or a strip of it, exists at any time.
+    As in the official evaluation, the pairs are chosen among all classes, and stuff is left out afterwards. Masks
+    without a pixel are left out too. At most one float32 mask, or a strip of it, exists at any time.
 
     Args:
         class_logits: after the temperature; the last of the L = K + 1 is `no_object`.
         mask_logits: any size; usually stride 4 of the padded image.
         sizes: padded, image and output size in pixels.
         is_thing: per class index.
-        top_k: how many (query, class) pairs at most.
+        top_k: maximum number of (query, class) pairs.
     """
     table = torch.stack([column.double() for column in _best_pairs(class_logits, top_k)]).cpu().numpy()
     things = np.array(is_thing, bool)[table[2].astype(np.int64)]
@@ -154,7 +154,7 @@ def semantic(
 def semantic_classes(
     class_logits: Float[Tensor, "N L"], mask_logits: Float[Tensor, "N h w"], sizes: Sizes
 ) -> Int32[Tensor, "H W"]:
-    """Return the argmax over classes of `semantic`, whose K full-size maps never exist at once.
+    """Return the argmax over classes of `semantic`, without its K full-size maps.
 
     Args:
         class_logits: after the temperature; the last of the L = K + 1 is `no_object`.

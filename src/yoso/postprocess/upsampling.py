@@ -1,4 +1,4 @@
-"""Masks at the output's size, all at once where they are small and strip by strip where they are not."""
+"""Masks at the output's size: all at once where they are small, strip by strip where they are not."""
 
 from collections.abc import Iterator
 
@@ -10,20 +10,20 @@ from torch import Tensor
 from yoso.postprocess.segments import CONTENDED_ROWS, RowPlan, Sizes, Taps, contenders, plan_rows, strips
 
 WHOLE_BYTES = {"cpu": 2**23, "cuda": 2**29}
-"""Up to this much for the float32 masks of one image they are enlarged all at once; other devices count as "cpu"."""
+"""Float32 masks of one image up to this size are upsampled all at once; other devices count as "cpu"."""
 
 STRIP_BYTES = {"cpu": 2**23, "cuda": 2**28}
-"""Above it they are made in strips of this size: a CPU is fastest where a strip stays in its cache."""
+"""Larger ones are made in strips of this size: a CPU is fastest if a strip stays in its cache."""
 
 
 def upsampled_strips(
     mask_logits: Float[Tensor, "N h w"], queries: Int[Tensor, " Q"], sizes: Sizes
 ) -> Iterator[tuple[slice, Float[Tensor, "Q rows W"]]]:
-    """Enlarge the mask logits of some queries to the output's size.
+    """Upsample the mask logits of some queries to the output's size.
 
-    Bilinear to `sizes.padded`, cropped to `sizes.image`, bilinear to `sizes.output`, as the published code does.
-    When strips are needed, vertical steps come before horizontal ones (they commute), so that no more than the strip
-    exists at any time and the results differ by rounding only.
+    As in the official implementation: bilinear to `sizes.padded`, cropped to `sizes.image`, bilinear to `sizes.output`.
+    If strips are needed, vertical steps come before horizontal ones (they commute), so that only one strip exists at
+    any time; results differ by rounding only.
 
     Args:
         mask_logits: of one image, any floating type.
@@ -31,8 +31,8 @@ def upsampled_strips(
         sizes: see `Sizes`.
 
     Yields:
-        The slice of output rows, and float32 logits for them, which the caller may overwrite. Nothing at all if there
-        is no query.
+        The slice of output rows, and float32 logits for them, which the caller may overwrite. Nothing if there is no
+        query.
     """
     num_masks, device = len(queries), mask_logits.device.type
     if num_masks == 0:
@@ -49,17 +49,19 @@ def upsampled_strips(
 
 def contended_strips(
     mask_logits: Float[Tensor, "N h w"], queries: Int[Tensor, " Q"], scores: Float[Tensor, " Q"], sizes: Sizes
-) -> Iterator[tuple[slice, Int[Tensor, " C"], Float[Tensor, "C rows W"]]]:
-    """Enlarge likewise, but on a CPU only the masks that matter in a strip; elsewhere choosing would cost a wait.
+) -> Iterator[tuple[slice, Int[Tensor, " J"], Float[Tensor, "J rows W"]]]:
+    """Upsample as `upsampled_strips` does; on a CPU, only the masks that matter in each strip.
+
+    On other devices every mask is upsampled, because choosing would make the host wait.
 
     Args:
         mask_logits: of one image, any floating type.
         queries: which masks compete, on the logits' device.
-        scores: of those.
+        scores: of those queries.
         sizes: see `Sizes`.
 
     Yields:
-        The slice of output rows, which of `queries` matter there (see `contenders`), and the logits of those.
+        The slice of output rows, which of `queries` matter there (see `contenders`), and their logits.
     """
     if mask_logits.device.type != "cpu":
         yield from uncontended_strips(mask_logits, queries, sizes)
@@ -67,15 +69,15 @@ def contended_strips(
     for start, stop in strips(len(queries), sizes, STRIP_BYTES["cpu"], CONTENDED_ROWS):
         plan = plan_rows(start, stop, mask_logits.shape[1], sizes)
         needed = mask_logits[queries[:, None], torch.from_numpy(plan.rows)].float()
-        largest, least = (bound.numpy() for bound in (needed.amax((1, 2)), needed.amin((1, 2))))
-        chosen = torch.from_numpy(contenders(largest, least, scores.numpy()))
+        largest, smallest = (bound.numpy() for bound in (needed.amax((1, 2)), needed.amin((1, 2))))
+        chosen = torch.from_numpy(contenders(largest, smallest, scores.numpy()))
         yield slice(start, stop), chosen, _strip(needed[chosen], plan, sizes)
 
 
 def uncontended_strips(
     mask_logits: Float[Tensor, "N h w"], queries: Int[Tensor, " Q"], sizes: Sizes
 ) -> Iterator[tuple[slice, Int[Tensor, " Q"], Float[Tensor, "Q rows W"]]]:
-    """Enlarge likewise, every mask in every strip, which asks nothing of the device."""
+    """Upsample every mask in every strip; the host never waits for the device."""
     everyone = torch.arange(len(queries), device=mask_logits.device)
     for rows, masks in upsampled_strips(mask_logits, queries, sizes):
         yield rows, everyone, masks
@@ -89,8 +91,8 @@ def _whole(masks: Float[Tensor, "Q h w"], sizes: Sizes) -> Float[Tensor, "Q H W"
     return masks[0]
 
 
-def _strip(masks: Float[Tensor, "Q n w"], plan: RowPlan, sizes: Sizes) -> Float[Tensor, "Q rows W"]:
-    """Enlarge the rows that a plan needs."""
+def _strip(masks: Float[Tensor, "J n w"], plan: RowPlan, sizes: Sizes) -> Float[Tensor, "J rows W"]:
+    """Make the output rows of a plan from the n rows of the logits that it needs."""
     for step in plan.steps:
         masks = _blended_rows(masks, step)
     masks = F.interpolate(masks, size=sizes.padded[1], mode="linear", align_corners=False)
@@ -100,7 +102,7 @@ def _strip(masks: Float[Tensor, "Q n w"], plan: RowPlan, sizes: Sizes) -> Float[
     return masks
 
 
-def _blended_rows(masks: Float[Tensor, "Q a w"], step: Taps) -> Float[Tensor, "Q b w"]:
+def _blended_rows(masks: Float[Tensor, "J n w"], step: Taps) -> Float[Tensor, "J rows w"]:
     lower, upper, weight = (
         torch.from_numpy(values).to(masks.device, non_blocking=True) for values in (step.lower, step.upper, step.weight)
     )

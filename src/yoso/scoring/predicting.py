@@ -8,6 +8,7 @@ import numpy as np
 from yoso.inference.predictor import Predictor
 from yoso.inference.results import coco_segments
 from yoso.scoring.loop import Predict, Prediction
+from yoso.settings import Thresholds
 
 
 def with_segments(predictor: Predictor, **options: Any) -> Predict:
@@ -44,20 +45,20 @@ def with_logits(predictor: Predictor, input_size: Any = None) -> Predict:
     return predict
 
 
-def with_both(predictor: Predictor, input_size: Any = None, **thresholds: float) -> Predict:
+def with_both(predictor: Predictor, input_size: Any, thresholds: Thresholds) -> Predict:
     """Return a function that predicts logits and the segments that they merge into.
 
     Args:
         predictor: the model, in PyTorch.
         input_size: as in a call of the predictor.
-        thresholds: both, as in a call of the predictor.
+        thresholds: which queries become segments.
     """
     from yoso.postprocess import panoptic
 
     def predict(image: np.ndarray) -> Prediction:
         start = time.perf_counter()
         logits = predictor.outputs(image, input_size=input_size)
-        merged = panoptic(*logits, predictor.categories.is_thing, **thresholds)
+        merged = panoptic(*logits, predictor.categories.is_thing, thresholds)
         id_map = merged.segmentation.cpu().numpy()
         infos = [{"id": s.id, "label_id": s.class_index, "score": s.score} for s in merged.segments]
         segments = coco_segments(infos, predictor.categories)

@@ -15,9 +15,10 @@ from yoso.categories import Categories
 from yoso.data.coco_panoptic import PanopticExample
 from yoso.evaluation.matching import IdPairs, MatchCounts, id_pairs, match_pairs
 from yoso.evaluation.quality import panoptic_quality
-from yoso.postprocess import Candidates, Sizes, candidates, compete
+from yoso.postprocess import KeptQueries, Sizes, compete, find_kept_queries
 from yoso.postprocess.segments import Segment, merge_segments
 from yoso.scoring.loop import Prediction
+from yoso.settings import Thresholds
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ThresholdSearch:
         row: list[MatchCounts] = []
         before = -1
         for number, threshold in enumerate(self.grid.object_mask_thresholds):
-            found = candidates(class_logits, threshold)
+            found = find_kept_queries(class_logits, threshold)
             # A higher threshold keeps a subset of the queries, so equal numbers mean equal sets.
             if len(found.queries) != before:
                 row = list(self._row(found, mask_logits, sizes, example))
@@ -65,7 +66,7 @@ class ThresholdSearch:
             self.counts[number] = [total + own for total, own in zip(self.counts[number], row, strict=True)]
 
     def _row(
-        self, found: Candidates, mask_logits: Float[Tensor, "N h w"], sizes: Sizes, example: PanopticExample
+        self, found: KeptQueries, mask_logits: Float[Tensor, "N h w"], sizes: Sizes, example: PanopticExample
     ) -> Iterator[MatchCounts]:
         """Yield the counts at each overlap threshold."""
         if len(found.queries) == 0:
@@ -99,7 +100,7 @@ class ThresholdSearch:
         """
         return np.array([[panoptic_quality(counts, self.data).all.pq for counts in row] for row in self.counts])
 
-    def best(self, current: tuple[float, float]) -> tuple[float, float] | None:
+    def best(self, current: Thresholds) -> Thresholds | None:
         """Return the pair with the highest PQ, the one with the lowest thresholds if several have it.
 
         Args:
@@ -113,11 +114,11 @@ class ThresholdSearch:
             return None
         place = np.unravel_index(np.nanargmax(table), table.shape)
         rows, columns = self.grid.object_mask_thresholds, self.grid.overlap_thresholds
-        if current[0] in rows and current[1] in columns:
-            own = table[rows.index(current[0]), columns.index(current[1])]
+        if current.object_mask in rows and current.overlap in columns:
+            own = table[rows.index(current.object_mask), columns.index(current.overlap)]
             if own == table[place]:
                 return current
-        return rows[int(place[0])], columns[int(place[1])]
+        return Thresholds(rows[int(place[0])], columns[int(place[1])])
 
 
 def _compact(pairs: IdPairs) -> IdPairs:

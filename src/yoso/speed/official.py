@@ -12,6 +12,7 @@ from torchvision.ops import deform_conv2d
 from yoso.model.deformable import TAPS, DeformableConv
 from yoso.model.yoso import YOSO
 from yoso.postprocess import Sizes
+from yoso.settings import Thresholds
 
 OfficialSegment = tuple[int, int, float]
 """Id, class index, score."""
@@ -43,8 +44,7 @@ def official_panoptic(
     mask_logits: Float[Tensor, "N h w"],
     sizes: Sizes,
     is_thing: list[bool],
-    object_mask_threshold: float,
-    overlap_threshold: float,
+    thresholds: Thresholds,
 ) -> tuple[Int32[Tensor, "H W"], list[OfficialSegment]]:
     """Merge in the official order of steps; the arguments and the segments are those of `panoptic`.
 
@@ -59,7 +59,7 @@ def official_panoptic(
     masks = F.interpolate(masks, size=sizes.output, mode="bilinear", align_corners=False)[0]
     masks = masks.sigmoid()
     scores, classes = class_logits.float().softmax(-1).max(-1)
-    keep = classes.ne(class_logits.shape[1] - 1) & (scores > object_mask_threshold)
+    keep = classes.ne(class_logits.shape[1] - 1) & (scores > thresholds.object_mask)
     scores, classes, masks = scores[keep], classes[keep], masks[keep]
     segmentation = torch.zeros(sizes.output, dtype=torch.int32, device=masks.device)
     segments: list[OfficialSegment] = []
@@ -72,7 +72,7 @@ def official_panoptic(
         covered = masks[query] >= 0.5
         owned = (winner == query) & covered
         won_area, covered_area = int((winner == query).sum()), int(covered.sum())
-        if won_area == 0 or covered_area == 0 or int(owned.sum()) == 0 or won_area / covered_area < overlap_threshold:
+        if won_area == 0 or covered_area == 0 or int(owned.sum()) == 0 or won_area / covered_area < thresholds.overlap:
             continue
         if class_index in stuff:
             segmentation[owned] = stuff[class_index]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from yoso.files import read_json
-from yoso.inference.onnx_engine import import_onnxruntime, num_threads
+from yoso.inference.exported import num_threads
+from yoso.inference.onnx_engine import import_onnxruntime
 from yoso.speed.entry import STAGES, StageSeconds
 
 RUNS = 5

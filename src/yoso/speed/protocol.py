@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from yoso.errors import ImageError, YosoError
-from yoso.inference.memory import is_short_memory
+from yoso.inference.memory import is_out_of_memory
 from yoso.speed.entry import synchronize
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def entry_errors() -> Iterator[None]:
         raise EntryError(str(error)) from error
     except (RuntimeError, NotImplementedError) as error:
         text = " ".join(str(error).split())
-        short = is_short_memory(error)
+        short = is_out_of_memory(error)
         raise EntryError(OUT_OF_MEMORY if short else text[:200] or type(error).__name__) from error
 
 

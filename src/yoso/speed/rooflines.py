@@ -11,14 +11,13 @@ a quieter moment of the machine, may be a little faster.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from yoso.inference.loading import RUNTIMES as FILES
+from yoso.inference.runtimes import runtime_of
 from yoso.model.config import ModelConfig
 from yoso.model.fuse import fuse
 from yoso.model.yoso import YOSO
@@ -149,7 +148,7 @@ def measure_rooflines(
     rows = []
     for spec, entry in zip(specs, measured, strict=True):
         stages = [stage for stage in (*COUNTED_STAGES, WHOLE) if stage in entry.stages]
-        unknown = entry.mode.runtime == BASELINE or Path(spec.model).suffix in FILES
+        unknown = entry.mode.runtime == BASELINE or runtime_of(spec.model)
         if not stages or unknown or entry.mode.precision != settings.precision:
             continue
         works = entry_work(spec)

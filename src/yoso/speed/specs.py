@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from yoso.errors import ConfigError, did_you_mean
+from yoso.inference.runtimes import runtime_of
 from yoso.preprocess import Size
 from yoso.speed import baselines, yoso_entries
 from yoso.speed.entry import Entry, EntrySpec, TimingSettings
@@ -51,8 +52,8 @@ def entry_specs(
     specs = []
     for size in dict.fromkeys(sizes):
         for model, label in labels.items():
-            if Path(model).suffix in yoso_entries.FILES:
-                specs.append(EntrySpec(label, model, yoso_entries.FILES[Path(model).suffix], size, settings))
+            if file_runtime := runtime_of(model):
+                specs.append(EntrySpec(label, model, file_runtime.name, size, settings))
                 continue
             distinct = dict.fromkeys(runtimes)
             specs += [EntrySpec(f"{label} {runtime}", model, runtime, size, settings) for runtime in distinct]

@@ -169,7 +169,8 @@ def milliseconds(seconds: float) -> str:
 def provenance_line(result: Result) -> str:
     """Return one line: machine, threads, versions, protocol, date, commit."""
     machine, protocol = result.machine, result.protocol
-    where = machine.get("gpu") or f"{machine.get('cpu', 'unknown processor')}, {result.threads} threads"
+    threads = f"{result.threads} thread{'' if result.threads == 1 else 's'}"
+    where = machine.get("gpu") or f"{machine.get('cpu', 'unknown processor')}, {threads}"
     packages = ("torch", "transformers", "onnxruntime", "openvino")
     versions = ", ".join(f"{name} {result.versions[name]}" for name in packages if name in result.versions)
     runs = f"{protocol.repeats} runs each, in turns, after a warm-up of {protocol.warmup}"

@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from yoso.errors import CheckpointError, ConfigError, did_you_mean
-from yoso.export.formats import Target, export
+from yoso.export.formats import ExportTarget, export
 from yoso.files import file_sha256
-from yoso.inference.loading import RUNTIMES as FILES
-from yoso.inference.loading import load, refuse_foreign
+from yoso.inference.loading import load
 from yoso.inference.predictor import Predictor
+from yoso.inference.runtimes import RUNTIMES as FILE_RUNTIMES
+from yoso.inference.runtimes import refuse_foreign, runtime_of
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes, panoptic_arrays
 from yoso.speed.entry import STAGES, Entry, EntryOutput, EntrySpec, StageSeconds, TimingSettings, autocast
@@ -26,7 +27,7 @@ from yoso.speed.kept_queries import keep_queries
 from yoso.speed.official import official_network, official_panoptic
 from yoso.speed.onnx_profile import stage_shares
 from yoso.weights.find import find_model
-from yoso.weights.layout import EXPORTED, WEIGHTS, bundled_models
+from yoso.weights.layout import WEIGHTS, bundled_models
 from yoso.weights.load import load_model
 from yoso.weights.model_folder import Model, save_model
 from yoso.weights.official_recipes import convertible, read_recipe
@@ -42,18 +43,17 @@ class DeploymentForm:
         precision: of the file.
     """
 
-    runtime: Literal["torch", "onnxruntime", "openvino"]
-    format: Literal["onnx", "openvino"] | None = None
+    runtime: str
+    format: str | None = None
     precision: Literal["fp32", "int8"] = "fp32"
 
 
 DEPLOYMENT_FORMS = {
     "torch": DeploymentForm("torch"),
-    "onnxruntime": DeploymentForm("onnxruntime", "onnx"),
+    **{runtime.name: DeploymentForm(runtime.name, runtime.format) for runtime in FILE_RUNTIMES.values()},
     "onnxruntime-int8": DeploymentForm("onnxruntime", "onnx", "int8"),
-    "openvino": DeploymentForm("openvino", "openvino"),
 }
-"""To add a deployment form, add a line."""
+"""PyTorch, every runtime of `yoso.inference.runtimes`, and 8 bits."""
 
 RUNTIMES = ("official", "eager", *DEPLOYMENT_FORMS)
 
@@ -70,7 +70,7 @@ def check_model(name: str) -> None:
     """
     known = {*bundled_models(), *convertible()}
     refuse_foreign(Path(name))
-    if Path(name).suffix in FILES:
+    if runtime_of(name):
         if not Path(name).is_file():
             raise CheckpointError(f"{name}: no such file; check the name")
         return
@@ -85,7 +85,7 @@ def requested_precision(spec: EntrySpec) -> str:
     form = DEPLOYMENT_FORMS.get(spec.runtime)
     if form is not None and form.format is not None:
         return form.precision
-    return "fp32" if Path(spec.model).suffix in FILES else spec.settings.precision
+    return "fp32" if runtime_of(spec.model) else spec.settings.precision
 
 
 def recipe_model(name: str, seed: int = 0) -> Model:
@@ -115,7 +115,7 @@ def build(spec: EntrySpec, scratch: Path) -> Entry:
     settings = spec.settings
     random_weights = spec.model in convertible()
     source = _random_folder(spec, scratch) if random_weights else spec.model
-    if Path(spec.model).suffix in FILES or spec.runtime in DEPLOYMENT_FORMS:
+    if runtime_of(spec.model) or spec.runtime in DEPLOYMENT_FORMS:
         return _deployed(spec, Path(source), random_weights, scratch)
     model = load_model(source, settings.device)
     if spec.runtime == "official":
@@ -165,8 +165,7 @@ def _eager(model: Model, settings: TimingSettings, merge: Merge, random_weights:
             outputs.mask_logits[0],
             Sizes(padded_size([size]), size, size),
             things,
-            inference.object_mask_threshold,
-            inference.overlap_threshold,
+            inference.thresholds,
         )
         return EntryOutput(segmentation, len(segments))
 
@@ -184,7 +183,7 @@ def _eager(model: Model, settings: TimingSettings, merge: Merge, random_weights:
 def _deployed(spec: EntrySpec, source: Path, random_weights: bool, scratch: Path) -> Entry:
     # ONNX Runtime and OpenVINO read this variable when they load a network.
     os.environ["OMP_NUM_THREADS"] = str(spec.settings.threads)
-    if source.suffix in FILES:
+    if runtime_of(source):
         return _of_file(spec, source, random_weights)
     form = DEPLOYMENT_FORMS[spec.runtime]
     if form.format is not None:
@@ -249,16 +248,16 @@ def _exported(spec: EntrySpec, source: Path, form: DeploymentForm, scratch: Path
     8-bit files are calibrated on the image of the session alone: enough for the speed, not for the segments.
     """
     folder = find_model(source)
-    own = folder / EXPORTED[form.runtime]
+    runtime = FILE_RUNTIMES[form.runtime]
+    own = folder / runtime.file_name
     if own.is_file() and form.precision == "fp32":
         return own
-    suffix = Path(EXPORTED[form.runtime]).suffix
-    path = scratch / f"{folder.name}-{form.precision}{suffix}"
+    path = scratch / f"{folder.name}-{form.precision}{runtime.suffix}"
     if not path.is_file():
         assert form.format is not None
         sha256 = file_sha256(folder / WEIGHTS)
         images = [input_image(spec.size, spec.settings.image)]
-        target = Target(form.format, path, precision=form.precision, source_sha256=sha256)
+        target = ExportTarget(form.format, path, precision=form.precision, source_sha256=sha256)
         export(load_model(folder), target, images)
     return path
 

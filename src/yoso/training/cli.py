@@ -5,6 +5,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from yoso.errors import ConfigError
@@ -57,8 +58,8 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
     if recipe is not None:
         path = find_recipe(recipe)
         check_keys(path, parser)
-        # The text, not the name: jsonargparse would read the file in the encoding of the locale.
-        rest = [f"--recipe={read_text(path, ConfigError)}", *rest]
+        # Not the file's name: jsonargparse would read it in the encoding of the locale.
+        rest = [f"--recipe={_in_ascii(read_text(path, ConfigError))}", *rest]
     check_options(rest, parser)
     try:
         parser.set_defaults(start_defaults(rest, parser))
@@ -68,6 +69,11 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
         raise ConfigError(_explained(error)) from error
     fields = TrainingConfig.__dataclass_fields__
     return TrainingConfig(**{name: values[name] for name in fields}), parsed
+
+
+def _in_ascii(text: str) -> str:
+    """Return a YAML text in ASCII, without comments; every value stays as it is written."""
+    return yaml.serialize(yaml.compose(text, yaml.SafeLoader), Dumper=yaml.SafeDumper)
 
 
 def _explained(error: ArgumentError) -> str:

@@ -38,8 +38,6 @@ def locked(folder: Path) -> Generator[None, None, None]:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(NotImplementedError):  # a file system without locks
             lock.acquire(timeout=TIMEOUT_SECONDS)
-        started = f"{datetime.now():%F %T}"
-        write_json(folder / OWNER, {"process": os.getpid(), "host": socket.gethostname(), "started": started})
     except Timeout as error:
         raise ConfigError(
             f"{folder}: {_owner(folder)} is training in this folder; wait until it ends, or give another --output"
@@ -47,6 +45,8 @@ def locked(folder: Path) -> Generator[None, None, None]:
     except OSError as error:
         raise cannot_write(folder, error) from error
     try:
+        started = f"{datetime.now():%F %T}"
+        write_json(folder / OWNER, {"process": os.getpid(), "host": socket.gethostname(), "started": started})
         yield
     finally:
         (folder / OWNER).unlink(missing_ok=True)

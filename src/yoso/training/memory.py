@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from yoso.errors import ConfigError, OutOfMemoryError
+from yoso.inference.memory import is_out_of_memory
 from yoso.model.yoso import YOSO
 from yoso.structures import Sample
 from yoso.training.config import TrainingConfig
@@ -21,15 +22,6 @@ USABLE_SHARE = 0.9
 """Of the memory; the rest is for fragmentation and for larger images than those tried."""
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on a GPU or a CPU."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
-    )
 
 
 def out_of_memory(samples: Sequence[Sample], config: TrainingConfig, where: str) -> OutOfMemoryError:

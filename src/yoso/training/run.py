@@ -18,6 +18,7 @@ from yoso.categories import Categories
 from yoso.data.spec import load_spec
 from yoso.errors import ConfigError
 from yoso.files import write_text
+from yoso.inference.memory import is_out_of_memory
 from yoso.model.yoso import YOSO
 from yoso.provenance import provenance
 from yoso.settings import is_offline
@@ -35,7 +36,7 @@ from yoso.training.config import TrainingConfig
 from yoso.training.loaders import Loaders
 from yoso.training.lock import locked
 from yoso.training.loggers import build_loggers
-from yoso.training.memory import fitted, is_out_of_memory, out_of_memory, training_device
+from yoso.training.memory import fitted, out_of_memory, training_device
 from yoso.training.module import TrainingModule
 from yoso.training.places import point_at_places
 from yoso.training.processes import as_launched, synchronise

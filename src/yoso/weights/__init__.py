@@ -1,1 +1,1 @@
-"""Model folders: found, fetched, read, written, converted from official checkpoints."""
+"""Model folders: found, fetched, read, written, and converted from official checkpoints."""

@@ -1,4 +1,4 @@
-"""An official checkpoint becomes a model folder, with what a recipe says about its network."""
+"""Converting an official checkpoint, whose network a recipe describes, into a model folder."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ def convert(checkpoint: PathLike, folder: PathLike, recipe_name: str, about: dic
     Args:
         checkpoint: only tensors are read from it, never code.
         folder: the model folder to write.
-        recipe_name: says what the network is.
+        recipe_name: of the recipe that describes the network.
         about: further facts for people.
 
     Returns:
@@ -24,13 +24,13 @@ def convert(checkpoint: PathLike, folder: PathLike, recipe_name: str, about: dic
 
     Raises:
         ConfigError: there is no such recipe.
-        CheckpointError: the checkpoint is damaged, holds more than tensors, or does not fit (all missing and unexpected
-            keys are named).
+        CheckpointError: the checkpoint is damaged, holds more than tensors, or does not fit; the error names all
+            missing and unexpected keys.
         OutputError: the folder cannot be written.
     """
     recipe = read_recipe(recipe_name)
     tensors = read_official(checkpoint)
     network = YOSO(recipe.model, len(recipe.categories)).eval()
     load_official(network, tensors, checkpoint)
-    facts = {**recipe.about, "recipe": recipe_name, "converted_from": Path(checkpoint).name, **(about or {})}
-    return save_model(folder, Model(network, recipe.categories, recipe.inference, facts))
+    about = {**recipe.about, "recipe": recipe_name, "converted_from": Path(checkpoint).name, **(about or {})}
+    return save_model(folder, Model(network, recipe.categories, recipe.inference, about))

@@ -10,7 +10,7 @@ from torch import nn
 from yoso.model.yoso import Images
 from yoso.settings import is_offline
 from yoso.structures import Outputs
-from yoso.weights.hub_folder import FILES, PAPERS
+from yoso.weights.hub_folder import CARD_FILES, HUB_FILES
 from yoso.weights.model_folder import Model, read_model, save_model
 
 
@@ -27,9 +27,10 @@ class HubModel(
     Attributes:
         saved: network, categories, thresholds.
         network: of `saved`.
+        folder: see `__init__`.
     """
 
-    # The mixin would otherwise keep the arguments of `__init__` as the configuration; the model folder has its own.
+    # Without this, the mixin would store the arguments of `__init__` as configuration; a model folder has its own.
     _hub_mixin_config: Any = {}  # noqa: RUF012
 
     def __init__(self, saved: Model, folder: Path | None = None) -> None:
@@ -37,7 +38,7 @@ class HubModel(
 
         Args:
             saved: the model.
-            folder: that it was read from; its card, licence and metrics go with it.
+            folder: that it was read from; its card, licence and metrics are copied when it is saved.
         """
         super().__init__()
         self.saved = saved
@@ -48,22 +49,30 @@ class HubModel(
         """Run the network; see `YOSO`."""
         return self.network(images)
 
+    @classmethod
+    def from_pretrained(cls, *names: Any, local_files_only: bool = False, **options: Any) -> "HubModel":
+        """Read a model folder or fetch one from the hub; `YOSO_OFFLINE` has the effect of `local_files_only`.
+
+        Args:
+            names: a folder or OWNER/NAME.
+            local_files_only: fetch nothing.
+            options: of `PyTorchModelHubMixin.from_pretrained`.
+
+        Raises:
+            CheckpointError: see `read_model`.
+        """
+        return super().from_pretrained(*names, local_files_only=local_files_only or is_offline(), **options)
+
     def _save_pretrained(self, save_directory: Path) -> None:
         save_model(save_directory, self.saved)
-        for name in PAPERS:
+        for name in CARD_FILES:
             source = (self.folder or save_directory) / name
             if source.is_file() and source.parent.resolve() != save_directory.resolve():
                 shutil.copyfile(source, save_directory / name)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> "HubModel":
-        """Read a model folder, or download one from the hub; with `YOSO_OFFLINE` only from the hub's cache."""
-        options["local_files_only"] = options.get("local_files_only", False) or is_offline()
-        return super().from_pretrained(pretrained_model_name_or_path, **options)
-
-    @classmethod
     def _from_pretrained(cls, *, model_id: str, map_location: str = "cpu", **options: Any) -> "HubModel":
         folder = Path(model_id)
         if not folder.is_dir():
-            folder = Path(snapshot_download(model_id, allow_patterns=FILES, **options))
+            folder = Path(snapshot_download(model_id, allow_patterns=HUB_FILES, **options))
         return cls(read_model(folder, map_location), folder).eval()

@@ -7,19 +7,19 @@ from yoso.installation import optional_packages
 from yoso.settings import is_offline
 from yoso.weights.layout import CONFIG, METRICS, PREPROCESSOR, WEIGHTS
 
-PAPERS = ("README.md", "LICENSE", METRICS)
-"""Files of a model folder that travel with it and are not made anew."""
+CARD_FILES = ("README.md", "LICENSE", METRICS)
+"""Files of a model folder that are copied with it and not written anew."""
 
-FILES = [WEIGHTS, CONFIG, PREPROCESSOR, *PAPERS]
-"""All that is taken from a hub: nothing that could run."""
+HUB_FILES = [WEIGHTS, CONFIG, PREPROCESSOR, *CARD_FILES]
+"""All that is fetched from a hub: nothing that can run."""
 
 
 def hub_folder(repository: str, offline: bool = False) -> Path:
-    """Return the local copy of a model on the hub; fetch it, or what changed of it.
+    """Return the local copy of a model on the hub; fetch what is missing or has changed.
 
     Args:
         repository: OWNER/NAME.
-        offline: use what the hub's cache has; `YOSO_OFFLINE` and `HF_HUB_OFFLINE` say the same.
+        offline: use the hub's cache only; `YOSO_OFFLINE` and `HF_HUB_OFFLINE` have the same effect.
 
     Raises:
         CheckpointError: it cannot be fetched, or is not in the cache.
@@ -28,10 +28,14 @@ def hub_folder(repository: str, offline: bool = False) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError
 
+    offline = offline or is_offline()
     try:
-        return Path(snapshot_download(repository, allow_patterns=FILES, local_files_only=offline or is_offline()))
+        return Path(snapshot_download(repository, allow_patterns=HUB_FILES, local_files_only=offline))
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(
-            f"hf:{repository}: cannot be fetched ({reason}); check the name and the connection"
-        ) from error
+        advice = (
+            "check the name, or run once without --offline or YOSO_OFFLINE"
+            if offline
+            else ("check the name and the connection")
+        )
+        raise CheckpointError(f"hf:{repository}: cannot be fetched ({reason}); {advice}") from error

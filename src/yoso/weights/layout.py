@@ -1,4 +1,4 @@
-"""What a model folder holds, and where the folders of the bundled models are; loads no torch."""
+"""What a model folder holds, and where the folders of the bundled models are. Loads no torch."""
 
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -9,8 +9,6 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 METRICS = "metrics.json"
 PREPROCESSOR = "preprocessor_config.json"
-EXPORTED = {"onnxruntime": "model.onnx", "openvino": "model.xml"}
-"""By runtime: what `yoso export` calls its file, and where `yoso.load` looks for it."""
 
 
 def bundled_models() -> dict[str, Path]:
@@ -27,3 +25,8 @@ def refuse_empty(name: str) -> None:
     """
     if not name:
         raise CheckpointError("the name of the model is empty; `yoso models` lists names, or give a model folder")
+
+
+def is_bundled(folder: Path) -> bool:
+    """Return whether a folder is that of a bundled model, by whatever path; nothing is written there."""
+    return folder.resolve() in {bundled.resolve() for bundled in bundled_models().values()}

@@ -1,4 +1,4 @@
-"""Who hears of a download: a line on standard error by default; the command line adds a progress bar."""
+"""Who reports downloads: by default lines on standard error; the command line adds a progress bar."""
 
 import sys
 from collections.abc import Callable, Generator
@@ -6,21 +6,21 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 Report = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes in all, None if the server does not say."""
+"""Called with the number of bytes fetched and the total, which is None if the server does not give it."""
 
 
 class Listener:
-    """Prints what happens as lines on standard error, and shows no bar."""
+    """Prints lines on standard error and shows no progress bar."""
 
     def say(self, text: str) -> None:
-        """Tell the user one line."""
+        """Print one line for the user."""
         print(text, file=sys.stderr, flush=True)
 
     def bar(self, file: str) -> AbstractContextManager[Report]:
-        """Return a context that yields a function to call with (bytes done, bytes in all).
+        """Return a context that yields a function to call with (bytes fetched, total bytes).
 
         Args:
-            file: the name to show.
+            file: name to show.
         """
         return _no_bar()
 
@@ -34,13 +34,13 @@ _LISTENER: ContextVar[Listener] = ContextVar("listener", default=Listener())  # 
 
 
 def current_listener() -> Listener:
-    """Return who hears of downloads."""
+    """Return the listener that reports downloads."""
     return _LISTENER.get()
 
 
 @contextmanager
 def listening(listener: Listener) -> Generator[None, None, None]:
-    """Let another listener hear of downloads inside the block."""
+    """Let another listener report downloads inside the block."""
     token = _LISTENER.set(listener)
     try:
         yield

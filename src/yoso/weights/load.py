@@ -1,4 +1,4 @@
-"""Loading a model by name or folder, into torch."""
+"""Loading a model by name or folder into torch."""
 
 import torch
 

@@ -1,8 +1,8 @@
 """Model folders: a network with its weights, categories and thresholds, read and written.
 
 A model folder holds `model.safetensors`, the weights; `config.json`, the network, its categories and thresholds;
-`preprocessor_config.json`, how an image is prepared, written for other programs and not read here; and `metrics.json`,
-if there are figures.
+`preprocessor_config.json`, how to prepare an image, for other programs only; and `metrics.json`, if the model was
+scored.
 """
 
 import dataclasses
@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import save
 
 from yoso.categories import Categories
-from yoso.errors import CheckpointError, ConfigError, DatasetError
-from yoso.files import PathLike, read_json, write_json, written_whole
-from yoso.model.config import ModelConfig
+from yoso.errors import CheckpointError, ConfigError
+from yoso.files import PathLike, write_json, written_whole
 from yoso.model.yoso import YOSO
 from yoso.preprocess import SIZE_DIVISOR
-from yoso.settings import InferenceConfig, config_from_json
+from yoso.settings import InferenceConfig
+from yoso.weights.config_file import read_config
 from yoso.weights.layout import CONFIG, METRICS, PREPROCESSOR, WEIGHTS
 from yoso.weights.tensors import load_exactly, read_safetensors
 
@@ -28,12 +28,12 @@ _BILINEAR = 2
 
 @dataclass(frozen=True)
 class Model:
-    """A network and all that is needed to make segments of its logits.
+    """A network, and all that turns its logits into segments.
 
     Attributes:
         network: with its weights, in evaluation mode.
         categories: what its classes are.
-        inference: thresholds and the size that images are resized to.
+        inference: thresholds and input size.
         about: free facts for people: licence, attribution, data.
     """
 
@@ -50,7 +50,10 @@ def save_model(folder: PathLike, model: Model, metrics: dict[str, Any] | None = 
         folder: made if it does not exist.
         model: what to save.
         metrics: content of `metrics.json`, if any.
-        half: store floating-point weights as float16, half the size.
+        half: store floating-point weights as float16, at half the size.
+
+    Returns:
+        The folder.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -61,7 +64,7 @@ def save_model(folder: PathLike, model: Model, metrics: dict[str, Any] | None = 
         if not key.endswith("num_batches_tracked"):
             tensors[key] = value.detach().to("cpu", torch.float16 if half else value.dtype).contiguous()
     with written_whole(folder / WEIGHTS) as temporary:
-        # Not `save_file`: that makes a file that only its owner may read.
+        # Not `save_file`, whose files only their owner may read.
         temporary.write_bytes(save(tensors, metadata={"format": "pt"}))
     config = {
         "format": 1,
@@ -78,9 +81,9 @@ def save_model(folder: PathLike, model: Model, metrics: dict[str, Any] | None = 
 
 
 def preprocessor(model: Model) -> dict[str, Any]:
-    """Return what is done to a photograph before the network, as Hugging Face transformers names it.
+    """Return how an image is prepared for the network, in the terms of Hugging Face transformers.
 
-    Pixel values stay 0 to 255, as in the configuration; zeros are laid at the right and at the bottom, after
+    Pixel values stay 0 to 255, as in the configuration. Zeros are added at the right and at the bottom, after
     normalisation, up to a multiple of `size_divisor`.
     """
     size = model.inference.input_size
@@ -109,16 +112,10 @@ def read_model(folder: PathLike, device: str | torch.device = "cpu") -> Model:
         CheckpointError: damaged files; weights that do not fit the configuration or are not finite.
     """
     folder = Path(folder)
+    config = read_config(folder)
     try:
-        config = read_json(folder / CONFIG)
-        categories = Categories.from_json(config["categories"], str(folder / CONFIG))
-        network = YOSO(config_from_json(ModelConfig, config["model"]), len(categories))
-        inference = config_from_json(InferenceConfig, config["inference"])
-    except DatasetError as error:
-        raise CheckpointError(str(error)) from error
-    except ConfigError as error:
-        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / CONFIG}: is not the configuration of a model ({error!r})") from error
+        network = YOSO(config.model, len(config.categories))
+    except (ConfigError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / CONFIG}: no network can be built from it ({error})") from error
     load_exactly(network, read_safetensors(folder / WEIGHTS), folder / WEIGHTS)
-    return Model(network.to(device).eval(), categories, inference, config.get("about", {}))
+    return Model(network.to(device).eval(), config.categories, config.inference, config.about)

@@ -1,4 +1,4 @@
-"""The official checkpoints: what each of their tensors is called here."""
+"""The official checkpoints: reading them, and the names of their tensors in this package."""
 
 import re
 from collections.abc import Mapping
@@ -56,11 +56,11 @@ _NOT_OURS = {"yoso_head.criterion.empty_weight", "pixel_mean", "pixel_std"}
 
 
 def our_name(official: str, branch_depth: int) -> str:
-    """Return our name of an official tensor; an unknown name comes back as it is.
+    """Return our name of an official tensor; an unknown name is returned unchanged.
 
     Args:
         official: key of the official state dict.
-        branch_depth: hidden layers of the class and mask branches (the last layer follows them).
+        branch_depth: hidden layers of the class and mask branches, before their last layer.
     """
     name = official
     for pattern, replacement in _RULES:
@@ -71,10 +71,10 @@ def our_name(official: str, branch_depth: int) -> str:
 
 
 def read_official(path: PathLike) -> dict[str, Tensor]:
-    """Read an official `.pth`: tensors only, never code.
+    """Read an official `.pth`; only tensors are read, never code.
 
     Raises:
-        CheckpointError: the file is missing, damaged, holds anything but tensors, or is no state dict.
+        CheckpointError: the file is missing or damaged, holds anything but tensors, or is not a state dict.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -97,8 +97,8 @@ def load_official(network: YOSO, tensors: Tensors, where: PathLike = "checkpoint
     """Load official tensors into a network of the same configuration.
 
     Raises:
-        CheckpointError: keys are missing (named as here), or keys are unexpected, shapes differ or values are not
-            finite (named as in the file).
+        CheckpointError: keys are missing (by our names), or keys are unexpected, shapes differ or values are not finite
+            (by the names in the file).
     """
     depth = network.config.branch_depth
     names = {official: our_name(official, depth) for official in tensors if official not in _NOT_OURS}

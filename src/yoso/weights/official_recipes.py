@@ -1,4 +1,4 @@
-"""The recipes of the official checkpoints: what each says about its network. Loads no torch."""
+"""The recipes of the official checkpoints, which describe their networks. Loads no torch."""
 
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -29,20 +29,23 @@ class Recipe(NamedTuple):
 
 
 def convertible() -> list[str]:
-    """Return the names of the recipes that there are official checkpoints of."""
+    """Return the names of the recipes that have an official checkpoint."""
     named = {path.stem for path in recipes_folder().glob("*_r50.yaml")}
     return sorted(name for name in named if name.removesuffix("_r50") in class_tables())
 
 
 def read_recipe(name: str) -> Recipe:
-    """Read a recipe that there is an official checkpoint of.
+    """Read a recipe that has an official checkpoint.
+
+    Args:
+        name: with hyphens or underscores.
 
     Raises:
         ConfigError: there is no such recipe.
     """
     recipe = known_name(name, convertible())
     if recipe is None:
-        raise ConfigError(f"no official checkpoint belongs to recipe {name!r}.{did_you_mean(name, convertible())}")
+        raise ConfigError(f"recipe {name!r} has no official checkpoint.{did_you_mean(name, convertible())}")
     content = read_yaml(recipes_folder() / f"{recipe}.yaml")
     return Recipe(
         config_from_json(ModelConfig, content.get("model", {})),

@@ -1,11 +1,11 @@
-"""The weights that the paper's authors published, by name: fetched once, checked, kept as model folders in a cache.
+"""The weights that the paper's authors published, by name: fetched once, checked, and cached as model folders.
 
     <cache>/coco-r50/                     the model folder, with licence, citation and `source.json`
-    <cache>/yoso_res50_coco.pth.sha256    the file as it was when it was fetched first, as sha256sum writes it
+    <cache>/yoso_res50_coco.pth.sha256    checksum of the first file that was fetched, in the format of sha256sum
     <cache>/yoso_res50_coco.pth.part      an interrupted download
 
-The authors publish no checksums. So the first file is trusted, as far as https and the check of every key and shape
-carry, and any later one must be the same.
+The authors publish no checksums. So the first file is trusted if it comes over https and every key and shape fits, and
+any later file must be the same.
 """
 
 import os
@@ -49,12 +49,12 @@ tags: [panoptic-segmentation]
 # {name}
 
 The weights that the authors of *You Only Segment Once: Towards Real-Time Panoptic Segmentation* (CVPR 2023) published
-for {benchmark}, converted from {url}; no number was changed.
+for {benchmark}, converted from {url}. No number was changed.
 
-Licence: MIT, copyright Jie Hu (`LICENSE`), as the authors' repository. The terms of the data that they were trained on
-may limit their use.
+Licence: MIT, copyright Jie Hu (`LICENSE`), like the authors' repository. The terms of the training data may limit the
+use of the weights.
 
-PQ x 100 on `val` as the paper gives it (table {table}); not measured here:
+PQ x 100 on `val` according to the paper (table {table}); not measured for this card:
 
 | size | PQ | things | stuff |
 |---|---:|---:|---:|
@@ -66,14 +66,14 @@ Please cite:
 SOURCE = "source.json"
 
 
-class Score(NamedTuple):
-    """A figure that the paper gives.
+class PaperScore(NamedTuple):
+    """Panoptic quality in the paper.
 
     Attributes:
         input_size: (shorter, longest) side in pixels.
         pq: panoptic quality on the benchmark's validation set, 0 to 1.
-        pq_things: of the things alone.
-        pq_stuff: of the stuff alone.
+        pq_things: of the thing classes, 0 to 1.
+        pq_stuff: of the stuff classes, 0 to 1.
     """
 
     input_size: tuple[int, int]
@@ -87,11 +87,11 @@ class Published:
     """An official checkpoint.
 
     Attributes:
-        benchmark: that it was trained and evaluated on.
-        recipe: that it belongs to.
-        file: its name in the release.
-        megabytes: of the model folder's weights.
-        table: of the paper, with the scores.
+        benchmark: on which it was trained and evaluated.
+        recipe: that describes it.
+        file: name in the release.
+        megabytes: size of the model folder's weights.
+        table: number of the table in the paper with the scores.
         scores: at each test size, the best first.
     """
 
@@ -100,7 +100,7 @@ class Published:
     file: str
     megabytes: float
     table: int
-    scores: tuple[Score, ...]
+    scores: tuple[PaperScore, ...]
 
 
 PUBLISHED = {
@@ -110,7 +110,7 @@ PUBLISHED = {
         "yoso_res50_coco.pth",
         168.6,
         1,
-        (Score((800, 1333), 0.484, 0.535, 0.408), Score((512, 800), 0.464, 0.507, 0.400)),
+        (PaperScore((800, 1333), 0.484, 0.535, 0.408), PaperScore((512, 800), 0.464, 0.507, 0.400)),
     ),
     "cityscapes-r50": Published(
         "Cityscapes",
@@ -118,10 +118,10 @@ PUBLISHED = {
         "yoso_res50_cityscapes.pth",
         170.5,
         2,
-        (Score((1024, 2048), 0.597, 0.510, 0.661), Score((512, 1024), 0.525, 0.435, 0.591)),
+        (PaperScore((1024, 2048), 0.597, 0.510, 0.661), PaperScore((512, 1024), 0.525, 0.435, 0.591)),
     ),
     "ade20k-r50": Published(
-        "ADE20K", "ade20k_r50", "yoso_res50_ade20k.pth", 168.6, 3, (Score((640, 2560), 0.380, 0.373, 0.394),)
+        "ADE20K", "ade20k_r50", "yoso_res50_ade20k.pth", 168.6, 3, (PaperScore((640, 2560), 0.380, 0.373, 0.394),)
     ),
     "mapillary-r50": Published(
         "Mapillary Vistas",
@@ -129,57 +129,57 @@ PUBLISHED = {
         "yoso_res50_mapillary.pth",
         170.8,
         4,
-        (Score((2048, 2048), 0.341, 0.243, 0.472),),
+        (PaperScore((2048, 2048), 0.341, 0.243, 0.472),),
     ),
 }
 
 
 def cache_folder() -> Path:
-    """Return the folder for what is fetched: `YOSO_CACHE`, or `yoso` in the user's cache folder."""
+    """Return the cache of fetched models: `YOSO_CACHE`, or `yoso` in the user's cache folder."""
     if own := os.environ.get("YOSO_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "yoso"
 
 
 def is_cached(name: str) -> bool:
-    """Tell whether a published model needs no fetching."""
+    """Return whether a published model is in the cache."""
     return (cache_folder() / name / SOURCE).is_file()
 
 
 def published_folder(name: str, offline: bool = False) -> Path:
     """Return the model folder of a published model; fetch and convert the official file if it is not in the cache.
 
-    `YOSO_MIRROR` is the address of a folder that has the files of the release under the same names.
+    `YOSO_MIRROR` is the URL of a folder with the files of the release, under the same names.
 
     Args:
         name: one of `PUBLISHED`.
-        offline: fetch nothing; `YOSO_OFFLINE` says the same.
+        offline: fetch nothing; `YOSO_OFFLINE` has the same effect.
 
     Raises:
-        CheckpointError: it is not in the cache and may not or cannot be fetched; what was fetched is no checkpoint of
-            this network, or not the file that was fetched first; the weights in the cache are damaged.
+        CheckpointError: it is not in the cache and may not or cannot be fetched; the fetched file is not a checkpoint
+            of this network, or not the same as the first one; the weights in the cache are damaged.
         OutputError: the cache cannot be written.
     """
     folder = cache_folder() / name
     if not is_cached(name):
         if offline or is_offline():
             raise CheckpointError(
-                f"{name} is not in the cache ({folder}), and offline nothing is fetched; run once without --offline or "
+                f"{name} is not in the cache ({folder}), and nothing is fetched offline; run once without --offline or "
                 "YOSO_OFFLINE, or set YOSO_CACHE to a cache that has it"
             )
         try:
             with _alone(name):
-                if not is_cached(name):  # another process may have fetched it while this one waited
+                if not is_cached(name):  # another process may have fetched it in the meantime
                     _fetch(name, folder)
         except OutputError as error:
-            raise OutputError(f"{error}; YOSO_CACHE can name another folder for what is fetched") from error
+            raise OutputError(f"{error}; set YOSO_CACHE to another folder") from error
     _check_weights(folder)
     return folder
 
 
 @contextmanager
 def _alone(name: str) -> Generator[None, None, None]:
-    """Wait until no other process fetches the same model, and keep others waiting."""
+    """Wait until no other process fetches the same model, and make others wait."""
     with optional_packages(name):
         from filelock import FileLock, Timeout
 
@@ -200,12 +200,12 @@ def _alone(name: str) -> Generator[None, None, None]:
 
 
 def _fetch(name: str, folder: Path) -> None:
-    """Bring a model folder into the cache, whole."""
+    """Bring a complete model folder into the cache."""
     with optional_packages(name):
         from yoso.weights.conversion import convert
 
     if folder.exists():
-        raise CheckpointError(f"{folder}: is in the way, and is not a model that was fetched; move or delete it")
+        raise CheckpointError(f"{folder}: exists, but is not a fetched model; move or delete it")
     published = PUBLISHED[name]
     url = f"{os.environ.get('YOSO_MIRROR', '').strip().rstrip('/') or RELEASE}/{published.file}"
     checkpoint, making = cache_folder() / published.file, cache_folder() / f".{name}.making"
@@ -218,14 +218,19 @@ def _fetch(name: str, folder: Path) -> None:
         sha256 = _same_as_first(checkpoint)
         convert(checkpoint, making, published.recipe, {"license": LICENSE, "source": url, "sha256": sha256})
         _add_papers(making, name, url)
-        facts = {"url": url, "sha256": sha256, "bytes": checkpoint.stat().st_size, "fetched": f"{datetime.now(UTC):%F}"}
-        write_json(making / SOURCE, {**facts, "weights_sha256": file_sha256(making / WEIGHTS)}, indent=1)
+        source = {
+            "url": url,
+            "sha256": sha256,
+            "bytes": checkpoint.stat().st_size,
+            "fetched": f"{datetime.now(UTC):%F}",
+        }
+        write_json(making / SOURCE, {**source, "weights_sha256": file_sha256(making / WEIGHTS)}, indent=1)
         write_text(_record(checkpoint), f"{sha256}  {checkpoint.name}\n")
         os.replace(making, folder)
         checkpoint.unlink()
     except CheckpointError as error:
         checkpoint.unlink()
-        raise CheckpointError(f"{url}: what was fetched is not used and was deleted: {error}") from error
+        raise CheckpointError(f"{url}: the fetched file was deleted, because it cannot be used: {error}") from error
     except OSError as error:
         raise cannot_write(folder, error) from error
     finally:
@@ -233,10 +238,10 @@ def _fetch(name: str, folder: Path) -> None:
 
 
 def _same_as_first(checkpoint: Path) -> str:
-    """Return a file's sha256.
+    """Return the sha256 of a file.
 
     Raises:
-        CheckpointError: another one was recorded when the file was fetched first.
+        CheckpointError: another one was recorded when the file was first fetched.
     """
     found, record = file_sha256(checkpoint), _record(checkpoint)
     recorded = read_text(record).split()[:1] if record.is_file() else []
@@ -249,7 +254,7 @@ def _same_as_first(checkpoint: Path) -> str:
 
 
 def _check_weights(folder: Path) -> None:
-    """Check that the weights are those that were converted.
+    """Check that the weights are as they were after the conversion.
 
     Raises:
         CheckpointError: they are not.
@@ -259,7 +264,7 @@ def _check_weights(folder: Path) -> None:
     except (DatasetError, KeyError, TypeError, OSError):
         intact = False
     if not intact:
-        raise CheckpointError(f"{folder}: is damaged; delete the folder, and the model is fetched again")
+        raise CheckpointError(f"{folder}: is damaged; delete the folder to fetch the model again")
 
 
 def _record(checkpoint: Path) -> Path:
@@ -267,12 +272,12 @@ def _record(checkpoint: Path) -> Path:
 
 
 def _add_papers(folder: Path, name: str, url: str) -> None:
-    """Add the licence, and a card with citation and figures, in the form that the hub reads."""
+    """Add the licence, and a model card with citation and scores, in the format of the Hugging Face hub."""
     published = PUBLISHED[name]
     shutil.copyfile(Path(str(package_files("yoso"))) / "assets" / "official" / "LICENSE", folder / "LICENSE")
     rows = (
         f"| {shorter}/{longest} | {100 * pq:.1f} | {100 * things:.1f} | {100 * stuff:.1f} |"
         for (shorter, longest), pq, things, stuff in published.scores
     )
-    facts = {"name": name, "url": url, "benchmark": published.benchmark, "table": published.table}
-    write_text(folder / "README.md", CARD.format(**facts, rows="\n".join(rows), cite=CITATION))
+    values = {"name": name, "url": url, "benchmark": published.benchmark, "table": published.table}
+    write_text(folder / "README.md", CARD.format(**values, rows="\n".join(rows), cite=CITATION))

@@ -1,4 +1,4 @@
-"""Tensors from files into a network: read safely, loaded only if they fit one to one."""
+"""Reading tensors from files safely, and loading them into a network only if all of them fit."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ Tensors = Mapping[str, Tensor]
 
 
 def read_safetensors(path: PathLike) -> dict[str, torch.Tensor]:
-    """Read a safetensors file; half-precision weights come back as float32.
+    """Read a safetensors file; half-precision weights become float32.
 
     Raises:
         CheckpointError: the file is missing or damaged.
@@ -30,7 +30,7 @@ def read_safetensors(path: PathLike) -> dict[str, torch.Tensor]:
 
 
 def load_backbone(network: YOSO, path: PathLike) -> None:
-    """Load a backbone's weights (timm's names, safetensors); tensors of layers that YOSO leaves out are passed over.
+    """Load a backbone's weights (timm's names, safetensors), and ignore tensors of layers that YOSO does not use.
 
     Raises:
         CheckpointError: the file is damaged, or lacks tensors of the backbone.
@@ -42,35 +42,35 @@ def load_backbone(network: YOSO, path: PathLike) -> None:
 
 
 def load_exactly(network: nn.Module, tensors: Tensors, where: PathLike, names: Mapping[str, str] | None = None) -> None:
-    """Load tensors that must fit the network one to one.
+    """Load tensors, which must be those of the network, one to one.
 
     Args:
-        network: the receiver; untouched if anything does not fit.
+        network: unchanged if anything does not fit.
         tensors: by our names.
-        where: the file, for the message.
-        names: foreign name -> our name, so that messages speak the file's language.
+        where: the file, for errors.
+        names: name in the file -> our name, so that errors use the names of the file.
 
     Raises:
-        CheckpointError: missing or unexpected keys, other shapes, or values that are not finite.
+        CheckpointError: missing or unexpected keys, wrong shapes, or values that are not finite.
     """
-    foreign = {ours: theirs for theirs, ours in (names or {}).items()}
+    in_file = {ours: theirs for theirs, ours in (names or {}).items()}
     expected = {key: value for key, value in network.state_dict().items() if not _is_counter(key)}
     given = {key: value for key, value in tensors.items() if not _is_counter(key)}
     problems = []
     if missing := sorted(expected.keys() - given.keys()):
         problems.append(f"missing {_listed(missing)}")
-    if unexpected := sorted(foreign.get(key, key) for key in given.keys() - expected.keys()):
+    if unexpected := sorted(in_file.get(key, key) for key in given.keys() - expected.keys()):
         problems.append(f"unexpected {_listed(unexpected)}")
     for key in sorted(expected.keys() & given.keys()):
         if expected[key].shape != given[key].shape:
             shapes = f"{tuple(given[key].shape)}, the network needs {tuple(expected[key].shape)}"
-            problems.append(f"{foreign.get(key, key)} has shape {shapes}")
+            problems.append(f"{in_file.get(key, key)} has shape {shapes}")
         elif not torch.isfinite(given[key]).all():
-            problems.append(f"{foreign.get(key, key)} holds values that are not finite")
+            problems.append(f"{in_file.get(key, key)} holds values that are not finite")
     if problems:
         shown = "; ".join(problems[:12])
         more = f"; and {len(problems) - 12} more" if len(problems) > 12 else ""
-        raise CheckpointError(f"{where}: these weights do not fit the network: {shown}{more}")
+        raise CheckpointError(f"{where}: the weights do not fit the network: {shown}{more}")
     network.load_state_dict(given, strict=False)
 
 
