@@ -190,6 +190,7 @@ def test_a_size_in_the_json_that_is_not_the_image_s(tmp_path, convert):
 @pytest.mark.parametrize(
     ("isthing", "options", "stuff"),
     [
+        (("0", "true"), [], ["cat"]),
         ((False, 1.0), [], ["cat"]),
         ((0, 1), [], ["cat"]),
         ((0, 1), ["--stuff", "dog"], ["cat", "dog"]),
@@ -204,6 +205,15 @@ def test_isthing_of_the_file_is_kept(isthing, options, stuff, tmp_path, convert)
     export(tmp_path / "farm", [square()], categories=categories)
     table = convert(*options).dataset().categories
     assert [category.name for category in table if not category.is_thing] == stuff
+
+
+@pytest.mark.parametrize("isthing", ["maybe", 2, [], "", None])
+def test_isthing_that_says_neither_is_an_error(isthing, tmp_path, convert):
+    export(tmp_path / "farm", [square()], categories=[CAT | {"isthing": isthing}])
+    result = convert()
+    assert "instances_train.json: category number 0" in result.error
+    assert "isthing" in result.error
+    assert not (tmp_path / "out").exists()
 
 
 def test_iscrowd_is_read_as_a_number_or_a_text(tmp_path, convert):

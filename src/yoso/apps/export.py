@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
     args = build_parser().parse(arguments)
     if args.size:
         height, width = args.size
-        warnings.warn(f"--size H W is deprecated; give --fixed-size {height}x{width}", stacklevel=2)
+        warnings.warn(f"--size H W is deprecated; give --fixed-size {height}x{width}", stacklevel=1)
         args.fixed_size = (height, width)
     target = _requested(args)
     _check_arguments(args)

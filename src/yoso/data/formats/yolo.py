@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from yoso.categories import Categories, Category, default_color
-from yoso.data.entries import MAX_CATEGORY_ID
+from yoso.categories import MAX_CATEGORY_ID, Categories, Category, default_color
 from yoso.data.formats.annotations import ImageAnnotation, Size
 from yoso.data.formats.archive import SourceFile
 from yoso.data.formats.counts import (
