@@ -118,11 +118,11 @@ def categories_of(folder):
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_its_exported_file_gives_the_same_segments_on_every_photograph(shared):
+def test_its_exported_file_gives_the_same_segments_on_every_image(shared):
     from yoso.export.check import check_parity
     from yoso.files import read_image
 
     paths = sorted((shared / "data" / "facades" / "val").glob("*.jpg"))
-    photographs = (read_image(path) for path in paths)
-    parity = check_parity(yoso.load(NAME, "cpu"), yoso.load(NAME, "cpu", runtime="torch"), photographs)
-    assert parity.photographs == 60
+    images = (read_image(path) for path in paths)
+    parity = check_parity(yoso.load(NAME, "cpu"), yoso.load(NAME, "cpu", runtime="torch"), images)
+    assert parity.num_images == 60
