@@ -31,6 +31,9 @@ WRONG_TYPES += [
     ("input_size", value) for value in ([800], [800, 1333, 3], [800.0, 1333], [True, True], "800x1333", 800, {})
 ]
 WRONG_SECTIONS = [None, [], "text", 3]
+WRONG_MODELS = [("num_queries", "many"), ("num_queries", 2.5), ("num_queries", True), ("position_frequencies", None)]
+WRONG_MODELS += [("pixel_mean", [1.0]), ("pixel_mean", "0"), ("pyramid_channels", [8, 8]), ("backbone", 3)]
+WRONG_MODELS += [("backbone_options", []), ("attention", "sdcb"), ("temperature", None), ("pixel_std", [1, 1, None])]
 
 DOCUMENT = {
     "form": "raw",
@@ -84,12 +87,12 @@ from yoso.inference.exported import Description
 from yoso.settings import InferenceConfig
 from yoso.weights.config_file import read_config
 
-types, sections, document, folder = json.load(sys.stdin)
+types, sections, models, document, folder = json.load(sys.stdin)
 config = Path(folder, "config.json")
 good = json.loads(config.read_text())
 
-def put(inference):
-    config.write_text(json.dumps(good | {"inference": inference}))
+def put(inference, **model):
+    config.write_text(json.dumps(good | {"inference": inference, "model": good["model"] | model}))
 
 def message(work):
     try:
@@ -97,8 +100,8 @@ def message(work):
     except YosoError as error:
         return str(error)
 
-def from_folder(inference):
-    put(inference)
+def from_folder(inference, **model):
+    put(inference, **model)
     return message(lambda: read_config(folder))
 
 def from_file(inference):
@@ -110,6 +113,7 @@ print(json.dumps({
     "file": [from_file({key: value}) for key, value in types],
     "folder_section": [from_folder(section) for section in sections],
     "file_section": [from_file(section) for section in sections],
+    "model": [from_folder({}, **{key: value}) for key, value in models],
 }))
 """
 """Runs without the shape checker, which refuses wrong types before the package sees them."""
@@ -117,7 +121,7 @@ print(json.dumps({
 
 def test_wrong_types_are_refused(tmp_path):
     folder = shutil.copytree(BUNDLED, tmp_path / "model")
-    given = json.dumps([WRONG_TYPES, WRONG_SECTIONS, DOCUMENT, str(folder)])
+    given = json.dumps([WRONG_TYPES, WRONG_SECTIONS, WRONG_MODELS, DOCUMENT, str(folder)])
     done = subprocess.run([sys.executable, "-c", SCRIPT], input=given, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     for (key, value), direct, of_folder, of_file in zip(
@@ -130,6 +134,8 @@ def test_wrong_types_are_refused(tmp_path):
             assert message.endswith(f"; give {expected}")
     for message in (*found["folder_section"], *found["file_section"]):
         assert "an object with keys and values is needed, not " in message
+    for (key, _), message in zip(WRONG_MODELS, found["model"], strict=True):
+        assert message.startswith(f"{folder / 'config.json'}: model.{key} is ")
 
 
 @pytest.fixture

@@ -1,34 +1,14 @@
 """Preparing an image for the network: its size, resizing, padding."""
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from yoso.errors import ConfigError
-
 Size = tuple[int, int]
 
 SIZE_DIVISOR = 32
 """Padded sides are multiples of the coarsest stride."""
-
-
-def parse_size(text: str, option: str = "size", expected: str = "HEIGHTxWIDTH in pixels, as 512x800") -> Size:
-    """Read two sides in pixels, as "512x800".
-
-    Args:
-        text: what the user wrote.
-        option: named in the error.
-        expected: what the error asks for, if the sides are not height and width.
-
-    Raises:
-        ConfigError: `text` is anything else, or a side is 0.
-    """
-    found = re.fullmatch(r"0*([1-9][0-9]{0,9})x0*([1-9][0-9]{0,9})", text.lower())
-    if found is None:
-        raise ConfigError(f"{option} {text!r}: give {expected}")
-    return int(found[1]), int(found[2])
 
 
 def resized_size(size: Size, input_size: Size | None) -> Size:

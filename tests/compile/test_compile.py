@@ -50,9 +50,9 @@ def test_one_compiled_network_takes_several_sizes():
 
 def test_a_list_of_images_compiles_too():
     plain = network()
-    photographs = [images(1)[0], images(2, 40, 96)[1]]
+    batch = [images(1)[0], images(2, 40, 96)[1]]
     with torch.no_grad():
-        check(torch.compile(plain, fullgraph=True, backend="eager")(photographs), plain(photographs))
+        check(torch.compile(plain, fullgraph=True, backend="eager")(batch), plain(batch))
 
 
 @pytest.mark.parametrize("attention", ["sdca", "dca", "ddca", "pdca", "mhca"])

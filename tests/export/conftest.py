@@ -13,7 +13,7 @@ from yoso.weights.model_folder import Model, save_model
 
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory):
-    """A model folder: a network that runs in milliseconds, with weights for which some segments survive."""
+    """A model folder: a network that runs in milliseconds, with weights that give some segments."""
     config = ModelConfig(
         backbone="test_resnet",
         aggregation_channels=16,

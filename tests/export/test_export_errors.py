@@ -31,7 +31,7 @@ from yoso.export.tensorrt_file import build_engine
         (["--format", "onnx", "--limit", "3"], "--limit is for --precision int8"),
         (["--format", "onnx", "--precision", "int8", "--data", "x", "--limit", "0"], "at least one image"),
         (["--format", "onnx", "--fixed-size", "20x64"], "at least 64 pixels"),
-        (["--format", "onnx", "--fixed-size", "64"], "--fixed-size '64': give HEIGHTxWIDTH in pixels"),
+        (["--format", "onnx", "--fixed-size", "64"], "--fixed-size 64: give HEIGHTxWIDTH in pixels"),
         (["--format", "onnx", "--fixed-size", "0x64"], "give HEIGHTxWIDTH in pixels"),
         (["--format", "onnx", "--size", "64"], "expected 2 arguments"),
         (["--format", "onnx", "--fixed-size", "64x64", "--dynamic"], "not allowed with argument"),
@@ -94,7 +94,7 @@ def test_a_missing_runtime_is_named(tmp_path, monkeypatch, module, name, command
 
 
 def foreign(path):
-    """Write an ONNX file that is nobody's network."""
+    """Write an ONNX file that `yoso export` did not make."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)

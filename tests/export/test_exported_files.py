@@ -192,7 +192,7 @@ def test_files_hold_standard_operators_only(files):
         assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
         assert {node.domain for node in model.graph.node} == {""}
         loops = [node for node in model.graph.node if node.op_type in {"Loop", "Scan", "If"}]
-        # One loop, over the tiles of the merge, so that enlarged masks stay in the cache; none in the network.
+        # One loop, over the tiles of the merge, so that upsampled masks stay in the cache; none in the network.
         assert [(node.op_type, node.name.split("/")[0]) for node in loops] == [("Scan", "merge")] * (
             name not in {"raw.onnx", "half.onnx"}
         )

@@ -133,7 +133,7 @@ def test_a_pixel_is_covered_from_one_half_on(merge, logit):
     assert len(expected.segments) == (logit >= 0)
 
 
-def test_nothing_survives(merge):
+def test_no_query_is_kept(merge):
     class_logits = np.zeros((4, len(IS_THING) + 1), np.float32)
     segmentation, class_indices, _, areas, boxes = run(
         merge, class_logits, np.ones((4, 8, 8), np.float32), SIZES[4], (1, 0)
@@ -191,7 +191,7 @@ def test_resizing_is_pillow_s(resizing, side, input_size):
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 900), st.integers(1, 1500))
-def test_the_size_is_the_same_for_every_photograph(size_only, height, width, shorter, longest):
+def test_the_size_is_the_same_for_every_image(size_only, height, width, shorter, longest):
     (size,) = size_only.run(
         None, {"shape": np.zeros((height, width, 0), np.uint8), "input_size": np.array((shorter, longest))}
     )

@@ -22,7 +22,7 @@ SIZES = [(160, 256), (224, 224), (160, 256), (96, 128), (128, 96), (192, 320), (
 
 
 class Cuda:
-    """Stands in for what is used of `torch.cuda`: says what was asked, and fails to record if told to."""
+    """Stands in for `torch.cuda`: records the calls, and fails to record a graph on request."""
 
     def __init__(self):
         self.asked, self.error = [], None

@@ -53,8 +53,8 @@ def test_logits_are_the_network_s(attention, aggregation):
     with torch.no_grad():
         for size in ((64, 96), (50, 33)):
             check(fused(images(2, 3, *size)), network(images(2, 3, *size)))
-        photographs = [images(3, 40, 64), images(3, 64, 30)]
-        check(fused(photographs), network(photographs))
+        batch = [images(3, 40, 64), images(3, 64, 30)]
+        check(fused(batch), network(batch))
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_other_configurations(change):
 def test_official_networks(name):
     network = network_of(name)
     fused = fuse(network)
-    photographs = Figures.read(GOLDEN / "forward_coco_c.npz").images
+    official = Figures.read(GOLDEN / "forward_coco_c.npz").images
     with torch.no_grad():
-        ours, expected = fused(photographs), network(photographs)
+        ours, expected = fused(official), network(official)
     check(ours, expected)
-    sizes = [Sizes((64, 96), (int(image.shape[1]), int(image.shape[2])), (75, 144)) for image in photographs]
+    sizes = [Sizes((64, 96), (int(image.shape[1]), int(image.shape[2])), (75, 144)) for image in official]
     for index, size in enumerate(sizes):
         results = [
             panoptic(
@@ -222,7 +222,7 @@ def test_it_has_less_to_do():
 
 
 def drawn_scene(seed):
-    """A photograph of 120x160 of rectangles before a sky, (H, W, 3)."""
+    """An image (120, 160, 3) of rectangles in front of a sky."""
     random = np.random.default_rng(seed)
     pixels = np.full((120, 160, 3), (150, 180, 220), np.uint8)
     for _ in range(20):
@@ -233,7 +233,7 @@ def drawn_scene(seed):
     return (pixels + random.integers(-8, 9, pixels.shape)).clip(0, 255).astype(np.uint8)
 
 
-def facade_photographs(shared):
+def facade_images(shared):
     from yoso.files import read_image
 
     return [read_image(path) for path in sorted((shared / "data" / "facades" / "val").glob("*.jpg"))[::30]]
@@ -249,11 +249,9 @@ def test_the_trained_network_in_double_precision(where, request):
     network = model.network.double()
     fused = fuse(network)
     drawn = where == "drawn"
-    photographs = (
-        [drawn_scene(seed) for seed in range(2)] if drawn else facade_photographs(request.getfixturevalue("shared"))
-    )
-    assert len(photographs) == 2
-    for pixels in photographs:
+    scenes = [drawn_scene(seed) for seed in range(2)] if drawn else facade_images(request.getfixturevalue("shared"))
+    assert len(scenes) == 2
+    for pixels in scenes:
         size = pixels.shape[:2] if drawn else resized_size(pixels.shape[:2], model.inference.input_size)
         image = torch.from_numpy(np.array(resize(pixels, size))).permute(2, 0, 1)
         with torch.inference_mode():
@@ -274,11 +272,11 @@ def test_the_trained_network_in_double_precision(where, request):
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_the_same_segments_on_every_photograph_of_facades(shared):
+def test_the_same_segments_on_every_image_of_facades(shared):
     """Id maps are equal except at pixels where two scores, or a mask and 0.5, tie within 1e-4; logits within 1e-5.
 
-    But for one photograph in ten at most: where the logit of a pixel is zero to rounding, the hard mask of a stage
-    takes it on one side or the other, and the summed features with it. In float64 those are equal too.
+    At most one image in ten may differ: if the logit of a pixel is zero up to rounding, the hard mask of a stage may
+    include it on one side only, and the summed features differ. In float64 these images are equal too.
     """
     from yoso.files import read_image
     from yoso.preprocess import resize, resized_size
@@ -290,7 +288,7 @@ def test_the_same_segments_on_every_photograph_of_facades(shared):
     fused_exact = fuse(exact)
     paths = sorted((shared / "data" / "facades" / "val").glob("*.jpg"))
     assert len(paths) == 60
-    turned = []
+    flipped = []
     for path in paths:
         pixels = read_image(path)
         small = resize(pixels, resized_size(pixels.shape[:2], model.inference.input_size))
@@ -299,7 +297,7 @@ def test_the_same_segments_on_every_photograph_of_facades(shared):
         with torch.inference_mode():
             ours, expected = fused([image]), model.network([image])
         if max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(ours, expected, strict=True)) > 1e-5:
-            turned.append(path.name)
+            flipped.append(path.name)
             with torch.inference_mode():
                 check(fused_exact([image]), exact([image]), 1e-9)
             continue
@@ -311,7 +309,7 @@ def test_the_same_segments_on_every_photograph_of_facades(shared):
         assert [s.class_index for s in results[0].segments] == [s.class_index for s in results[1].segments], path
         differing = results[0].segmentation != results[1].segmentation
         assert tied(expected, sizes, thresholds.object_mask, 1e-4)[differing].all(), path
-    assert len(turned) <= 6, turned
+    assert len(flipped) <= 6, flipped
 
 
 def tied(outputs, sizes, threshold, margin):

@@ -80,13 +80,13 @@ def close(ours, others):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-def photographs(*sizes):
+def random_images(*sizes):
     generator = torch.Generator().manual_seed(0)
     return [torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8) for size in sizes]
 
 
 def test_an_image_says_the_same_alone_and_in_a_batch(exact):
-    images = photographs((64, 96), (50, 96), (64, 70), (33, 65))
+    images = random_images((64, 96), (50, 96), (64, 70), (33, 65))
     with torch.no_grad():
         together = exact(images)
         for index, image in enumerate(images):
@@ -94,22 +94,22 @@ def test_an_image_says_the_same_alone_and_in_a_batch(exact):
 
 
 def test_a_batch_and_a_list_of_equal_images_are_the_same(exact):
-    images = photographs((50, 70), (50, 70))
+    images = random_images((50, 70), (50, 70))
     with torch.no_grad():
         close(exact(torch.stack(images)), exact(images))
 
 
 def test_order_in_the_batch_does_not_matter(exact):
-    images = photographs((64, 64), (40, 60), (64, 33))
+    images = random_images((64, 64), (40, 60), (64, 33))
     with torch.no_grad():
         close((output.flip(0) for output in exact(images)), exact(images[::-1]))
 
 
 @pytest.mark.parametrize("as_list", [True, False])
 def test_padding_comes_after_normalising(as_list):
-    """Padding is exact zeros, that is the mean colour, not black; the photograph stays at the top left."""
+    """Padding is exact zeros, which is the mean colour, not black; the image stays at the top left."""
     network = small_network(pixel_mean=(10.0, 20.0, 30.0), pixel_std=(2.0, 4.0, 5.0))
-    (image,) = photographs((40, 70))
+    (image,) = random_images((40, 70))
     prepared = network.prepare([image] if as_list else image[None])
     assert prepared.shape == (1, 3, 64, 96)
     assert prepared.dtype == torch.float32

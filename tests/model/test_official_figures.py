@@ -134,7 +134,7 @@ def test_landmark_in_single_precision(forward, name, figures, landmarks):
 
 @pytest.mark.parametrize("forward", FORWARDS)
 def test_segments_of_the_whole_network(forward, landmarks):
-    """From photograph to segments: the ids, classes and pixels that the official code ends up with."""
+    """From image to segments: ids, classes and pixels of the official implementation."""
     figures = Figures.read(GOLDEN / f"forward_{forward}.npz").entries
     config = json.loads((GOLDEN / "postprocess.json").read_text())[forward.split("_")[0]]
     is_thing = [index in config["thing_ids"] for index in range(config["num_classes"])]

@@ -73,7 +73,7 @@ def test_without_a_length(server, target):
 
 
 def test_a_slow_server_is_waited_for(server, target):
-    """However long all of it takes: what must not be long is a silence; and every bit that comes is told."""
+    """However long the whole takes: only the time without an answer is limited, and every block is reported."""
     server.faults, server.pause_seconds = ["slow"], 0.3
     heard = []
     begun = time.monotonic()

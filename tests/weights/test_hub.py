@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ import yoso
 from small_networks import small_network
 from yoso.apps.cli import main
 from yoso.categories import Categories, Category
-from yoso.errors import CheckpointError
+from yoso.errors import CheckpointError, ConfigError
 from yoso.preprocess import resize, resized_size
 from yoso.settings import InferenceConfig
 from yoso.weights.find import find_model
@@ -125,6 +126,30 @@ class TestPulling:
         assert same(load_model("hf:me/mine").network, model.network)
         assert yoso.load("hf:me/mine", "cpu").categories == model.categories
         assert same(HubModel.from_pretrained("me/mine"), model.network)
+
+    def test_yoso_offline_forbids_the_mixin_to_fetch(self, pulled, model, monkeypatch):
+        asked = []
+
+        def watched(name):
+            function = getattr(huggingface_hub, name)
+
+            def call(*arguments, **options):
+                asked.append((name, options["local_files_only"]))
+                return function(*arguments, **options)
+
+            return call
+
+        monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", watched("hf_hub_download"))
+        monkeypatch.setattr("yoso.weights.hub.snapshot_download", watched("snapshot_download"))
+        monkeypatch.setenv("YOSO_OFFLINE", "1")
+        assert same(HubModel.from_pretrained("me/mine"), model.network)
+        assert asked == [("hf_hub_download", True), ("snapshot_download", True)]
+
+    def test_a_runtime_that_is_asked_for_is_not_ignored(self, pulled):
+        with pytest.raises(
+            ConfigError, match=r"holds no model\.onnx; make it: yoso export --model hf:me/mine --format onnx"
+        ):
+            yoso.load("hf:me/mine", "cpu", "onnxruntime")
 
     def test_on_the_command_line(self, pulled, tmp_path, capsys):
         Image.new("RGB", (64, 32)).save(tmp_path / "photo.png")

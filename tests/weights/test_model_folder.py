@@ -205,7 +205,16 @@ class TestDamagedConfiguration:
         [
             ("model", {"num_querys": 100}, "unknown key 'num_querys'. Did you mean 'num_queries'?"),
             ("model", {"num_queries": 0}, "model.num_queries is 0; it must be a whole number, at least 1"),
-            ("model", {"num_queries": 0}, "model.num_queries is 0"),
+            ("model", {"temperature": float("nan")}, "model.temperature is nan; it must be a number above 0"),
+            ("model", {"pixel_std": [0.0, 1.0, 1.0]}, "model.pixel_std is (0.0, 1.0, 1.0); it must be three numbers"),
+            ("model", {"backbone_options": {"checkpoint_path": "x.pth"}}, "model.backbone_options.checkpoint_path"),
+            ("model", {"backbone_options": {"cache_dir": "/tmp"}}, "model.backbone_options.cache_dir"),
+            ("model", {"backbone_options": {"pretrained": True}}, "model.backbone_options.pretrained"),
+            (
+                "model",
+                {"backbone_options": {"pretrained_cfg": {"url": "http://a/b"}}},
+                "backbone_options.pretrained_cfg",
+            ),
             ("model", {"backbone": "test_resnot"}, "Did you mean 'test_resnet'?"),
             ("model", {"attention": "sdcb"}, "sdcb"),
             ("model", {"aggregation": "xfa"}, "xfa"),

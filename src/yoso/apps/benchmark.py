@@ -9,6 +9,7 @@ from yoso.apps.console import progress_report, show
 from yoso.apps.fitted_table import FittedTable
 from yoso.errors import ConfigError, OutputError
 from yoso.files import PathLike, write_text, written_whole
+from yoso.inference.runtimes import runtime_names
 
 if TYPE_CHECKING:
     from yoso.speed.entry import TimingSettings
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from yoso.speed.session import SessionPlan
 
 DEFAULT_MODEL = "facades-mnv2"
-RUNTIMES = "official, eager, torch, onnxruntime, onnxruntime-int8, openvino"
+RUNTIMES = ", ".join(("official", "eager", *runtime_names(), "onnxruntime-int8"))
 BASELINES = "maskformer, mask2former, eomt-s, eomt-b, eomt-l"
 EPILOG = (
     "MODEL is a name that `yoso models` lists, a model folder, an exported file, or a recipe such as coco_r50, which "

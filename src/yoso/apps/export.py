@@ -10,6 +10,7 @@ from yoso.apps.arguments import Parser
 from yoso.apps.console import show, show_json
 from yoso.errors import ConfigError
 from yoso.export.formats import FORMATS, ExportTarget
+from yoso.settings import parse_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,10 +65,8 @@ def build_parser() -> Parser:
     return parser
 
 
-def _fixed_size(text: str) -> "Size":
-    from yoso.preprocess import parse_size
-
-    return parse_size(text, "--fixed-size", "HEIGHTxWIDTH in pixels, such as 800x1344")
+def _fixed_size(text: str) -> tuple[int, int]:
+    return parse_size(text, "--fixed-size")
 
 
 def main(arguments: list[str]) -> int:
