@@ -83,7 +83,10 @@ def draw_sheet(predictor: Predictor, dataset: PanopticDataset, path: Path) -> No
 
 def write_table(card: Path, metrics: dict) -> None:
     """Replace the text between the two marks of the card by the table of these metrics."""
-    rows = ["| class | kind | PQ | SQ | RQ | matched | mistaken | missed |", "|---|---|---:|---:|---:|---:|---:|---:|"]
+    rows = [
+        "| class | kind | PQ | SQ | RQ | true positives | false positives | false negatives |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
     for row in metrics["per_class"]:
         figures = [f"{100 * row[key]:.1f}" if row[key] is not None else "-" for key in ("pq", "sq", "rq")]
         counts = [str(row[key]) for key in ("true_positive", "false_positive", "false_negative")]

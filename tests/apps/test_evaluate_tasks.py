@@ -317,3 +317,18 @@ def test_pq_of_saved_files_draws_its_confusion(evaluate, tiny_dataset, tmp_path,
     out = capsys.readouterr().out
     assert "Things by size" in out
     assert "Most confused classes" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("truth.json", "the picture is a PNG; give a name that ends in .png"), ("truth/1.png", "is a folder of inputs")],
+)
+def test_pq_never_draws_over_its_inputs(name, reason, tmp_path, capsys):
+    (tmp_path / "truth").mkdir()
+    for file in ("truth.json", "truth/1.png"):
+        (tmp_path / file).write_text("{}")
+    words = [str(tmp_path / part) for part in ("truth.json", "truth", "pred.json", "pred")]
+    assert main(["pq", *words, "--confusion", str(tmp_path / name)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line
+    assert (tmp_path / name).read_text() == "{}"

@@ -130,8 +130,8 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
     model.add_argument(
         "--runtime",
         default="auto",
-        help=f"auto, {', '.join(runtime_names())} (default: auto, which on a CPU takes the fastest one that is "
-        "installed and for which the model has an exported file)",
+        help=f"auto, {', '.join(runtime_names())} (default: auto; on a CPU, auto picks the fastest installed runtime "
+        "that has an export of this model)",
     )
     model.add_argument("--precision", default="fp32", help="fp32, or bf16 on a GPU (default: fp32)")
     settings = parser.add_argument_group("settings (default: those of the model)")

@@ -1,7 +1,10 @@
 """`yoso pq`: score predictions that are saved in COCO panoptic format."""
 
+from pathlib import Path
+
 from yoso.apps.arguments import Parser
 from yoso.apps.console import show, show_json
+from yoso.errors import OutputError
 
 EPILOG = """\
 Images are paired by image_id, or by file_name where the ids stand for other images. Images without a prediction count \
@@ -32,6 +35,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document, with values from 0 to 1")
     parser.add_argument("--confusion", metavar="FILE.png", help="draw the confusion matrices")
     args = parser.parse(arguments)
+    if args.confusion:
+        _check_picture(Path(args.confusion), [args.gt_dir, args.pred_dir])
 
     from yoso.apps.tables import confusion_table, panoptic_table, size_table
     from yoso.drawing.pictures import write_picture
@@ -49,3 +54,12 @@ def main(arguments: list[str]) -> int:
         show(panoptic_table(counts.result(), categories), size_table(breakdown, categories))
         show(confusion_table(breakdown.confusion, categories))
     return 0
+
+
+def _check_picture(path: Path, inputs: list[str]) -> None:
+    """Make sure that a picture to draw replaces no input."""
+    if path.suffix.lower() != ".png":
+        raise OutputError(f"--confusion {path}: the picture is a PNG; give a name that ends in .png")
+    for folder in inputs:
+        if path.resolve().is_relative_to(Path(folder).resolve()):
+            raise OutputError(f"--confusion {path}: {folder} is a folder of inputs; write the picture elsewhere")

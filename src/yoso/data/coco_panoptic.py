@@ -19,7 +19,7 @@ from yoso.data.entries import (
 from yoso.data.id_maps import first_few, measure
 from yoso.data.json_stream import walk_json
 from yoso.errors import DatasetError
-from yoso.files import PathLike, read_json, write_id_map, write_json
+from yoso.files import PathLike, read_json, safe_child, write_id_map, write_json
 from yoso.values import ImageId, mismatched_type
 
 
@@ -239,9 +239,7 @@ class PanopticWriter:
                 would be outside the folder.
             OutputError: the PNG cannot be written.
         """
-        path = self.masks / record.mask_name
-        if not path.resolve().is_relative_to(self.masks.resolve()):
-            raise DatasetError(f"{record.mask_name}: this PNG would be outside {self.masks}; give a name without '..'")
+        path = safe_child(self.masks, record.mask_name, record.file_name)
         if record.mask_name in self._names or record.image_id in self._ids:
             raise DatasetError(
                 f"{path}: this PNG or its image {record.image_id!r} was added before; add each only once"

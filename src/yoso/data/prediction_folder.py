@@ -8,17 +8,16 @@ import json
 import os
 import time
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from yoso.categories import Categories
 from yoso.data.coco_panoptic import ImageRecord, PanopticWriter
 from yoso.errors import ConfigError, DatasetError, OutputError
-from yoso.files import cannot_write, read_json
+from yoso.files import locked_folder, read_json
 from yoso.installation import installed_version
 
 PANOPTIC_JSON, MASKS = "panoptic.json", "panoptic"
@@ -86,25 +85,9 @@ def reserved(folder: Path) -> Generator[None, None, None]:
     Raises:
         OutputError: it cannot be created or written, or another process writes to it.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    lock = FileLock(folder / _LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(NotImplementedError):  # a file system without locks
-            lock.acquire(timeout=0)
-    except Timeout:
-        raise OutputError(f"{folder}: another process writes there; wait for it, or choose another --output") from None
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    try:
+    message = f"{folder}: another process writes there; wait for it, or choose another --output"
+    with locked_folder(folder, _LOCK, lambda: OutputError(message)):
         yield
-    finally:
-        with suppress(OSError):
-            (folder / _LOCK).unlink()
-        lock.release()
-        with suppress(OSError):  # one is not empty
-            for path in made:
-                path.rmdir()
 
 
 class PredictionWriter(PanopticWriter):

@@ -15,6 +15,7 @@ from yoso.files.images import (
     to_rgb,
     write_id_map,
 )
+from yoso.files.locks import locked_folder
 from yoso.files.names import safe_child
 from yoso.files.paths import (
     IMAGE_SUFFIXES,
@@ -38,6 +39,7 @@ __all__ = [
     "image_files",
     "is_hidden",
     "is_image_file",
+    "locked_folder",
     "probe_image",
     "read_id_map",
     "read_image",

@@ -4,14 +4,12 @@ import json
 import os
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from yoso.errors import ConfigError
-from yoso.files import cannot_write, write_json
+from yoso.files import locked_folder, write_json
 
 LOCK, OWNER = ".training.lock", ".training.json"
 
@@ -32,29 +30,13 @@ def locked(folder: Path) -> Generator[None, None, None]:
     if not is_first_process():
         yield
         return
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    lock = FileLock(folder / LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(NotImplementedError):  # a file system without locks
-            lock.acquire(timeout=TIMEOUT_SECONDS)
-    except Timeout as error:
-        raise ConfigError(
-            f"{folder}: {_owner(folder)} is training in this folder; wait until it ends, or give another --output"
-        ) from error
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    try:
+    with locked_folder(folder, LOCK, lambda: _busy(folder), TIMEOUT_SECONDS):
         started = f"{datetime.now():%F %T}"
         write_json(folder / OWNER, {"process": os.getpid(), "host": socket.gethostname(), "started": started})
-        yield
-    finally:
-        (folder / OWNER).unlink(missing_ok=True)
-        lock.release()
-        (folder / LOCK).unlink(missing_ok=True)
-        with suppress(OSError):
-            for path in made:
-                path.rmdir()
+        try:
+            yield
+        finally:
+            (folder / OWNER).unlink(missing_ok=True)
 
 
 def is_first_process() -> bool:
@@ -63,9 +45,10 @@ def is_first_process() -> bool:
     return all(int(os.environ.get(name, 0)) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-def _owner(folder: Path) -> str:
+def _busy(folder: Path) -> ConfigError:
     try:
         owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
-        return f"process {owner['process']} on {owner['host']}, started {owner['started']},"
+        who = f"process {owner['process']} on {owner['host']}, started {owner['started']},"
     except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+        who = "another process"
+    return ConfigError(f"{folder}: {who} is training in this folder; wait until it ends, or give another --output")
