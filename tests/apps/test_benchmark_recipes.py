@@ -148,7 +148,14 @@ def assert_trained(recipe, data, words, capsys):
     return metrics["images"]
 
 
-@pytest.mark.parametrize("name", BENCHMARK_RECIPES)
+@pytest.mark.parametrize(
+    "name",
+    # The network is the same for all four but for the number of classes, so two of them take their turn with the slow tests.
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in {"ade20k", "mapillary"} else ())
+        for name in BENCHMARK_RECIPES
+    ],
+)
 def test_two_steps_with_the_papers_network(plant, workplace, capsys, name):
     plant(name, workplace / "downloads")
     assert main(["data", "prepare", name, "--root", "downloads", "--threads", "1"]) == 0
