@@ -204,7 +204,7 @@ def test_a_long_video_is_not_held_in_memory():
             "prediction: segment 3 has track_id None; every thing needs a whole number",
         ),
         (STILL[:1], [frame("3333", thing(3, "a"))], "segment 3 has track_id 'a'"),
-        (STILL[:1], [frame("3333", thing(3, True))], "segment 3 has track_id True"),
+        (STILL[:1], [frame("3333", thing(3, 1.5))], "segment 3 has track_id 1.5"),
         (
             [STILL[0], frame("1122", thing(1, 11, CAR), thing(2, 12))],
             tracked("3344", "3344"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from operator import index
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -125,15 +125,15 @@ class TubeNumbers:
         is_crowd = self.is_truth and bool(segment.get("iscrowd", 0))
         if not self.categories[class_index].is_thing:
             return Tube(class_index, None, is_crowd)
-        track_id = segment.get("track_id")
-        if is_crowd and track_id is None:
+        if is_crowd and "track_id" not in segment:
             return Tube(class_index, None, True)
-        if isinstance(track_id, bool) or not isinstance(track_id, SupportsIndex):
+        try:
+            track_id = index(segment["track_id"])
+        except (KeyError, TypeError):
             raise DatasetError(
-                f"{where}: segment {segment['id']} has track_id {track_id!r}; "
+                f"{where}: segment {segment['id']} has track_id {segment.get('track_id')!r}; "
                 "every thing needs a whole number that stays the same over the video"
-            )
-        track_id = index(track_id)
+            ) from None
         if self.is_truth and self._classes.setdefault(track_id, class_index) != class_index:
             names = [self.categories[i].name for i in (self._classes[track_id], class_index)]
             raise DatasetError(
