@@ -14,7 +14,7 @@ import numpy as np
 
 from yoso.categories import VOID, Categories
 from yoso.errors import DatasetError
-from yoso.evaluation.matching import Pairs, Segments, id_pairs, match_segments
+from yoso.evaluation.matching import IdPairs, Segments, id_pairs, match_segments
 
 UNLISTED = -1
 """Tube number of ground-truth pixels whose id is not listed: neither void nor a segment."""
@@ -60,7 +60,7 @@ class SharedPixels:
 
     gt: Segments
     pred: Segments
-    pairs: Pairs
+    pairs: IdPairs
 
 
 @dataclass
