@@ -1,29 +1,60 @@
 """What a YOSO network is made of: one frozen dataclass."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from yoso.errors import ConfigError, did_you_mean
+from yoso.values import number_within
 
 Attention = Literal["sdca", "dca", "ddca", "pdca", "mhca"]
 Aggregation = Literal["cfa", "ifa"]
 BackboneNorm = Literal["frozen", "trainable"]
 
 _CHOICES = {"attention": Attention, "aggregation": Aggregation, "backbone_norm": BackboneNorm}
-_COUNTS = (
-    "aggregation_channels",
-    "hidden_channels",
-    "num_attention_blocks",
-    "num_stages",
-    "num_queries",
-    "kernel_size",
-    "branch_depth",
-    "num_heads",
-    "feedforward_channels",
-)
-_UNSAFE_OPTIONS = ("pretrained", "checkpoint_path", "cache_dir")
-"""Beginnings of options that make timm read a file or fetch one. A model folder may come from anywhere."""
+MAX_CHANNELS = 2**16
+MAX_NUMBER = 1e6
+_COUNTS = {
+    "aggregation_channels": MAX_CHANNELS,
+    "hidden_channels": MAX_CHANNELS,
+    "num_attention_blocks": 16,
+    "num_stages": 32,
+    "num_queries": 10_000,
+    "kernel_size": 99,
+    "branch_depth": 16,
+    "num_heads": MAX_CHANNELS,
+    "feedforward_channels": MAX_CHANNELS,
+}
+"""Settings that count something, with their maxima: a model folder may come from anywhere, and its network is built."""
+
+BACKBONE_OPTIONS = {
+    "pad_type": str,
+    "drop_rate": float,
+    "drop_path_rate": float,
+    "drop_block_rate": float,
+    "depths": tuple,
+    "embed_dim": int,
+    "output_stride": int,
+    "img_size": int,
+    "window_size": int,
+    "strict_img_size": bool,
+    "dynamic_img_size": bool,
+    "always_partition": bool,
+    "act_layer": str,
+    "norm_layer": str,
+    "bn_momentum": float,
+    "bn_eps": float,
+    "ls_init_value": float,
+    "layer_scale_init_value": float,
+    "conv_mlp": bool,
+    "aa_layer": str,
+    "stem_type": str,
+    "avg_down": bool,
+    "feature_location": str,
+    "round_chs_fn": str,
+    "fix_stem": bool,
+    "group_size": int,
+}
+"""Options of `timm.create_model` that a model may set. Others make timm read or fetch files, or build anything."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +64,7 @@ class ModelConfig:
     Attributes:
         backbone: any timm model with features at strides 4, 8, 16 and 32. The paper's ResNet-50 is torchvision's
             ImageNet model, `resnet50.tv_in1k`.
-        backbone_options: further arguments of `timm.create_model`, except those that read or fetch weights.
+        backbone_options: further arguments of `timm.create_model`, of those in `BACKBONE_OPTIONS`.
         backbone_norm: "frozen" keeps BatchNorm at its ImageNet statistics (COCO, ADE20K, Mapillary); "trainable" trains
             it (Cityscapes), synchronised over processes.
         pixel_mean: subtracted from RGB values 0 to 255.
@@ -88,15 +119,15 @@ class ModelConfig:
             if getattr(self, name) not in get_args(kind):
                 value = getattr(self, name)
                 raise ConfigError(f"model.{name} is {value!r}.{did_you_mean(str(value), get_args(kind))}")
-        for name in _COUNTS:
-            self._require(name, _is_whole(getattr(self, name), 1), "a whole number, at least 1")
+        for name, most in _COUNTS.items():
+            self._require(name, _is_whole(getattr(self, name), 1, most), f"a whole number from 1 to {most}")
         self._require("position_frequencies", _is_whole(self.position_frequencies, 0, 8), "a whole number from 0 to 8")
         self._require("temperature", _is_number(self.temperature) and self.temperature > 0, "a number above 0")
         self._require("pixel_mean", _are_numbers(self.pixel_mean), "three numbers")
         self._require("pixel_std", _are_numbers(self.pixel_std) and min(self.pixel_std) > 0, "three numbers above 0")
         channels = (1, 1, 1, 1) if self.pyramid_channels is None else tuple(self.pyramid_channels)
-        four = len(channels) == 4 and all(_is_whole(width, 1) for width in channels)
-        self._require("pyramid_channels", four, "four whole numbers, at least 1, or null")
+        four = len(channels) == 4 and all(_is_whole(width, 1, MAX_CHANNELS) for width in channels)
+        self._require("pyramid_channels", four, f"four whole numbers from 1 to {MAX_CHANNELS}, or null")
         self._check_backbone()
         if self.hidden_channels % self.num_heads:
             raise ConfigError(
@@ -111,20 +142,34 @@ class ModelConfig:
     def _check_backbone(self) -> None:
         self._require("backbone", isinstance(self.backbone, str), "the name of a timm model")
         self._require("backbone_options", isinstance(self.backbone_options, dict), "an object with keys and values")
-        for name in self.backbone_options:
-            if str(name).startswith(_UNSAFE_OPTIONS):
+        for name, value in self.backbone_options.items():
+            kind = BACKBONE_OPTIONS.get(name)
+            if kind is None:
                 raise ConfigError(
-                    f"model.backbone_options.{name}: options that make timm read or fetch a file are not allowed; "
-                    "`yoso train --backbone_weights` takes weights"
+                    f"model.backbone_options.{name}: is not an option that a model may set."
+                    f"{did_you_mean(str(name), BACKBONE_OPTIONS)}"
                 )
+            if not _is_of(value, kind):
+                raise ConfigError(f"model.backbone_options.{name} is {value!r}; it must be of type {kind.__name__}")
 
 
 def _is_whole(value: Any, least: int, most: int | None = None) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value and (most is None or value <= most)
 
 
+def _is_of(value: Any, kind: type) -> bool:
+    """Tell whether an option has a type and a size that build a network of reasonable size."""
+    if kind is float:
+        return _is_number(value) and 0 <= value <= 1
+    if kind is int:
+        return _is_whole(value, 1, 2**13)
+    if kind is tuple:
+        return isinstance(value, tuple | list) and len(value) <= 8 and all(_is_whole(one, 1, 64) for one in value)
+    return type(value) is kind
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return number_within(value, MAX_NUMBER)
 
 
 def _are_numbers(values: Any) -> bool:
