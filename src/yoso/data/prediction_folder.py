@@ -178,7 +178,6 @@ class PredictionWriter(PanopticWriter):
         Raises:
             OutputError: it cannot be written.
         """
-        del self.images[len(self.entries) :]  # a signal may have come between the two lists
         path = super().close()
         self._saved = time.monotonic()
         return path

@@ -1,5 +1,6 @@
 """What a YOSO network is made of: one frozen dataclass."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -13,6 +14,7 @@ BackboneNorm = Literal["frozen", "trainable"]
 _CHOICES = {"attention": Attention, "aggregation": Aggregation, "backbone_norm": BackboneNorm}
 MAX_CHANNELS = 2**16
 MAX_NUMBER = 1e6
+MAX_OPTION = 2**13
 _COUNTS = {
     "aggregation_channels": MAX_CHANNELS,
     "hidden_channels": MAX_CHANNELS,
@@ -27,34 +29,24 @@ _COUNTS = {
 """Settings that count something, with their maxima: a model folder may come from anywhere, and its network is built."""
 
 BACKBONE_OPTIONS = {
-    "pad_type": str,
-    "drop_rate": float,
-    "drop_path_rate": float,
-    "drop_block_rate": float,
-    "depths": tuple,
-    "embed_dim": int,
-    "output_stride": int,
-    "img_size": int,
-    "window_size": int,
-    "strict_img_size": bool,
-    "dynamic_img_size": bool,
-    "always_partition": bool,
-    "act_layer": str,
-    "norm_layer": str,
-    "bn_momentum": float,
-    "bn_eps": float,
-    "ls_init_value": float,
-    "layer_scale_init_value": float,
-    "conv_mlp": bool,
-    "aa_layer": str,
-    "stem_type": str,
-    "avg_down": bool,
-    "feature_location": str,
-    "round_chs_fn": str,
-    "fix_stem": bool,
-    "group_size": int,
+    **dict.fromkeys(("act_layer", "aa_layer", "feature_location", "norm_layer", "pad_type", "stem_type"), "a text"),
+    **dict.fromkeys(("avg_down", "conv_mlp", "dynamic_img_size", "fix_stem", "strict_img_size"), "true or false"),
+    **dict.fromkeys(("drop_block_rate", "drop_path_rate", "drop_rate", "bn_eps", "bn_momentum"), "a number from 0 to 1"),
+    **dict.fromkeys(("ls_init_value", "layer_scale_init_value"), "a number from 0 to 1"),
+    **dict.fromkeys(("embed_dim", "group_size", "img_size", "output_stride", "window_size"), "a whole number"),
+    **dict.fromkeys(("channels", "dims", "num_heads"), "whole numbers"),
+    **dict.fromkeys(("depths", "layers"), "whole numbers up to 64"),
 }
-"""Options of `timm.create_model` that a model may set. Others make timm read or fetch files, or build anything."""
+"""Options of `timm.create_model` that a model may set, and what they are. Others make timm read or fetch files."""
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "a text": lambda value: isinstance(value, str),
+    "true or false": lambda value: isinstance(value, bool),
+    "a number from 0 to 1": lambda value: number_within(value, 1) and value >= 0,
+    "a whole number": lambda value: _is_whole(value, 1, MAX_OPTION),
+    "whole numbers": lambda value: _are_whole(value, MAX_OPTION),
+    "whole numbers up to 64": lambda value: _are_whole(value, 64),
+}
 
 
 @dataclass(frozen=True)
@@ -149,23 +141,17 @@ class ModelConfig:
                     f"model.backbone_options.{name}: is not an option that a model may set."
                     f"{did_you_mean(str(name), BACKBONE_OPTIONS)}"
                 )
-            if not _is_of(value, kind):
-                raise ConfigError(f"model.backbone_options.{name} is {value!r}; it must be of type {kind.__name__}")
+            if not _KINDS[kind](value):
+                raise ConfigError(f"model.backbone_options.{name} is {value!r}; it must be {kind}")
 
 
 def _is_whole(value: Any, least: int, most: int | None = None) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value and (most is None or value <= most)
 
 
-def _is_of(value: Any, kind: type) -> bool:
-    """Tell whether an option has a type and a size that build a network of reasonable size."""
-    if kind is float:
-        return _is_number(value) and 0 <= value <= 1
-    if kind is int:
-        return _is_whole(value, 1, 2**13)
-    if kind is tuple:
-        return isinstance(value, tuple | list) and len(value) <= 8 and all(_is_whole(one, 1, 64) for one in value)
-    return type(value) is kind
+def _are_whole(values: Any, most: int) -> bool:
+    """Tell whether values are one whole number per stage of a backbone."""
+    return isinstance(values, tuple | list) and len(values) <= 8 and all(_is_whole(value, 1, most) for value in values)
 
 
 def _is_number(value: Any) -> bool:

@@ -213,6 +213,9 @@ class _SafeRedirects(HTTPRedirectHandler):
         """Follow a redirect; a malformed address is an error of the server."""
         try:
             return super().http_error_302(req, fp, code, msg, headers)
+        except URLError:
+            fp.close()
+            raise
         except ValueError as error:
             fp.close()
             raise URLError(f"the server redirects to a malformed address: {error}") from error
