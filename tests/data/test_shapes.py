@@ -170,7 +170,9 @@ class TestBounds:
     """Small files that ask for much work are refused in little time."""
 
     @pytest.mark.parametrize(
-        "text", ["o" * 5_000_000, "o" * 9 + "0", "0" * 1000], ids=["one number", "a long number", "more runs than pixels"]
+        "text",
+        ["o" * 5_000_000, "o" * 9 + "0", "0" * 1000],
+        ids=["one number", "a long number", "more runs than pixels"],
     )
     def test_run_lengths_of_endless_numbers(self, text):
         with pytest.raises(AnnotationError, match="malformed run-length mask"):

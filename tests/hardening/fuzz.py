@@ -1,6 +1,6 @@
 """The fuzzer: feeds hostile inputs with fixed seeds to every target, and counts what it finds.
 
-    PYTHONPATH=src:tests python -m hardening.fuzz --inputs 10000 --output benchmarks/results/hardening.json
+PYTHONPATH=src:tests python -m hardening.fuzz --inputs 10000 --output benchmarks/results/hardening.json
 """
 
 import argparse
@@ -30,12 +30,14 @@ class Tally:
         inputs: how many were tried.
         seconds: in all.
         slowest: seconds of the slowest input.
+        slowest_input: its number.
         faults: the number of the input, and its fault.
     """
 
     inputs: int = 0
     seconds: float = 0.0
     slowest: float = 0.0
+    slowest_input: int = 0
     faults: list[tuple[int, Fault]] = field(default_factory=list)
 
 
@@ -62,7 +64,8 @@ def fuzz(target: Target, inputs: Sequence[int], seconds: float, seed: int = 0) -
             fault = attempt(Random(f"{target.name}/{seed}/{number}"), folder)
             shutil.rmtree(folder, ignore_errors=True)
             tally.inputs += 1
-            tally.slowest = max(tally.slowest, time.monotonic() - began)
+            if time.monotonic() - began > tally.slowest:
+                tally.slowest, tally.slowest_input = time.monotonic() - began, number
             if fault:
                 tally.faults.append((number, fault))
     tally.seconds = time.monotonic() - start
@@ -86,7 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         count = -(-args.inputs * target.share // shares)
         numbers = range(count) if args.only is None else [args.only]
         found[target.name] = tally = fuzz(target, numbers, args.seconds, args.seed)
-        print(f"{target.name}: {tally.inputs} inputs, {tally.seconds:.0f} s, slowest {tally.slowest:.1f} s", flush=True)
+        print(
+            f"{target.name}: {tally.inputs} inputs, {tally.seconds:.0f} s, slowest {tally.slowest:.1f} s ({tally.slowest_input})",
+            flush=True,
+        )
         for number, fault in tally.faults[:8]:
             print(f"  {number}: {fault.kind}: {fault.detail}", flush=True)
     if args.output:

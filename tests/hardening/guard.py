@@ -57,7 +57,9 @@ class _Watch:
             paths = list(arguments[: 2 if event in {"os.rename", "os.link", "shutil.move"} else 1])
         else:
             return
-        self.outside += [str(path) for path in paths if isinstance(path, str | os.PathLike) and not self._is_inside(path)]
+        self.outside += [
+            str(path) for path in paths if isinstance(path, str | os.PathLike) and not self._is_inside(path)
+        ]
 
     def _is_inside(self, path: Any) -> bool:
         place = os.path.realpath(os.path.dirname(os.path.abspath(os.fspath(path))))

@@ -26,7 +26,16 @@ METADATA = {
     "source_sha256": "",
 }
 
-FORMATS = {"PNG": "png", "JPEG": "jpg", "GIF": "gif", "BMP": "bmp", "PPM": "ppm", "TIFF": "tif", "WEBP": "webp", "TGA": "tga"}
+FORMATS = {
+    "PNG": "png",
+    "JPEG": "jpg",
+    "GIF": "gif",
+    "BMP": "bmp",
+    "PPM": "ppm",
+    "TIFF": "tif",
+    "WEBP": "webp",
+    "TGA": "tga",
+}
 MODES = ("RGB", "L", "P", "RGBA", "1", "I;16", "CMYK", "LA", "I", "F")
 
 
@@ -73,7 +82,7 @@ def write_onnx(path: Path, metadata: str) -> None:
 
     logits = np.array([[[2.0, -1.0, -1.0], [-1.0, 2.0, -1.0], [0.0, 0.0, 3.0]]], np.float32)
     nodes = [
-        helper.make_node("AveragePool", ["images"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("AveragePool", ["images"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4], ceil_mode=1),
         helper.make_node("Sub", ["pooled", "middle"], ["mask_logits"]),
         helper.make_node("Identity", ["classes"], ["class_logits"]),
     ]

@@ -46,7 +46,9 @@ def _images(home: Path) -> Attempt:
         from yoso.files import probe_image
 
         reader = random.choice([*readers, probe_image])
-        return fault_of(lambda: reader(path) and None if reader is probe_image else _nothing(reader(path)), folder / "out")
+        return fault_of(
+            lambda: reader(path) and None if reader is probe_image else _nothing(reader(path)), folder / "out"
+        )
 
     return attempt
 
@@ -59,9 +61,9 @@ def _config(home: Path) -> Attempt:
     from safetensors.torch import save_file
 
     from small_networks import small_network
+    from yoso.settings import InferenceConfig
     from yoso.weights.config_file import read_config
     from yoso.weights.model_folder import Model, read_model, save_model
-    from yoso.settings import InferenceConfig
 
     model = Model(small_network(num_classes=2).eval(), sound.CATEGORIES, InferenceConfig(0.3, 0.1, (64, 64)))
     save_model(home / "model", model)
@@ -96,9 +98,10 @@ def _metadata(home: Path) -> Attempt:
 
 
 def _safetensors(home: Path) -> Attempt:
+    from safetensors.torch import save
+
     from small_networks import small_network
     from yoso.weights.tensors import load_exactly, read_safetensors
-    from safetensors.torch import save
 
     network = small_network(num_classes=2).eval()
     tensors = {key: value for key, value in network.state_dict().items() if value.is_floating_point()}
@@ -132,9 +135,30 @@ def _checkpoints(home: Path) -> Attempt:
     content = (home / "a.pth").read_bytes()
     some = torch.ones(3)
     odd: list[Any] = [
-        *(torch.ones(2, 2).to_sparse(), torch.ones(3, device="meta"), torch.quantize_per_tensor(some, 1.0, 0, torch.qint8)),
-        *(some.to(torch.complex64), some.bool(), some.long(), some.half() * 1e5, some.double() * 1e300, some * float("nan")),
-        *(torch.zeros(()), torch.zeros(0), torch.ones(1).expand(10**9), torch.nn.Parameter(some), "text", None, 3, {}, [some]),
+        *(
+            torch.ones(2, 2).to_sparse(),
+            torch.ones(3, device="meta"),
+            torch.quantize_per_tensor(some, 1.0, 0, torch.qint8),
+        ),
+        *(
+            some.to(torch.complex64),
+            some.bool(),
+            some.long(),
+            some.half() * 1e5,
+            some.double() * 1e300,
+            some * float("nan"),
+        ),
+        *(
+            torch.zeros(()),
+            torch.zeros(0),
+            torch.ones(1).expand(10**9),
+            torch.nn.Parameter(some),
+            "text",
+            None,
+            3,
+            {},
+            [some],
+        ),
     ]
 
     def attempt(random: Random, folder: Path) -> Fault | None:
@@ -146,7 +170,9 @@ def _checkpoints(home: Path) -> Attempt:
             for _ in range(random.randint(1, 3)):
                 key = random.choice([*changed, *NAMES, 3, None, (1, 2), b"x"])
                 shape = tensors[key].shape if key in tensors else (2,)
-                changed[key] = random.choice([*odd, torch.ones(shape).to(random.choice([torch.int32, torch.complex64]))])
+                changed[key] = random.choice(
+                    [*odd, torch.ones(shape).to(random.choice([torch.int32, torch.complex64]))]
+                )
             torch.save(random.choice([{"model": changed}, changed, list(changed.values()), changed.get("a")]), path)
         return fault_of(lambda: load_official(network, read_official(path), path), folder / "out")
 
@@ -195,7 +221,12 @@ def _descriptions(home: Path) -> Attempt:
 
 
 def _recipes(home: Path) -> Attempt:
-    content = {"data": "x", "output": "runs/a", "model": {"backbone": "test_resnet", "num_queries": 5}, "run": {"seed": 1}}
+    content = {
+        "data": "x",
+        "output": "runs/a",
+        "model": {"backbone": "test_resnet", "num_queries": 5},
+        "run": {"seed": 1},
+    }
     content |= {"inference": sound.INFERENCE, "loss": {"points": 12}, "optimizer": {"lr": 1e-4}, "about": {"a": "b"}}
 
     def attempt(random: Random, folder: Path) -> Fault | None:
@@ -251,7 +282,9 @@ def _archives(home: Path) -> Attempt:
         files = sorted((root / "val2017").iterdir())
         with zipfile.ZipFile(root / "val2017.zip", "w", random.choice([0, 8, 8, 12, 14])) as archive:
             for number, file in enumerate(files):
-                info = zipfile.ZipInfo(f"val2017/{name if number == 0 else file.name}".encode("utf-8", "replace").decode())
+                info = zipfile.ZipInfo(
+                    f"val2017/{name if number == 0 else file.name}".encode("utf-8", "replace").decode()
+                )
                 if random.random() < 0.1:
                     info.external_attr = (stat.S_IFLNK | 0o777) << 16
                 archive.writestr(info, bytes(2**22) if random.random() < 0.05 else file.read_bytes())
@@ -263,7 +296,19 @@ def _archives(home: Path) -> Attempt:
             (root / "val2017.zip").write_bytes(damaged((root / "val2017.zip").read_bytes(), random))
         if random.random() < 0.3:
             annotations.write_bytes(as_json(mutated(content, random), random))
-        command = ("data", "prepare", "coco", "--root", root, "--output", folder / "out", "--split", "val", "--threads", 1)
+        command = (
+            "data",
+            "prepare",
+            "coco",
+            "--root",
+            root,
+            "--output",
+            folder / "out",
+            "--split",
+            "val",
+            "--threads",
+            1,
+        )
         return fault_of(lambda: run_command(*command), folder / "out")
 
     return attempt
@@ -324,10 +369,36 @@ def _arguments(home: Path) -> Attempt:
     os.mkfifo(home / "pipe.json")
     os.mkfifo(home / "pipe.png")
     files = [home / "pipe.json", home / "pipe.png", data, data / "set.yaml", "/dev/zero", "/dev/null", "/proc/self/mem"]
-    words = [*NAMES, "--json", "--output", "--split", "--data", "--model", "--max-pixels", "--input-size", "--resume", "-", "--"]
-    words += ["0", "-1", "1e9", "nan", "512x800", "native", "9" * 400, "train", "val", "--threads", "--limit", "--n", "--seed"]
+    words = [
+        *NAMES,
+        "--json",
+        "--output",
+        "--split",
+        "--data",
+        "--model",
+        "--max-pixels",
+        "--input-size",
+        "--resume",
+        "-",
+        "--",
+    ]
+    words += [
+        "0",
+        "-1",
+        "1e9",
+        "nan",
+        "512x800",
+        "native",
+        "9" * 400,
+        "train",
+        "val",
+        "--threads",
+        "--limit",
+        "--n",
+        "--seed",
+    ]
     heads = [("predict",), ("pq",), ("eval",), ("models",), ("data", "check"), ("data", "stats"), ("data", "show")]
-    heads += [("data", "convert"), ("data", "prepare"), ("convert",), ("export",), ("benchmark",), ("nothing",)]
+    heads += [("data", "convert"), ("data", "prepare"), ("convert",), ("export",), ("nothing",)]
 
     def attempt(random: Random, folder: Path) -> Fault | None:
         head = random.choice(heads)
@@ -356,8 +427,16 @@ def _downloads(home: Path) -> Attempt:
         server.faults = server.faults if random.random() < 0.5 else []
         server.length = random.choice([None, "-1", "many", "\xb2", "1e3", "9" * 50, "0", "10"])
         server.validator = random.choice(['"1"', None, "W/x", "\x1b[2J"])
-        place = str(hostile_value(random))[:200].encode("latin-1", "replace").decode("latin-1").replace("\n", "").replace("\r", "")
-        server.redirects = {"a": random.choice([place, "http://[", "//", "ftp://h/x", "/a"])} if random.random() < 0.3 else {}
+        place = (
+            str(hostile_value(random))[:200]
+            .encode("latin-1", "replace")
+            .decode("latin-1")
+            .replace("\n", "")
+            .replace("\r", "")
+        )
+        server.redirects = (
+            {"a": random.choice([place, "http://[", "//", "ftp://h/x", "/a"])} if random.random() < 0.3 else {}
+        )
         url = f"{server.address}/a" if random.random() < 0.8 else random.choice(NAMES)
         if random.random() < 0.3:
             (folder / "out").mkdir()
@@ -380,6 +459,18 @@ def _yaml_texts(home: Path) -> Attempt:
     return attempt
 
 
+def _merges(home: Path) -> Attempt:
+    from hardening.merges import compare_merges
+
+    return lambda random, folder: compare_merges(random)
+
+
+def _quality(home: Path) -> Attempt:
+    from hardening.merges import compare_quality
+
+    return lambda random, folder: compare_quality(random)
+
+
 TARGETS = (
     Target("images", _images, 20),
     Target("config.json and model folders", _config, 12),
@@ -396,4 +487,6 @@ TARGETS = (
     Target("results of benchmarks", _results, 3),
     Target("command lines", _arguments, 5),
     Target("downloads", _downloads, 3),
+    Target("merges against each other", _merges, 8),
+    Target("panoptic quality against a plain transcription", _quality, 8),
 )

@@ -23,7 +23,9 @@ def test_an_error_for_the_user_is_no_fault(tmp_path):
     assert fault_of(lambda: None, tmp_path) is None
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), RecursionError(), MemoryError(), UnicodeEncodeError("a", "b", 0, 1, "")])
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), RecursionError(), MemoryError(), UnicodeEncodeError("a", "b", 0, 1, "")]
+)
 def test_any_other_error_is_a_traceback(error, tmp_path):
     assert fault_of(raising(error), tmp_path).kind == "traceback"
 

@@ -1,6 +1,7 @@
 """COCO panoptic format: a JSON per split, and a PNG of segment ids per image."""
 
 import json
+import weakref
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -295,6 +296,7 @@ class _Spool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = SpooledTemporaryFile(MAX_SPOOL_BYTES, dir=folder)  # noqa: SIM115 - it lives as long as this object
+        weakref.finalize(self, self._file.close)
         self._ends = array("q", [0])
 
     def __len__(self) -> int:

@@ -6,8 +6,11 @@ import yaml
 
 from yoso.files.json_text import MAX_DEPTH, warn_of_duplicate
 
-MAX_CHARACTERS = 2**19
-"""Of a document. PyYAML takes seconds for that many; descriptions of data sets and recipes have a few thousand."""
+MAX_CHARACTERS = 2**20
+"""Of a document; descriptions of data sets and recipes have a few thousand."""
+
+FEW_CHARACTERS = 2**14
+"""Up to this many, PyYAML's own parser is fast enough; longer documents go to that of libyaml, if PyYAML has it."""
 
 MAX_NODES = 10**6
 """Of a document with its aliases written out. A few lines of aliases of aliases stand for billions."""
@@ -25,8 +28,11 @@ def parse_yaml(text: str, path: object) -> Any:
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
+    fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        loader = yaml.SafeLoader(text)
+        if len(text) > FEW_CHARACTERS:
+            _check_depth(text, fast)
+        loader: Any = yaml.SafeLoader(text) if len(text) <= FEW_CHARACTERS else fast(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -34,6 +40,19 @@ def parse_yaml(text: str, path: object) -> Any:
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+
+
+def _check_depth(text: str, kind: Any) -> None:
+    """Check how deeply a document is nested, without recursion, which libyaml's parser does not bound.
+
+    Raises:
+        ValueError: too deeply.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=kind):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
 
 
 class _Size:

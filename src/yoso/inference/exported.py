@@ -179,7 +179,7 @@ class ExportedEngine:
             resized = time.perf_counter()
             class_logits, mask_logits = self._checked(*self.run(images))
             ran = time.perf_counter()
-            sizes = _sizes(mask_logits, size, request)
+            sizes = self._sizes(mask_logits, size, request)
             result = panoptic_numpy(class_logits, mask_logits, sizes, self.categories.is_thing, request.thresholds)
         return result, Timings(0.0, resized - start, ran - resized, time.perf_counter() - ran)
 
@@ -188,7 +188,7 @@ class ExportedEngine:
         with memory_errors((pixels.shape[0], pixels.shape[1])):
             images, size = self._prepared(pixels, request)
             class_logits, mask_logits = self._checked(*self.run(images))
-        return class_logits, mask_logits, _sizes(mask_logits, size, request)
+        return class_logits, mask_logits, self._sizes(mask_logits, size, request)
 
     def _checked(self, class_logits: np.ndarray, mask_logits: np.ndarray) -> Logits:
         """Return the logits if their shapes are those of the file's description.
@@ -203,6 +203,20 @@ class ExportedEngine:
                 f"the {num_classes} classes of its description; export the model again"
             )
         return class_logits, mask_logits
+
+    def _sizes(self, mask_logits: np.ndarray, size: Size, request: Request) -> Sizes:
+        """Return the sizes for the merge.
+
+        Raises:
+            CheckpointError: the masks are smaller than the image.
+        """
+        padded = (STRIDE * mask_logits.shape[1], STRIDE * mask_logits.shape[2])
+        if padded[0] < size[0] or padded[1] < size[1]:
+            raise CheckpointError(
+                f"{self.path}: gives masks of {mask_logits.shape[1:]} for an image of {size}, but masks have a stride of "
+                f"{STRIDE}; export the model again"
+            )
+        return Sizes(padded, size, request.output_size)
 
     def _prepared(self, pixels: np.ndarray, request: Request) -> tuple[np.ndarray, Size]:
         """Return the network's input, and the size of the part that is not padding."""
@@ -224,11 +238,6 @@ class ExportedEngine:
                 f"becomes {size[0]} x {size[1]}; give another input size or image, or export without --fixed-size"
             )
         return resize(pixels, size)
-
-
-def _sizes(mask_logits: np.ndarray, size: Size, request: Request) -> Sizes:
-    padded = (STRIDE * mask_logits.shape[1], STRIDE * mask_logits.shape[2])
-    return Sizes(padded, size, request.output_size)
 
 
 def num_threads() -> int:

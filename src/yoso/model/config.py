@@ -31,7 +31,9 @@ _COUNTS = {
 BACKBONE_OPTIONS = {
     **dict.fromkeys(("act_layer", "aa_layer", "feature_location", "norm_layer", "pad_type", "stem_type"), "a text"),
     **dict.fromkeys(("avg_down", "conv_mlp", "dynamic_img_size", "fix_stem", "strict_img_size"), "true or false"),
-    **dict.fromkeys(("drop_block_rate", "drop_path_rate", "drop_rate", "bn_eps", "bn_momentum"), "a number from 0 to 1"),
+    **dict.fromkeys(
+        ("drop_block_rate", "drop_path_rate", "drop_rate", "bn_eps", "bn_momentum"), "a number from 0 to 1"
+    ),
     **dict.fromkeys(("ls_init_value", "layer_scale_init_value"), "a number from 0 to 1"),
     **dict.fromkeys(("embed_dim", "group_size", "img_size", "output_stride", "window_size"), "a whole number"),
     **dict.fromkeys(("channels", "dims", "num_heads"), "whole numbers"),

@@ -19,6 +19,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from yoso.errors import CheckpointError, ConfigError, DatasetError
 from yoso.files import cannot_write, read_json, write_json
+from yoso.values import fault_in
 from yoso.weights.listener import Report
 
 BLOCK = 1 << 18
@@ -47,6 +48,13 @@ class Patience:
     timeout_seconds: float = 30.0
     tries: int = 3
     pause_seconds: float = 1.0
+
+
+_NOTE = {
+    "url": str,
+    "validator": lambda value: isinstance(value, str) and re.fullmatch("[ -~]*", value) is not None,
+    "total": lambda value: value is None or isinstance(value, int),
+}
 
 
 class _BrokenOffError(Exception):
@@ -81,11 +89,12 @@ class _Part:
         """Return the bytes to resume after, the validator of their version, and the total; zero to start over."""
         try:
             note = read_json(self.note)
-            if note["url"] == self.url and note["validator"]:
-                return self.size, note["validator"], note["total"]
-        except (DatasetError, KeyError, TypeError):
-            pass  # without a valid note, nothing says which file the bytes belong to
-        return 0, "", None
+        except DatasetError:
+            note = None
+        # Without a valid note, nothing says which file the bytes belong to.
+        if fault_in(note, _NOTE) or note["url"] != self.url or not note["validator"]:
+            return 0, "", None
+        return self.size, note["validator"], note["total"]
 
     def discard(self) -> None:
         """Remove the bytes and their note."""
@@ -243,7 +252,7 @@ def _opened(part: _Part, offset: int, validator: str, timeout: float) -> Generat
             HTTPResponse, build_opener(_SafeRedirects).open(Request(part.url, headers=headers), timeout=timeout)
         )
     except HTTPError as error:
-        answer = f"the server answers {error.code} {error.reason}"
+        answer = f"the server answers {error.code} {' '.join(str(error.reason).split())}"
         error.close()
         if error.code == _RANGE_REFUSED:
             part.discard()
