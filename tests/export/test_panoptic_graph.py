@@ -1,7 +1,5 @@
 """What is written by hand around the network does what `yoso.preprocess` and `yoso.postprocess` do."""
 
-import dataclasses
-
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -9,62 +7,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from export.merge_graph import IS_THING, KINDS, merge_session, run, session
 from yoso.export.graph import GraphWriter
-from yoso.export.panoptic_graph import MergeInputs, write_merge, write_normalising, write_resizing
-from yoso.inference.onnx_engine import import_onnxruntime
+from yoso.export.panoptic_graph import write_normalising, write_resizing
 from yoso.postprocess import Sizes, panoptic_numpy
 from yoso.preprocess import resize, resized_size
 from yoso.settings import Thresholds
 
-KINDS = ir.DataType
-IS_THING = (True, False, True, False, False)
-
-
-def session(write, inputs, outputs, without=()):
-    for value, kind, shape in outputs:
-        value.dtype, value.shape = kind, ir.Shape(shape)
-    graph = ir.Graph(
-        inputs,
-        [value for value, _, _ in outputs],
-        nodes=[node for node in write.nodes if node.op_type not in without],
-        initializers=write.constants,
-        opset_imports={"": 20},
-        name="test",
-    )
-    data = ir.to_proto(ir.Model(graph, ir_version=10)).SerializeToString()
-    return import_onnxruntime().InferenceSession(data, providers=["CPUExecutionProvider"])
-
 
 @pytest.fixture(scope="module")
 def merge():
-    write = GraphWriter("merge")
-    inputs = [
-        ir.val("class_logits", dtype=KINDS.FLOAT, shape=(1, "N", len(IS_THING) + 1)),
-        ir.val("mask_logits", dtype=KINDS.FLOAT, shape=(1, "N", "h", "w")),
-        *(ir.val(name, dtype=KINDS.INT64, shape=(2,)) for name in ("padded", "image", "output")),
-        ir.val("object_mask_threshold", dtype=KINDS.FLOAT, shape=()),
-        ir.val("overlap_threshold", dtype=KINDS.DOUBLE, shape=()),
-        ir.val("kernels", dtype=KINDS.FLOAT, shape=(1, "N", 1)),
-    ]
-    merged = write_merge(write, MergeInputs(*inputs), IS_THING)
-    values = [getattr(merged, field.name) for field in dataclasses.fields(merged)]
-    kinds = (KINDS.INT32, KINDS.INT64, KINDS.FLOAT, KINDS.INT64, KINDS.INT64, KINDS.FLOAT)
-    shapes = (("H", "W"), ("S",), ("S",), ("S",), ("S", 4), ("S", 1))
-    return session(write, inputs, list(zip(values, kinds, shapes, strict=True)))
-
-
-def run(merge, class_logits, mask_logits, sizes, thresholds):
-    feeds = {
-        "class_logits": class_logits[None],
-        "mask_logits": mask_logits[None],
-        "padded": np.array(sizes.padded),
-        "image": np.array(sizes.image),
-        "output": np.array(sizes.output),
-        "object_mask_threshold": np.array(thresholds[0], np.float32),
-        "overlap_threshold": np.array(thresholds[1], np.float64),
-        "kernels": np.arange(len(class_logits), dtype=np.float32)[None, :, None],
-    }
-    return merge.run(None, feeds)
+    return merge_session()
 
 
 def check(merge, class_logits, mask_logits, sizes, thresholds):

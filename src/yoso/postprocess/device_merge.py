@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
 from yoso.postprocess.numpy_merge import PanopticArrays
-from yoso.postprocess.segments import Sizes, merge_segments
+from yoso.postprocess.segments import Sizes, merge_segments, non_finite
 from yoso.postprocess.torch_merge import (
     PixelCounter,
     assign_pixels,
@@ -33,6 +33,8 @@ WAITED_FOR = ("cuda",)
 
 PER_QUERY = 10
 """Numbers per query: seven counts, class, score, index."""
+NOT_FINITE = -1
+"""Number of queries that stands for logits that are NaN or infinite."""
 
 LARGEST_OUTPUT = 2**31
 """Pixels from which on counts do not fit beside the int32 map."""
@@ -49,7 +51,9 @@ def panoptic_arrays(
     """Merge the queries of one image into segments, as `panoptic` does, and bring them to the host.
 
     On a CUDA device the host waits once, in the transfer of the result, if at most `MAX_KEPT_QUERIES` queries take
-    part; otherwise three times. The segments are those of `panoptic` in any case.
+    part; otherwise three times. The segments are those of `panoptic`, except where rounding decides: masks that fit into
+    memory are upsampled at once here and may be upsampled in strips there, with sums in another order. This shows at
+    exact ties, and next to mask logits of 1e38, whose blends cancel.
 
     Args:
         class_logits: after the temperature; the last of the L = K + 1 is `no_object`.
@@ -94,11 +98,11 @@ def packed_merge(
         is meaningless.
     """
     device = mask_logits.device
-    scores, classes = best_classes(class_logits)
-    takes_part = (classes != class_logits.shape[1] - 1) & (scores > thresholds.object_mask)
+    all_scores, classes = best_classes(class_logits)
+    takes_part = (classes != class_logits.shape[1] - 1) & (all_scores > thresholds.object_mask)
     # Those that take part come first, in query order.
     queries = takes_part.to(torch.uint8).sort(stable=True, descending=True).indices[:MAX_KEPT_QUERIES]
-    kept, scores, classes = takes_part[queries], scores[queries], classes[queries]
+    kept, scores, classes = takes_part[queries], all_scores[queries], classes[queries]
     masks = mask_logits[queries].float().masked_fill(~kept[:, None, None], NOWHERE)
     num_pixels, count = sizes.output[0] * sizes.output[1], len(queries)
     packed = torch.empty(num_pixels + PER_QUERY * count + 1, dtype=torch.int32, device=device)
@@ -110,7 +114,8 @@ def packed_merge(
     codes_to_ids(codes, _segment_ids(table, classes, is_thing, thresholds.overlap))
     per_query = [table.int(), classes.int()[None], scores.view(torch.int32)[None], queries.int()[None]]
     packed[num_pixels:-1].view(PER_QUERY, count).copy_(torch.cat(per_query))
-    packed[-1:].copy_(takes_part.sum()[None])
+    is_finite = torch.isfinite(masks).all() & ~all_scores.isnan().any()
+    packed[-1:].copy_(takes_part.sum().where(is_finite, NOT_FINITE)[None])
     return packed
 
 
@@ -140,8 +145,13 @@ def unpack(
         sizes: as given to `packed_merge`.
         is_thing: per class index.
         overlap_threshold: 0 to 1.
+
+    Raises:
+        NonFiniteError: the logits are NaN or infinite.
     """
     num_pixels, kept = sizes.output[0] * sizes.output[1], int(packed[-1])
+    if kept == NOT_FINITE:
+        raise non_finite("class or mask")
     per_query = packed[num_pixels:-1].reshape(PER_QUERY, -1)
     if kept > per_query.shape[1]:
         return None

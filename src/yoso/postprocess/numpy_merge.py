@@ -78,7 +78,8 @@ def panoptic_numpy(
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponents = np.exp(logits - logits.max(1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # infinite logits give NaN, which `kept_queries` refuses
+        exponents = np.exp(logits - logits.max(1, keepdims=True))
     return exponents / exponents.sum(1, keepdims=True)
 
 

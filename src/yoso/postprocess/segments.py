@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from yoso.errors import NonFiniteError
+
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
 
@@ -85,8 +87,21 @@ def kept_queries(scores: np.ndarray, class_indices: np.ndarray, num_classes: int
         class_indices: (N,) the class of that probability; `num_classes` is `no_object`.
         num_classes: K.
         threshold: the object-mask threshold, 0 to 1.
+
+    Raises:
+        NonFiniteError: a score is NaN, because a class logit is NaN or infinite.
     """
+    if np.isnan(scores).any():
+        raise non_finite("class")
     return np.flatnonzero((class_indices != num_classes) & (scores > threshold))
+
+
+def non_finite(kind: str) -> NonFiniteError:
+    """Return the error for logits, of `class` or `mask`, that are NaN or infinite."""
+    return NonFiniteError(
+        f"the network's {kind} logits are not finite (NaN or infinity); its weights are damaged, or it needs more "
+        "precision: run it in fp32"
+    )
 
 
 TOLERANCE = 1e-3
@@ -112,7 +127,12 @@ def contenders(largest: np.ndarray, smallest: np.ndarray, scores: np.ndarray) ->
 
     Returns:
         Ascending positions, 0 to Q-1; at least one.
+
+    Raises:
+        NonFiniteError: a bound is NaN or infinite.
     """
+    if not (np.isfinite(largest).all() and np.isfinite(smallest).all()):
+        raise non_finite("mask")
     with np.errstate(over="ignore"):
         at_most, at_least = (scores / (1 + np.exp(-bound)) for bound in (largest, smallest))
     may_win = at_most * (1 + TOLERANCE) + FAINT >= at_least.max()
