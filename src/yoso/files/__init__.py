@@ -5,14 +5,18 @@ The other rooms import these names from here, not from the modules of this room.
 
 from yoso.files.images import (
     MAX_PIXELS,
+    UPLOAD_FORMATS,
+    UnknownFormatError,
     id_to_rgb,
     probe_image,
     read_id_map,
     read_image,
     read_labels,
     read_mask,
+    read_upload,
     rgb_to_id,
     to_rgb,
+    upload_size,
     write_id_map,
 )
 from yoso.files.locks import locked_folder
@@ -32,7 +36,9 @@ from yoso.files.writing import written_whole
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "UPLOAD_FORMATS",
     "PathLike",
+    "UnknownFormatError",
     "cannot_write",
     "file_sha256",
     "id_to_rgb",
@@ -47,11 +53,13 @@ __all__ = [
     "read_labels",
     "read_mask",
     "read_text",
+    "read_upload",
     "read_yaml",
     "reading",
     "rgb_to_id",
     "safe_child",
     "to_rgb",
+    "upload_size",
     "write_id_map",
     "write_json",
     "write_text",

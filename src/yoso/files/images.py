@@ -17,8 +17,15 @@ from yoso.files.writing import written_whole
 MAX_PIXELS = 10**9
 """Images with more pixels are refused: as RGB they take more than 3 GB."""
 
+UPLOAD_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""What strangers may send. Pillow reads many more formats, some with decoders that are little used and tested."""
+
 _ORIENTATION = 0x0112
 _TAIL_BYTES = 4096
+
+
+class UnknownFormatError(ImageError):
+    """Bytes that are not an image in one of `UPLOAD_FORMATS`."""
 
 
 class _LargeImagesAllowed:
@@ -56,6 +63,7 @@ def _opened(
     content: BytesIO | None = None,
     *,
     decode: bool = True,
+    formats: tuple[str, ...] | None = None,
 ) -> Generator[Image.Image, None, None]:
     """Open and decode an image file; every error of a damaged file becomes one line of `error_class`.
 
@@ -65,11 +73,12 @@ def _opened(
         kind: what the file should be, with its article.
         content: what to read instead of the file, such as a member of an archive.
         decode: read the pixels, not only the header.
+        formats: of Pillow; None is all.
     """
     try:
         with ExitStack() as stack:
             with _large_images_allowed:
-                image = stack.enter_context(Image.open(content or path))
+                image = stack.enter_context(Image.open(content or path, formats=formats))
                 _check_size(path, image, error_class)
                 if decode:
                     image.load()
@@ -79,6 +88,8 @@ def _opened(
     except CANNOT_OPEN as error:
         raise error_class(cannot_open(path, error, kind)) from error
     except UnidentifiedImageError as error:
+        if formats is not None:
+            raise UnknownFormatError(f"{path}: is not {kind} in one of the formats {', '.join(formats)}") from error
         raise error_class(_unidentified(path, kind)) from error
     except Exception as error:  # damaged files make decoders raise errors of any class, even SyntaxError
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -115,6 +126,31 @@ def read_image(path: PathLike) -> np.ndarray:
             has no pixels or more than `MAX_PIXELS`.
     """
     with _opened(path, ImageError, "an image") as image:
+        return to_rgb(image)
+
+
+def upload_size(content: bytes) -> tuple[int, int]:
+    """Return (width, height) of an image that somebody sent; its pixels are not decoded.
+
+    Raises:
+        UnknownFormatError: it is not an image in one of `UPLOAD_FORMATS`.
+        ImageError: it is damaged, or has no pixels or more than `MAX_PIXELS`.
+    """
+    with _opened("image", ImageError, "an image", BytesIO(content), decode=False, formats=UPLOAD_FORMATS) as image:
+        return image.size
+
+
+def read_upload(content: bytes) -> np.ndarray:
+    """Read an image that somebody sent as upright RGB; see `read_image`. Check `upload_size` first.
+
+    Returns:
+        uint8 array (H, W, 3), writable.
+
+    Raises:
+        UnknownFormatError: it is not an image in one of `UPLOAD_FORMATS`.
+        ImageError: it is damaged or truncated, or has no pixels or more than `MAX_PIXELS`.
+    """
+    with _opened("image", ImageError, "an image", BytesIO(content), formats=UPLOAD_FORMATS) as image:
         return to_rgb(image)
 
 
