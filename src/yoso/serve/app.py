@@ -1,7 +1,7 @@
 """The application: all routes, behind the middleware that protects and records them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -22,9 +22,10 @@ from yoso.serve.problems import Problem, as_problem, http_problem
 from yoso.serve.records import REQUEST_ID, Records, problem_response, unexpected
 from yoso.serve.service import Service
 from yoso.serve.settings import ServerSettings
+from yoso.serve.site import add_page
 
-PUBLIC = ("/", "/v2/health/live", "/v2/health/ready")
-"""Paths that need no key, besides the files of the page."""
+HEALTH = ("/v2/health/live", "/v2/health/ready")
+"""Paths that need no key, as those of the page."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,15 @@ def create(settings: ServerSettings, on_failure: Callable[[Exception], None] | N
     app.state.service = service
     for router in (api.router, inference_protocol.router, monitoring.router):
         app.include_router(router)
+    public = [*HEALTH, *add_page(app, service)]
     _handle_errors(app, service)
     describe(app, settings.key is not None)
-    return Application(_wrapped(app, service), service)
+    return Application(_wrapped(app, service, public), service)
 
 
-def _wrapped(app: FastAPI, service: Service) -> ASGIApp:
+def _wrapped(app: FastAPI, service: Service, public: Collection[str]) -> ASGIApp:
     settings = service.settings
-    wrapped: ASGIApp = Guard(app, settings, service.metrics, PUBLIC)
+    wrapped: ASGIApp = Guard(app, settings, service.metrics, public)
     if settings.origins:
         wrapped = CORSMiddleware(
             wrapped,

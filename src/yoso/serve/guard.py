@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import ipaddress
+import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -14,14 +15,16 @@ from yoso.serve.problems import Problem, busy
 from yoso.serve.records import problem_response, refuse
 from yoso.serve.settings import Limits, ServerSettings
 
+_HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
 READING = {"GET", "HEAD", "OPTIONS"}
 
 
 class Guard:
     """Middleware that refuses what the settings do not allow.
 
-    It checks, in this order: number of requests in progress, Host header, web origin, API key, Content-Encoding, size
-    and duration of the body; and it gives up on clients that do not read their response.
+    It checks, in this order: number of requests in progress, size of the headers, Host header, web origin, API key,
+    Content-Encoding, size and duration of the body; and it gives up on clients that do not read their response.
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings, metrics: Metrics, public: Collection[str]) -> None:
@@ -66,6 +69,7 @@ class Guard:
         limits = self._settings.limits
         if self._num_active >= limits.connections:
             raise busy("too-many-connections", f"{limits.connections} requests are in progress; try again later")
+        _check_header_size(connection.scope, limits)
         check_host(connection.headers.getlist("host"), self._settings.hosts)
         self._check_origin(connection)
         self._check_key(connection)
@@ -103,23 +107,26 @@ def check_host(hosts: list[str], allowed: Collection[str]) -> None:
     Raises:
         Problem: there is not exactly one, or it has another name.
     """
-    if len(hosts) == 1:
-        try:
-            name = urlsplit(f"//{hosts[0]}").hostname or ""
-        except ValueError:
-            name = ""
-        if name == "localhost" or name in allowed or _is_address(name):
-            return
+    found = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
+    if found and (found["name"] == "localhost" or found["name"] in allowed or _is_address(found["name"])):
+        return
     given = ", ".join(hosts)[:100]
     raise Problem("unknown-host", f"the Host header {given!r} is not known here; start with --allow-host to allow it")
 
 
 def _is_address(name: str) -> bool:
     try:
-        ipaddress.ip_address(name)
+        ipaddress.ip_address(name.strip("[]"))
     except ValueError:
         return False
     return True
+
+
+def _check_header_size(scope: Scope, limits: Limits) -> None:
+    """Check the size of complete headers; the protocol stops incomplete ones."""
+    size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if size + len(scope.get("raw_path") or b"") + len(scope["query_string"]) > limits.header_bytes:
+        raise Problem("headers-too-large", f"the headers have more than {limits.header_bytes:,} bytes; send fewer")
 
 
 def _check_body_headers(connection: HTTPConnection, limits: Limits) -> None:

@@ -166,7 +166,14 @@ def responses(success: Schema, *kinds: str) -> dict[int | str, dict[str, Any]]:
         kinds: of problems, keys of `problems.TITLES`; those that any request can have are added.
     """
     found: dict[int | str, dict[str, Any]] = {200: {"description": "success", "content": success}}
-    everywhere = ("unknown-host", "unauthorized", "forbidden-origin", "too-large", "unsupported-media-type")
+    everywhere = (
+        "headers-too-large",
+        "unknown-host",
+        "unauthorized",
+        "forbidden-origin",
+        "too-large",
+        "unsupported-media-type",
+    )
     for kind in (*everywhere, "upload-timeout", "too-many-connections", "internal-error", *kinds):
         status, title = problems.TITLES[kind]
         content = {problems.MEDIA_TYPE: {"schema": refers("Problem")}}

@@ -28,6 +28,7 @@ TITLES = {
     "unreadable-image": (422, "The image cannot be used"),
     "queue-full": (429, "The server is busy"),
     "client-closed": (CLIENT_CLOSED, "The client closed the connection"),
+    "headers-too-large": (431, "The headers are too large"),
     "internal-error": (500, "The server failed"),
     "loading": (503, "The model is loading"),
     "model-failed": (503, "The model could not be loaded"),
@@ -82,8 +83,8 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, ImageError):
-        kind = "too-large" if "not enough memory" in str(error) else "unreadable-image"
-        return Problem(kind, str(error))
+        is_too_large = any(words in str(error) for words in ("not enough memory", "megapixels"))
+        return Problem("too-large" if is_too_large else "unreadable-image", str(error))
     if isinstance(error, ConfigError):
         return Problem("invalid-option", str(error))
     if isinstance(error, YosoError | ValueError):

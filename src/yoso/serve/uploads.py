@@ -127,22 +127,27 @@ class _Form(MultiPartParser):
         """See the base class."""
         self.is_complete = True
 
+    def close(self) -> None:
+        """Close the files, those of incomplete parts too."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 async def _read_form(request: Request, limits: Limits) -> dict[str, Any]:
     async def body() -> AsyncGenerator[bytes, None]:
         yield await request.body()
 
     parser = _Form(request.headers, body(), max_files=1, max_fields=limits.form_parts)
+    members: dict[str, Any] = {}
     try:
-        form = await parser.parse()
+        for name, value in (await parser.parse()).multi_items():
+            if name in members:
+                raise Problem("invalid-option", f"the form has two parts {name!r}; give it once")
+            members[name] = await value.read() if isinstance(value, UploadFile) else value
     except MultiPartException as error:
         raise Problem("malformed-request", f"the form cannot be read ({error.message})") from error
-    members: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if name in members:
-            raise Problem("invalid-option", f"the form has two parts {name!r}; give it once")
-        members[name] = await value.read() if isinstance(value, UploadFile) else value
-    await form.close()
+    finally:
+        parser.close()
     if not parser.is_complete:
         raise Problem("malformed-request", "the form ends before its closing boundary; is the upload truncated?")
     if wrong := [name for name, value in members.items() if isinstance(value, bytes) != (name == IMAGE)]:
