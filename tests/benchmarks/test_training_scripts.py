@@ -95,7 +95,7 @@ def test_options_that_are_off_by_default_train_together(script, tiny_dataset, tm
 
 
 @pytest.mark.parametrize("script", ["compare_mask2former"], indirect=True)
-@pytest.mark.parametrize("budget", ["images", "time"])
+@pytest.mark.parametrize("budget", [pytest.param("images", marks=pytest.mark.slow), "time"])
 def test_mask2former_gets_the_same_budget(script, budget, tiny_dataset, tmp_path, monkeypatch, capsys):
     small = {"hidden_dim": 32, "feature_size": 32, "mask_feature_size": 32, "num_attention_heads": 4, "num_queries": 8}
     shallow = {"encoder_layers": 1, "decoder_layers": 2, "dim_feedforward": 32, "encoder_feedforward_dim": 32}
