@@ -16,6 +16,7 @@ from yoso.files import read_json
 from yoso.inference.exported import ExportedEngine
 from yoso.inference.onnx_engine import OnnxEngine
 from yoso.installation import installed_version
+from yoso.serve.required_inputs import with_required_inputs
 from yoso.settings import InferenceConfig
 
 PAGE_JSON = "page.json"
@@ -47,6 +48,9 @@ CONTENT_TYPES = {
 }
 """By suffix, of every file of the page. Browsers refuse scripts of other types."""
 
+OPTIONAL_INPUTS = ("input_size", "output_size", "object_mask_threshold", "overlap_threshold")
+"""Of a panoptic ONNX file. The page always gives them; see `yoso.serve.required_inputs`."""
+
 _RUNTIME_VERSION = "1.30.0"
 _WASM = "runtime/ort-wasm.wasm.gz"
 
@@ -75,7 +79,7 @@ class PageModel:
     def of_engine(cls, name: str, engine: ExportedEngine) -> "PageModel":
         """Describe an exported file; browsers run it if it is a panoptic ONNX file for images of any size."""
         for_browsers = isinstance(engine, OnnxEngine) and engine.form == "panoptic" and engine.size is None
-        content = engine.path.read_bytes() if for_browsers else None
+        content = with_required_inputs(engine.path.read_bytes(), OPTIONAL_INPUTS) if for_browsers else None
         return cls(name, engine.categories, engine.inference, engine.about, engine.source_sha256, content)
 
 

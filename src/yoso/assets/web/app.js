@@ -9,7 +9,7 @@ const at = (id) => document.getElementById(id);
 const BASE = new URL("./", document.baseURI).href;
 const RERUN_AFTER = 150;
 
-const state = { page: null, model: null, place: "browser", job: 0, done: 0, name: "", ready: false, threads: 0, only: null };
+const state = { page: null, model: null, place: "browser", job: 0, blob: null, name: "", ready: false, threads: 0, only: null };
 const view = new View(at("stage"), () => getComputedStyle(document.documentElement).getPropertyValue("--veil").split(" ").map(Number));
 const camera = new Camera(segmentFrame, (fps) => showCamera(fps));
 const waiting = new Map();
@@ -20,7 +20,7 @@ let worker = null;
 function openWorker() {
   worker?.terminate();
   settleAll(false);
-  Object.assign(state, { ready: false, job: 0, done: 0 });
+  Object.assign(state, { ready: false, job: 0 });
   worker = new Worker(new URL("worker.js", BASE), { type: "module" });
   worker.onmessage = ({ data }) => HANDLERS[data.type](data);
   worker.onerror = () => failed({ stage: "open", message: "The page could not start its worker. Reload the page." });
@@ -30,6 +30,7 @@ function openWorker() {
   });
   showStatus("busy", "Loading the model");
   at("progress").hidden = place === "server";
+  if (state.blob) request({ type: "segment", image: state.blob, name: state.name, options: options() });
 }
 
 function options() {
@@ -76,7 +77,6 @@ const HANDLERS = {
   result(result) {
     settle(result.job, true);
     if (result.job !== state.job) return;
-    state.done = result.job;
     at("busy").hidden = true;
     view.setResult(result, state.model.categories);
     document.documentElement.dataset.milliseconds = Math.round(result.milliseconds);
@@ -112,7 +112,7 @@ const summary = ({ segments }) => (segments.length === 1 ? "1 segment found" : `
 function segmentImage(blob, name) {
   if (camera.running) camera.stop();
   note(null);
-  Object.assign(state, { name: name || "pasted.png" });
+  Object.assign(state, { blob, name: name || "pasted.png" });
   return request({ type: "segment", image: blob, name: state.name, options: options() });
 }
 
@@ -153,7 +153,7 @@ function again() {
 async function toggleCamera() {
   if (camera.running) return camera.stop();
   note(null);
-  state.name = "camera.png";
+  Object.assign(state, { blob: null, name: "camera.png" });
   try {
     await camera.start();
     showCamera(null);
@@ -319,6 +319,7 @@ function bindControls() {
   };
   at("model").onchange = () => chooseModel(state.page.models.find(({ name }) => name === at("model").value));
   for (const choice of document.querySelectorAll("[name=place]")) choice.onchange = () => choosePlace(choice.value);
+  at("key-field").onsubmit = (event) => event.preventDefault();
   at("key").onchange = openWorker;
   at("theme").onclick = () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark", true);
   bindDownloads();

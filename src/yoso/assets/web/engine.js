@@ -33,7 +33,10 @@ export class BrowserEngine {
     ort.env.wasm.wasmBinary = wasm;
     ort.env.wasm.wasmPaths = { mjs: new URL(runtime.factory, base).href };
     ort.env.logLevel = "error";
-    const session = await ort.InferenceSession.create(new Uint8Array(onnx), { executionProviders: ["wasm"] });
+    const session = await ort.InferenceSession.create(new Uint8Array(onnx), {
+      executionProviders: ["wasm"],
+      logSeverityLevel: 3,
+    });
     return new BrowserEngine(ort, session, model, threads);
   }
 
