@@ -29,6 +29,13 @@ EXTRAS = {
     "tensorrt": "tensorrt",
     "pynvml": "benchmark",
     "transformers": "benchmark",
+    "fastapi": "serve",
+    "h11": "serve",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "websockets": "serve",
     "mlflow": "mlflow",
     "wandb": "wandb",
 }

@@ -26,7 +26,7 @@ IMPORTED_AS = {"nvidia-ml-py": "pynvml", "mlflow-skinny": "mlflow"}
 GROUPS = {"all", "dev", "onnx", "docs"}
 """Extras that only gather others, or hold tools for development."""
 
-TO_COME = {"video", "serve", "batch"}
+TO_COME = {"video", "batch"}
 """Extras whose packages no room imports yet."""
 
 
@@ -100,7 +100,7 @@ def test_extras_that_bring_pytorch():
 
 def test_every_command_that_needs_an_extra_names_one():
     assert {name for name, command in COMMANDS.items() if command.extra is None} == {"predict", "pq", "data", "models"}
-    assert {command.extra for command in COMMANDS.values()} - {None} <= WITH_TORCH
+    assert {command.extra for command in COMMANDS.values()} - {None} <= {*WITH_TORCH, "serve"}
 
 
 def test_every_format_has_its_extra():

@@ -222,6 +222,7 @@ EXTRA_OF = {
     "inference": "torch",
     "scoring": "eval",
     "training": "train",
+    "serve": "serve",
     "export": "export",
     "speed": "benchmark",
     "reproduction": "benchmark",

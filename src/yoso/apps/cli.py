@@ -56,6 +56,7 @@ COMMANDS = {
     "export": Command(
         "yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or torch.export", "export", DEPLOY
     ),
+    "serve": Command("yoso.apps.serve", "serve models over HTTP", "serve", DEPLOY),
     "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and baselines", "benchmark", DEPLOY),
 }
 """The commands, in the order and under the headings of `yoso --help`."""

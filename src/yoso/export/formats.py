@@ -25,12 +25,13 @@ class ExportFormat:
 
     Attributes:
         name: for `yoso export --format`.
-        suffix: of its files.
+        suffix: of its files; empty for a format that is a folder.
         runtime: that runs its files here (see `yoso.inference.runtimes`); None if only other programs do.
         precisions: that files of each form have; the first form is the default.
         writer: `module:function` that takes a model, an `ExportTarget` and images, and returns a `Parity` or None.
         divisor: both sides of a fixed size are multiples of it.
         needs_size: every file takes images of one size only.
+        any_size: every file takes images of any size.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ExportFormat:
     writer: str
     divisor: int = 1
     needs_size: bool = False
+    any_size: bool = False
 
     @property
     def all_precisions(self) -> tuple[str, ...]:
@@ -74,22 +76,24 @@ FORMATS = {
             needs_size=True,
         ),
         ExportFormat("torch", ".pt2", None, {"raw": ("fp32",)}, "yoso.export.writing:write_torch", divisor=32),
+        ExportFormat("web", "", None, {"panoptic": ("fp32",)}, "yoso.export.web_folder:write_web", any_size=True),
     )
 }
 
 
 @dataclass(frozen=True)
 class ExportTarget:
-    """The file to write; all values are checked.
+    """The file or folder to write; all values are checked.
 
     Attributes:
         format: one of `FORMATS`.
-        path: of the file; of OpenVINO's two files, the .xml.
+        path: of the file or folder; of OpenVINO's two files, the .xml.
         form: "panoptic" takes an image and gives segments, "raw" gives logits; empty is the format's default.
         size: (height, width) of the only images that the file takes, or None for any.
         precision: "fp32"; "fp16" (backbone and aggregator; the decoder stays in float32); "int8" (the convolutions).
         source_sha256: of the weights' file, or empty.
         embeddings: the file can also give the kernel of each segment's query; ONNX files only.
+        name: of the model, for people.
     """
 
     format: str
@@ -99,6 +103,7 @@ class ExportTarget:
     precision: str = "fp32"
     source_sha256: str = ""
     embeddings: bool = False
+    name: str = ""
 
     def __post_init__(self) -> None:
         """Check what is asked for.
@@ -118,7 +123,7 @@ class ExportTarget:
         self._check_size(row)
         if self.embeddings and row.name != "onnx":
             raise ConfigError(f"embeddings: {row.name} files cannot have them; use format onnx")
-        if self.path.suffix != row.suffix:
+        if row.suffix and self.path.suffix != row.suffix:
             raise ConfigError(f"{self.path}: the name of a file in format {row.name} ends in {row.suffix}")
 
     def _check_precision(self, row: ExportFormat) -> None:
@@ -141,6 +146,8 @@ class ExportTarget:
             if row.needs_size:
                 raise ConfigError(f"{row.name} files take images of one size only; give --fixed-size HEIGHTxWIDTH")
             return
+        if row.any_size:
+            raise ConfigError(f"{row.name} files take images of any size; leave --fixed-size out")
         text = f"fixed size {self.size[0]}x{self.size[1]}"
         if min(self.size) < MIN_SIDE:
             raise ConfigError(f"{text}: both sides must be at least {MIN_SIDE} pixels")

@@ -10,13 +10,16 @@ from yoso.files.images import (
     read_image,
     read_labels,
     read_mask,
+    read_upload,
     rgb_to_id,
     to_rgb,
+    upload_size,
     write_id_map,
 )
 from yoso.files.json_text import JsonDecoder, parse_json
 from yoso.files.locks import locked_folder
 from yoso.files.names import safe_child
+from yoso.files.opening import UPLOAD_FORMATS, UnknownFormatError
 from yoso.files.paths import (
     IMAGE_SUFFIXES,
     PathLike,
@@ -33,8 +36,10 @@ from yoso.files.writing import written_whole
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "UPLOAD_FORMATS",
     "JsonDecoder",
     "PathLike",
+    "UnknownFormatError",
     "cannot_write",
     "expanded",
     "file_sha256",
@@ -51,12 +56,14 @@ __all__ = [
     "read_labels",
     "read_mask",
     "read_text",
+    "read_upload",
     "read_yaml",
     "reading",
     "refuse_special",
     "rgb_to_id",
     "safe_child",
     "to_rgb",
+    "upload_size",
     "write_id_map",
     "write_json",
     "write_text",

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from yoso.errors import DatasetError, ImageError
-from yoso.files.opening import opened
+from yoso.files.opening import UPLOAD_FORMATS, opened
 from yoso.files.paths import PathLike
 from yoso.files.writing import written_whole
 
@@ -33,6 +33,31 @@ def read_image(path: PathLike) -> np.ndarray:
             has no pixels or more than `max_pixels()`.
     """
     with opened(path, ImageError, "an image") as image:
+        return to_rgb(image)
+
+
+def upload_size(content: bytes) -> tuple[int, int]:
+    """Return (width, height) of an image that somebody sent; its pixels are not decoded.
+
+    Raises:
+        UnknownFormatError: it is not an image in one of `UPLOAD_FORMATS`.
+        ImageError: it is damaged, or has no pixels or more than `max_pixels`.
+    """
+    with opened("image", ImageError, "an image", BytesIO(content), decode=False, formats=UPLOAD_FORMATS) as image:
+        return image.size
+
+
+def read_upload(content: bytes) -> np.ndarray:
+    """Read an image that somebody sent as upright RGB; see `read_image`. Check `upload_size` first.
+
+    Returns:
+        uint8 array (H, W, 3), writable.
+
+    Raises:
+        UnknownFormatError: it is not an image in one of `UPLOAD_FORMATS`.
+        ImageError: it is damaged or truncated, or has no pixels or more than `max_pixels`.
+    """
+    with opened("image", ImageError, "an image", BytesIO(content), formats=UPLOAD_FORMATS) as image:
         return to_rgb(image)
 
 

@@ -30,6 +30,13 @@ _PLUGINS = {
 }
 """The formats that are decoded, with the names of their Pillow plugins. Others, such as PostScript, start programs."""
 
+UPLOAD_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""What strangers may send to a server: the formats that browsers and cameras write."""
+
+
+class UnknownFormatError(ImageError):
+    """Bytes that are not an image in one of the formats asked for."""
+
 
 @cache
 def image_formats() -> tuple[str, ...]:
@@ -109,6 +116,7 @@ def opened(
     content: BytesIO | None = None,
     *,
     decode: bool = True,
+    formats: tuple[str, ...] | None = None,
 ) -> Generator[Image.Image, None, None]:
     """Open and decode an image file; every error of a damaged file becomes one line of `error_class`.
 
@@ -118,13 +126,14 @@ def opened(
         kind: what the file should be, with its article.
         content: what to read instead of the file, such as a member of an archive.
         decode: read the pixels, not only the header.
+        formats: to choose from; by default, `image_formats`.
     """
     if content is None:
         refuse_special(path, kind, error_class)
     try:
         with ExitStack() as stack:
             with large_images_allowed:
-                image = stack.enter_context(Image.open(content or path, formats=image_formats()))
+                image = stack.enter_context(Image.open(content or path, formats=formats or image_formats()))
                 _check_size(path, image, error_class)
             stack.enter_context(budget.taken(image.width * image.height))
             if decode:
@@ -135,6 +144,8 @@ def opened(
     except CANNOT_OPEN as error:
         raise error_class(cannot_open(path, error, kind)) from error
     except UnidentifiedImageError as error:
+        if formats is not None:
+            raise UnknownFormatError(f"{path}: is not {kind} in one of the formats {', '.join(formats)}") from error
         raise error_class(_unidentified(path, kind)) from error
     except Exception as error:  # damaged files make decoders raise errors of any class, even SyntaxError
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,46 @@
+import pytest
+from small_server import QuickEngine, client_of, loader, running, settings
+
+from yoso.serve.app import create
+
+
+@pytest.fixture(scope="session")
+def engines():
+    """The engines of all servers here, by model name."""
+    return {"quick": QuickEngine(), "other": QuickEngine()}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_models(engines):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yoso.serve.models.load", loader(engines))
+        yield
+
+
+@pytest.fixture
+def engine(engines):
+    """The engine of the model `quick`, as it was before the test again afterwards."""
+    found = engines["quick"]
+    found.num_started = 0
+    yield found
+    found.gate.set()
+    found.error = None
+
+
+@pytest.fixture(scope="session")
+def application(quick_models):
+    return create(settings("quick", "other"))
+
+
+@pytest.fixture(scope="session")
+def client(application):
+    """A client in process of a server with two models."""
+    with client_of(application) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def server(quick_models):
+    """Address and application of a server on a socket."""
+    with running(settings("quick", "other")) as (address, application, _):
+        yield address, application
