@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         numbers = range(count) if args.only is None else [args.only]
         found[target.name] = tally = fuzz(target, numbers, args.seconds, args.seed)
         print(
-            f"{target.name}: {tally.inputs} inputs, {tally.seconds:.0f} s, slowest {tally.slowest:.1f} s ({tally.slowest_input})",
+            f"{target.name}: {tally.inputs} inputs, {tally.seconds:.0f} s, "
+            f"slowest {tally.slowest:.1f} s ({tally.slowest_input})",
             flush=True,
         )
         for number, fault in tally.faults[:8]:
