@@ -335,6 +335,7 @@ def test_an_error_of_the_system_that_no_command_expects_is_one_line(monkeypatch,
 
 
 def test_a_bug_is_one_line_with_a_status_of_its_own(monkeypatch, capsys):
+    monkeypatch.delenv("YOSO_TRACEBACK")
     failing(monkeypatch, ZeroDivisionError("division\nby zero"))
     assert main(["models"]) == 70
     err = capsys.readouterr().err

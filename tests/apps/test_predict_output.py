@@ -126,7 +126,6 @@ def test_the_list_of_an_earlier_run_is_gone_before_its_pngs_change(predict, phot
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(coco_panoptic, "write_id_map", write_id_map)
-    monkeypatch.setenv("YOSO_TRACEBACK", "1")
     with pytest.raises(RuntimeError):
         predict(photos / "1.png", photos / "0.png")
     assert seen == [{}]

@@ -14,7 +14,7 @@ from yoso.files.images import (
     to_rgb,
     write_id_map,
 )
-from yoso.files.json_text import JsonDecoder, parse_json
+from yoso.files.json_text import JsonDecoder, after_spaces, parse_json
 from yoso.files.names import safe_child
 from yoso.files.paths import (
     IMAGE_SUFFIXES,
@@ -34,6 +34,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "JsonDecoder",
     "PathLike",
+    "after_spaces",
     "cannot_write",
     "expanded",
     "file_sha256",
