@@ -16,14 +16,16 @@ UV := --quiet --no-compile -c constraints.txt uv
 
 CHECK_PYTHON := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo test fuzz lint format docs audit clean
 
 help:
 	@echo "make demo    segment an image with the bundled model"
 	@echo "make test    run the tests, except those marked slow or gpu"
+	@echo "make fuzz    feed 10,000 hostile inputs to every reader, and kill commands (about 20 minutes)"
 	@echo "make lint    check style and types"
 	@echo "make format  format the code"
 	@echo "make docs    build the documentation into site/"
+	@echo "make audit   compare the pinned packages with the list of known vulnerabilities (needs a network)"
 	@echo "make clean   remove everything that these commands created, $(VENV) included"
 
 demo: $(VENV)/.light
@@ -45,6 +47,10 @@ test: $(VENV)/.dev
 	@echo "== tests of compiled and exported networks, without it"
 	$(ONE_THREAD) $(BIN)/python -m pytest $(DISTRIBUTED) -m "compiled and not slow and not gpu" $(COMPILED)
 
+fuzz: $(VENV)/.dev
+	$(ONE_THREAD) PYTHONPATH=tests $(BIN)/python -m hardening.fuzz --inputs 10000 --kills 10 \
+	  --output benchmarks/results/hardening.json
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,6 +62,9 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	$(BIN)/zensical build --clean --strict
+
+audit: $(VENV)/.uv
+	$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUTPUT) dist site .pytest_cache .ruff_cache .hypothesis

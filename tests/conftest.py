@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # pytest-xdist sets it to the terminal's width; what is tested is output into a file, which is never wrapped.
 os.environ.pop("COLUMNS", None)
 
+# A bug of ours is one line for users, and a traceback here.
+os.environ["YOSO_TRACEBACK"] = "1"
+
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 

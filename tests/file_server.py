@@ -42,7 +42,7 @@ class FileServer:
         self.address = f"http://127.0.0.1:{self.server.server_port}"
 
     def __enter__(self) -> "FileServer":
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
         return self
 

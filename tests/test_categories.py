@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from yoso.categories import Categories, Category, check_same_classes
@@ -93,3 +95,21 @@ def test_one_list_may_have_more_if_the_caller_says_so():
     check_same_classes(CATS, more, "A", "B", b_may_have_more=True)
     with pytest.raises(ConfigError, match=r"category 4 is 'sea' \(stuff\) in B and missing in A"):
         check_same_classes(more, CATS, "B", "A", b_may_have_more=True)
+
+
+class TestBounds:
+    """Lists of any length are refused in little time, in a message of one line."""
+
+    def test_many_categories_of_one_id(self):
+        entries = [{"id": number % 5000, "name": "a", "isthing": 1} for number in range(10_000)]
+        start = time.process_time()
+        with pytest.raises(DatasetError, match=r"two categories have one id: \[0, 1, .*19\] and more") as caught:
+            Categories.from_json(entries)
+        assert time.process_time() - start < 2
+        assert len(str(caught.value)) < 300
+
+    def test_more_categories_than_confusion_matrices_have_room_for(self):
+        entries = [{"id": number, "name": "a", "isthing": 1} for number in range(10_001)]
+        with pytest.raises(DatasetError, match="has 10,001 categories; at most 10,000"):
+            Categories.from_json(entries)
+        Categories.from_json(entries[:-1])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from yoso.errors import DatasetError
-from yoso.values import flag, image_id, mismatched_type, read_iscrowd, whole
+from yoso.values import fault_in, flag, image_id, mismatched_type, number_within, read_iscrowd, whole
 
 
 def test_whole_numbers():
@@ -35,3 +35,28 @@ def test_an_id_of_the_other_type_is_pointed_out():
     assert mismatched_type("5", {5: None}) == " (there is 5; write both as numbers or both as text)"
     assert mismatched_type(5, {"5": None}) == " (there is '5'; write both as numbers or both as text)"
     assert mismatched_type("a", {5: None}) == mismatched_type(6, {5: None}) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ({"a": 1, "b": [{"c": "x"}], "more": 1}, None),
+        ({"a": 1, "b": []}, None),
+        ([], "it is not an object"),
+        ({"b": []}, "it has no 'a'"),
+        ({"a": "1", "b": []}, "it: a has a value of the wrong type"),
+        ({"a": 1, "b": {}}, "it: b is not a list"),
+        ({"a": 1, "b": [{"c": "x"}, {"c": 2}]}, "it: b, entry 1: c has a value of the wrong type"),
+        ({"a": 1, "b": [], "d": 0}, "it: d has a value of the wrong type"),
+        ({"a": 1, "b": [], "d": 5}, None),
+    ],
+)
+def test_the_first_place_where_a_document_has_another_shape(value, fault):
+    shape = {"a": int, "b": [{"c": str}], "d?": lambda number: number > 3}
+    assert fault_in(value, shape, "it") == fault
+
+
+def test_numbers_within_a_bound():
+    good, bad = (0, -5, 5.0, 4.9), (6, -5.1, float("nan"), float("inf"), 10**400, True, "1", None)
+    assert all(number_within(value, 5.0) for value in good)
+    assert not any(number_within(value, 5.0) for value in bad)

@@ -96,7 +96,8 @@ def checked_setting(name: str, value: Any) -> Any:
 
 
 def _checked_share(name: str, value: Any) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= 1:
+    number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else -1
+    if not 0 <= number <= 1:  # not of `float(value)`, which fails for 10**400
         raise ConfigError(f"{name} is {value!r}; give a number from 0 to 1")
     return float(value)
 

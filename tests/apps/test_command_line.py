@@ -9,12 +9,13 @@ import warnings
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from yoso.apps import cli
 from yoso.apps.cli import COMMANDS, main
 from yoso.apps.signals import Terminated
-from yoso.errors import CheckpointError, OutputError
+from yoso.errors import CheckpointError, ConfigError, OutputError
 from yoso.inference.loading import load
 
 
@@ -327,10 +328,42 @@ def test_failures_have_their_line_and_status(capsys, monkeypatch, error, status,
     assert printed[0].startswith(line)
 
 
-def test_a_bug_is_not_dressed_up(monkeypatch):
-    failing(monkeypatch, OSError(errno.EIO, "I/O"))
-    with pytest.raises(OSError, match="I/O"):
+def test_an_error_of_the_system_that_no_command_expects_is_one_line(monkeypatch, capsys):
+    failing(monkeypatch, OSError(errno.EACCES, "Permission denied", "/root/x"))
+    assert main(["models"]) == 2
+    assert capsys.readouterr().err.startswith("error: /root/x: permission denied; make the file or folder accessible")
+
+
+def test_a_bug_is_one_line_with_a_status_of_its_own(monkeypatch, capsys):
+    monkeypatch.delenv("YOSO_TRACEBACK")
+    failing(monkeypatch, ZeroDivisionError("division\nby zero"))
+    assert main(["models"]) == 70
+    err = capsys.readouterr().err
+    assert err.startswith("error: internal error, ZeroDivisionError: division by zero; please report it")
+    assert err.count("\n") == 1
+    monkeypatch.setenv("YOSO_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
         main(["models"])
+
+
+def test_long_messages_are_shortened(monkeypatch, capsys):
+    failing(monkeypatch, ConfigError(f"begins {'x' * 10**6} ends"))
+    assert main(["models"]) == 2
+    err = capsys.readouterr().err
+    assert len(err) < 5000
+    assert err.startswith("error: begins x")
+    assert err.endswith("x ends\n")
+
+
+def test_max_pixels_holds_for_one_command(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("YOSO_MAX_PIXELS", raising=False)
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
+    words = ["predict", str(tmp_path / "a.png"), "--output", str(tmp_path / "out"), "--max-pixels"]
+    assert main([*words, "199"]) == 2
+    assert "more than 0.000199 megapixels" in capsys.readouterr().err
+    assert "YOSO_MAX_PIXELS" not in os.environ
+    assert main([*words, "many"]) == 2
+    assert "--max-pixels many: give a number of pixels" in capsys.readouterr().err
 
 
 def test_warnings_of_others_stay_away_and_ours_are_one_line(capsys):

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -123,3 +124,14 @@ def test_show_names_a_damaged_image(tiny_dataset, tmp_path, capsys):
     assert status == 2
     assert "3.png" in err[0]
     assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("area", ["NaN", "Infinity", "1e30", "-1", "true", '"7"', "[]"])
+def test_areas_that_are_no_number_of_pixels_are_measured(area, tiny_dataset, tmp_path, capsys):
+    folder = shutil.copytree(tiny_dataset, tmp_path / "set")
+    path = folder / "annotations" / "panoptic_val.json"
+    assert main(["data", "stats", str(folder), "--split", "val", "--json"]) == 0
+    expected = capsys.readouterr().out
+    path.write_text(re.sub(r'"area": \d+', f'"area": {area}', path.read_text(), count=3))
+    assert main(["data", "stats", str(folder), "--split", "val", "--json"]) == 0
+    assert capsys.readouterr().out == expected

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from broken_disks import fills_up
 from yoso.apps.cli import main
 from yoso.files import read_id_map
 from yoso.inference.engine import Timings
@@ -279,10 +280,7 @@ def test_an_old_result_survives_a_full_disk(predict, photos, tmp_path, monkeypat
     predict(photos / "0.png")
     before = (tmp_path / "out" / "panoptic.json").read_bytes()
 
-    def write_text(self, text, *args, **kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
-
-    monkeypatch.setattr(Path, "write_text", write_text)
+    fills_up(monkeypatch, lambda path: path.suffix == ".json")
     status, _, err = predict(photos / "0.png", photos / "1.png")
     assert status == 2
     assert "disk is full" in err[0]

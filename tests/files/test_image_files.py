@@ -302,7 +302,7 @@ class TestUnreadable:
     def test_every_suffix_has_a_format(self, saved):
         Image.init()
         formats = {Image.EXTENSION.get(suffix) for suffix in files.IMAGE_SUFFIXES}
-        assert formats <= set(opening.image_formats())
+        assert formats - {"MPO"} <= set(opening.image_formats())  # Pillow opens MPO files as JPEG
 
     def test_a_pipe(self, tmp_path):
         os.mkfifo(tmp_path / "pipe.jpg")

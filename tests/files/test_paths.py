@@ -1,8 +1,11 @@
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from yoso.files import image_files, is_hidden, is_image_file
+from yoso.apps.cli import main
+from yoso.errors import ConfigError
+from yoso.files import expanded, image_files, is_hidden, is_image_file
+from yoso.weights.published import cache_folder
 
 TREE = [
     "b.JPG",
@@ -43,3 +46,16 @@ def test_hidden_names():
     visible = ["a.png", "a/b.c/d.png", "MACOSX/a.png", PurePosixPath("x/y.jpg")]
     assert all(is_hidden(name) for name in hidden)
     assert not any(is_hidden(name) for name in visible)
+
+
+def test_no_home_folder_is_an_error_of_one_line(monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError("no entry")))
+    monkeypatch.delenv("YOSO_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(ConfigError, match="the home folder is not known; set HOME"):
+        expanded("~/data")
+    assert expanded("data") == Path("data")
+    assert main(["models"]) == 0
+    with pytest.raises(ConfigError, match="set YOSO_CACHE"):
+        cache_folder()

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -92,3 +93,76 @@ def test_the_locale_does_not_matter(tiny_dataset, tmp_path):
     found = json.loads(run.stdout)
     assert found["data"] == "Straßen"
     assert [row["name"] for row in found["splits"]["val"]["classes"]] == ["square", "Straße", "ground"]
+
+
+class TestHostileDocuments:
+    """Documents that ask for much memory or time, or mean two things, whoever reads them."""
+
+    def read(self, tmp_path, name, text):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return (read_json if name.endswith("json") else read_yaml)(tmp_path / name)
+
+    @pytest.mark.parametrize(
+        ("name", "text", "line", "key"),
+        [
+            ("a.json", '{"x": 1,\n "y": {"k": 1,\n\n "k": 2}}', 4, "k"),
+            ("a.json", '{"k": {"k": "k:\\"k"},\n"z": ["k"], "k": 3}', 2, "k"),
+            ("a.yaml", "x: 1\nk: 1\nz: {k: 1}\nk: 2\n", 4, "k"),
+        ],
+    )
+    def test_a_key_that_occurs_twice_is_reported_with_its_line(self, name, text, line, key, tmp_path):
+        with pytest.warns(
+            UserWarning, match=rf"a\.\w+, line {line}: the key '{key}' occurs twice; only the last value"
+        ):
+            self.read(tmp_path, name, text)
+
+    def test_keys_of_different_objects_and_merged_ones_are_no_duplicates(self, tmp_path):
+        assert self.read(tmp_path, "a.json", '[{"k": 1}, {"k": {"k": 1}}]') == [{"k": 1}, {"k": {"k": 1}}]
+        assert self.read(tmp_path, "a.yaml", "a: &a {k: 1}\nb: {<<: *a, k: 2}\n")["b"] == {"k": 2}
+
+    @pytest.mark.parametrize("name", ["a.json", "a.yaml"])
+    def test_a_hundred_levels_are_read_and_more_are_refused(self, name, tmp_path):
+        assert self.read(tmp_path, name, "[" * 100 + "]" * 100)
+        with pytest.raises((DatasetError, ConfigError), match="nested more than 100 levels deep"):
+            self.read(tmp_path, name, "[" * 102 + "]" * 102)
+
+    def test_halves_of_characters_are_refused_and_pairs_are_not(self, tmp_path):
+        assert self.read(tmp_path, "a.json", r'["\ud83d\ude00", "\\ud800"]') == ["\U0001f600", "\\ud800"]
+        for text in (r'["\ud800"]', r'{"\udfff": 1}'):
+            with pytest.raises(DatasetError, match="half of a character"):
+                self.read(tmp_path, "a.json", text)
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            (
+                "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\n" for n in range(20)),
+                "aliases stand for",
+            ),
+            ("a0: &a0 {k: 1}\n" + "".join(f"b{n}: &b{n} {{<<: [{'*a0, ' * 9}]}}\n" for n in range(2)), None),
+            ("a: &a [*a]", "contains itself"),
+            ("- a\n" * 300_000, "1,200,000 characters; at most"),
+            ("[" * 20_000, "nested more than 100 levels deep"),
+        ],
+        ids=["bomb", "merges", "loop", "large", "deep"],
+    )
+    def test_yaml_of_aliases_of_aliases(self, text, words, tmp_path):
+        start = time.process_time()
+        if words is None:
+            assert self.read(tmp_path, "a.yaml", text)
+        else:
+            with pytest.raises(ConfigError, match=words):
+                self.read(tmp_path, "a.yaml", text)
+        assert time.process_time() - start < 3
+
+    def test_long_documents_are_read_as_short_ones_are(self, tmp_path):
+        text = "".join(f"k{n}: [{n}, 1.5, null, yes, 'a: b', 2020-01-01]\n" for n in range(1000))
+        found = self.read(tmp_path, "a.yaml", text)
+        assert len(text) > 2**14
+        assert found["k7"] == self.read(tmp_path, "b.yaml", "k7: [7, 1.5, null, yes, 'a: b', 2020-01-01]\n")["k7"]
+
+    @pytest.mark.parametrize("read", [read_text, read_json, read_yaml])
+    def test_a_pipe_is_not_waited_for(self, read, tmp_path):
+        os.mkfifo(tmp_path / "a.json")
+        with pytest.raises((DatasetError, ConfigError), match=r"a\.json: is a pipe or a device, not a .* file"):
+            read(tmp_path / "a.json")

@@ -1,6 +1,6 @@
-"""The fuzzer: feeds hostile inputs with fixed seeds to every target, and counts what it finds.
+"""The fuzzer: feeds hostile inputs with fixed seeds to every target, kills commands, and counts what it finds.
 
-PYTHONPATH=src:tests python -m hardening.fuzz --inputs 10000 --output benchmarks/results/hardening.json
+`make fuzz` runs the long form. With `--target NAME --only NUMBER` it tries one input again.
 """
 
 import argparse
@@ -79,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=3600.0, help="per target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", help="only those whose name contains this")
+    parser.add_argument("--kills", type=int, default=0, help="per command; training and export get a fifth")
     parser.add_argument("--only", type=int, help="only the input of this number")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     args = parser.parse_args(arguments)
@@ -90,17 +91,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         numbers = range(count) if args.only is None else [args.only]
         found[target.name] = tally = fuzz(target, numbers, args.seconds, args.seed)
         print(
-            f"{target.name}: {tally.inputs} inputs, {tally.seconds:.0f} s, slowest {tally.slowest:.1f} s ({tally.slowest_input})",
+            f"{target.name}: {tally.inputs} inputs, {tally.seconds:.0f} s, "
+            f"slowest {tally.slowest:.1f} s ({tally.slowest_input})",
             flush=True,
         )
         for number, fault in tally.faults[:8]:
             print(f"  {number}: {fault.kind}: {fault.detail}", flush=True)
+    killed = kill_all(args.kills, args.seed) if args.kills else {}
     if args.output:
-        args.output.write_text(json.dumps(figures(found, args.seed), indent=1) + "\n", encoding="utf-8")
-    return int(any(tally.faults for tally in found.values()))
+        text = json.dumps(figures(found, killed, args.seed), indent=1)
+        args.output.write_text(f"{text}\n", encoding="utf-8")
+    return int(any(tally.faults for tally in (*found.values(), *killed.values())))
 
 
-def figures(found: dict[str, Tally], seed: int) -> dict[str, Any]:
+def kill_all(times: int, seed: int) -> dict[str, Tally]:
+    """Kill every command several times, and print what is wrong afterwards."""
+    from file_server import FileServer
+    from hardening.kills import download_victim, kill, quick_victims, slow_victims
+
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="hardening-") as name, FileServer({"weights": bytes(5_000_000)}) as server:
+        home = Path(name)
+        quick = [*quick_victims(home), download_victim(server.address)]
+        for victim, count in [(v, times) for v in quick] + [(v, -(-times // 5)) for v in slow_victims(home)]:
+            (home / victim.name).mkdir()
+            start = time.monotonic()
+            faults = kill(victim, home / victim.name, Random(f"{victim.name}/{seed}"), count)
+            found[victim.name] = Tally(count, time.monotonic() - start, faults=list(enumerate(faults)))
+            print(f"{victim.name}: {count} kills, {len(faults)} faults", flush=True)
+            for fault in faults[:8]:
+                print(f"  {fault.kind}: {fault.detail}", flush=True)
+    return found
+
+
+def figures(found: dict[str, Tally], killed: dict[str, Tally], seed: int) -> dict[str, Any]:
     """Return the figures of a run for the committed JSON."""
     from yoso.provenance import git_commit, package_versions, utc_now
 
@@ -115,10 +139,21 @@ def figures(found: dict[str, Tally], seed: int) -> dict[str, Any]:
             name: {"inputs": tally.inputs, "faults": len(tally.faults), "seconds": round(tally.seconds, 1)}
             for name, tally in found.items()
         },
+        "kills": {name: {"kills": tally.inputs, "faults": len(tally.faults)} for name, tally in killed.items()},
         "date": utc_now(),
         "commit": git_commit(),
         "packages": package_versions(),
     }
+
+
+def tables(content: dict[str, Any]) -> str:
+    """Return the figures of a committed JSON as the tables of docs/security.md."""
+    lines = ["| target | inputs | faults |", "|---|---:|---:|"]
+    lines += [f"| {name} | {row['inputs']:,} | {row['faults']} |" for name, row in content["targets"].items()]
+    lines += [f"| all | {content['inputs']:,} | {sum(content['faults'].values())} |", ""]
+    lines += ["| killed command | kills | faults |", "|---|---:|---:|"]
+    lines += [f"| {name} | {row['kills']} | {row['faults']} |" for name, row in content["kills"].items()]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -115,11 +115,8 @@ def run_command(*words: object) -> Fault | None:
     """Run a command of `yoso` in this process; every line on standard error must say what it is."""
     out, err = io.StringIO(), io.StringIO()
     os.environ[TRACEBACK_VARIABLE] = "1"
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            status = main([str(word) for word in words])
-    finally:
-        del os.environ[TRACEBACK_VARIABLE]
+    with redirect_stdout(out), redirect_stderr(err):
+        status = main([str(word) for word in words])
     lines = err.getvalue().splitlines()
     if status == INTERNAL_ERROR or not isinstance(status, int):
         return Fault("traceback", err.getvalue()[-600:])

@@ -185,10 +185,10 @@ def slow_victims(home: Path) -> list[Victim]:
         "model": {"backbone": "test_resnet", "aggregation_channels": 8, "hidden_channels": 16, "num_queries": 5},
         "backbone_weights": "none",
         "inference": sound.INFERENCE,
-        "augmentation": {"size": [32, 32]},
+        "augmentation": {"size": [64, 64]},
         "run": {
             "iterations": 6,
-            "batch_size": 1,
+            "batch_size": 2,
             "workers": 0,
             "checkpoint_every": 2,
             "validate_every": 3,
@@ -198,8 +198,15 @@ def slow_victims(home: Path) -> list[Victim]:
     }
     (home / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
     train = ("train", home / "recipe.yaml", "--data", data, "--output", "OUT")
-    export = _command("export", "--model", home / "model", "--form", "raw", "--output", "OUT/a.onnx", "--json")
+
+    def resumed(out: Path) -> int:
+        """Continue, or start again if the kill came before there was anything to continue."""
+        return _command(*train, "--resume")(out) and _command(*train)(out)
+
+    export = _command(
+        "export", "--model", home / "model", "--format", "onnx", "--form", "raw", "--output", "OUT/a.onnx", "--json"
+    )
     return [
-        Victim("train", _command(*train), _command(*train, "--resume"), same=False),
+        Victim("train", _command(*train), resumed, same=False),
         Victim("export", export, export, same=False),
     ]

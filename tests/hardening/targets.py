@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import stat
+import weakref
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -446,6 +447,7 @@ def _downloads(home: Path) -> Attempt:
         patience = Patience(0.3, 2, 0.0)
         return fault_of(lambda: download(url, folder / "out" / "a", None, patience, 10_000), folder / "out")
 
+    weakref.finalize(attempt, server.__exit__)
     return attempt
 
 

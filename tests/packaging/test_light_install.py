@@ -79,6 +79,22 @@ def command(start):
     return line.split("#")[0].split()
 
 
+def test_two_builds_of_a_wheel_are_equal_to_the_byte(built, wheel, tmp_path):
+    """From the source archive, unpacked elsewhere, with other times and permissions, on another day."""
+    (source,) = built.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    for path in folder.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+        path.chmod(0o755 if path.is_dir() else 0o600)
+    python = built.parent / "tools" / "bin" / "python"
+    uv("build", "--wheel", "--no-build-isolation", "--python", python, "--out-dir", tmp_path / "again", folder)
+    (again,) = (tmp_path / "again").glob("*.whl")
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
+
+
 def test_the_wheel_is_small_and_typed(wheel):
     assert wheel.name.startswith("yoso_panoptic-")
     assert wheel.stat().st_size <= MAX_WHEEL_BYTES

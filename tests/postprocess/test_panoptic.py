@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoso.postprocess import Sizes, panoptic, panoptic_numpy, torch_merge, upsampling
+from yoso.errors import NonFiniteError
+from yoso.postprocess import Sizes, device_merge, panoptic, panoptic_numpy, torch_merge, upsampling
 from yoso.postprocess.segments import PixelCounts, contenders, kept_queries, merge_segments
 from yoso.settings import Thresholds
 
@@ -367,3 +368,24 @@ def test_the_merge_follows_the_rule_written_plainly(data):
     assert segment_ids.tolist() == expected
     assert [s.id for s in segments] == list(range(1, last + 1))
     assert sum(s.area for s in segments) == sum(c[2] for c, o in zip(counts, expected, strict=True) if o)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("kind", ["class", "mask"])
+def test_logits_that_are_not_finite_are_an_error(kind, value):
+    class_logits, mask_logits = torch.tensor([[5.0, 0.0], [4.0, 0.0]]), torch.ones(2, 4, 4)
+    if kind == "class":
+        class_logits[1, 0] = value
+    else:
+        mask_logits[1, 2, 2] = value
+    sizes, things, thresholds = Sizes((16, 16), (16, 16), (16, 16)), (True,), Thresholds(0.1, 0.1)
+    if kind == "class" and value < 0:  # a class that is impossible
+        assert len(panoptic(class_logits, mask_logits, sizes, things, thresholds).segments) == 1
+        return
+    with pytest.raises(NonFiniteError, match=f"the network's {kind} logits are not finite"):
+        panoptic(class_logits, mask_logits, sizes, things, thresholds)
+    with pytest.raises(NonFiniteError, match=f"the network's {kind} logits are not finite"):
+        panoptic_numpy(class_logits.numpy(), mask_logits.numpy(), sizes, things, thresholds)
+    packed = device_merge.packed_merge(class_logits, mask_logits, sizes, torch.tensor(things), thresholds)
+    with pytest.raises(NonFiniteError, match="logits are not finite"):
+        device_merge.unpack(packed.numpy(), sizes, things, thresholds.overlap)

@@ -1,6 +1,8 @@
 """Model folders: what is saved comes back, and what is damaged is refused in a sentence that names the file."""
 
 import json
+import resource
+import time
 
 import pytest
 import torch
@@ -252,3 +254,20 @@ class TestBackboneWeights:
 def test_the_small_configuration_is_valid_json():
     config = small_config()
     assert config_from_json(ModelConfig, json.loads(json.dumps(vars(config)))) == config
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_stages": 10**9},
+        {"hidden_channels": 2**16, "num_heads": 1},
+        {"num_queries": 10**6},
+        {"branch_depth": 10**5},
+    ],
+)
+def test_a_network_of_any_size_costs_neither_memory_nor_time(values, folder):
+    change_config(folder, lambda content: content["model"].update(values))
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    refused(folder)
+    assert time.process_time() - start < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes

@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import zipfile
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from golden_figures import CONFIGS, GOLDEN, official_tensors
 from yoso.errors import CheckpointError
 from yoso.model.yoso import YOSO
 from yoso.weights.official import load_official, our_name, read_official
+from yoso.weights.tensors import load_exactly
 
 NOT_OURS = {"yoso_head.criterion.empty_weight"}
 
@@ -153,3 +155,41 @@ def test_a_file_of_something_else(content, tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(CheckpointError, match=r"missing\.pth: no such file"):
         read_official(tmp_path / "missing.pth")
+
+
+SOME = torch.ones(3)
+ODD_TENSORS = {
+    "int64": torch.ones(3, dtype=torch.int64),
+    "bool": SOME.bool(),
+    "complex64": SOME.to(torch.complex64),
+    "sparse": SOME.to_sparse(),
+    "no values": torch.ones(3, device="meta"),
+    "not finite in torch.float32": SOME.double() * 1e300,
+}
+
+
+@pytest.mark.parametrize("words", ODD_TENSORS)
+def test_tensors_that_are_no_plain_numbers_of_the_network_s_precision_are_refused(words):
+    network = torch.nn.BatchNorm1d(3)
+    good = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    load_exactly(network, good | {"weight": SOME.half()}, "a.pth")
+    with pytest.raises(CheckpointError, match=rf"a\.pth: the weights do not fit the network: weight holds .*{words}"):
+        load_exactly(network, good | {"weight": ODD_TENSORS[words]}, "a.pth")
+    assert network.weight.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("content", [{3: SOME}, {None: SOME}, {"model": {b"x": SOME}}, [SOME], SOME, 3])
+def test_what_is_no_state_dict(content, tmp_path):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"a\.pth: is not a state dict|only files of plain tensors"):
+        read_official(tmp_path / "a.pth")
+
+
+def test_a_checkpoint_of_compressed_parts_is_not_unpacked(tmp_path):
+    torch.save({"a": torch.zeros(10**6)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as archive, zipfile.ZipFile(tmp_path / "b.pth", "w", 8) as packed:
+        for name in archive.namelist():
+            packed.writestr(name, archive.read(name))
+    assert read_official(tmp_path / "a.pth")["a"].shape == (10**6,)
+    with pytest.raises(CheckpointError, match=r"b\.pth: is not a checkpoint that PyTorch wrote, because its parts"):
+        read_official(tmp_path / "b.pth")

@@ -293,7 +293,7 @@ class _Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file = SpooledTemporaryFile(MAX_SPOOL_BYTES, dir=folder)  # noqa: SIM115 - it lives as long as this object
+        self._file = SpooledTemporaryFile(MAX_SPOOL_BYTES, dir=str(folder))  # noqa: SIM115 - it lives as long as this object
         weakref.finalize(self, self._file.close)
         self._ends = array("q", [0])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from yoso.errors import DatasetError
-from yoso.files import JsonDecoder, PathLike, reading
+from yoso.files import JsonDecoder, PathLike, after_spaces, reading
 
 CHUNK_CHARACTERS = 2**20
 
@@ -81,8 +81,7 @@ class _Walker:
     def _next(self) -> str:
         """Return the next character that is not white space, without taking it; "" at the end."""
         while True:
-            spaces = json.decoder.WHITESPACE.match(self.text, self.place)
-            self.place = spaces.end() if spaces else self.place
+            self.place = after_spaces(self.text, self.place)
             if self.place < len(self.text) or self.at_end:
                 return self.text[self.place : self.place + 1]
             self._more()

@@ -16,7 +16,7 @@ from yoso.files.images import (
     upload_size,
     write_id_map,
 )
-from yoso.files.json_text import JsonDecoder, parse_json
+from yoso.files.json_text import JsonDecoder, after_spaces, parse_json
 from yoso.files.locks import locked_folder
 from yoso.files.names import safe_child
 from yoso.files.opening import UPLOAD_FORMATS, UnknownFormatError
@@ -40,6 +40,7 @@ __all__ = [
     "JsonDecoder",
     "PathLike",
     "UnknownFormatError",
+    "after_spaces",
     "cannot_write",
     "expanded",
     "file_sha256",

@@ -11,6 +11,7 @@ MAX_DEPTH = 100
 
 _HALF = re.compile("[\ud800-\udfff]")
 _ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_SPACES = re.compile(r"[ \t\n\r]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|\n', re.DOTALL)
 
 
@@ -63,15 +64,16 @@ def parse_json(text: str, path: object) -> Any:
     Raises:
         ValueError: see `JsonDecoder.decode`; or something follows the value.
     """
-    start = _after_spaces(text, 0)
+    start = after_spaces(text, 0)
     value, end = JsonDecoder(path).decode(text, start)
-    if (end := _after_spaces(text, end)) < len(text):
+    if (end := after_spaces(text, end)) < len(text):
         raise json.JSONDecodeError("Extra data", text, end)
     return value
 
 
-def _after_spaces(text: str, place: int) -> int:
-    found = json.decoder.WHITESPACE.match(text, place)
+def after_spaces(text: str, place: int) -> int:
+    """Return the place of the first character that is not white space, from `place` on."""
+    found = _SPACES.match(text, place)
     return found.end() if found else place
 
 

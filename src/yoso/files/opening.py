@@ -18,7 +18,6 @@ from yoso.settings import MAX_PIXELS_VARIABLE, max_pixels
 _PLUGINS = {
     "PNG": "Png",
     "JPEG": "Jpeg",
-    "MPO": "Mpo",
     "GIF": "Gif",
     "BMP": "Bmp",
     "PPM": "Ppm",

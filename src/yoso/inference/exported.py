@@ -226,8 +226,8 @@ class ExportedEngine:
         padded = (STRIDE * mask_logits.shape[1], STRIDE * mask_logits.shape[2])
         if padded[0] < size[0] or padded[1] < size[1]:
             raise CheckpointError(
-                f"{self.path}: gives masks of {mask_logits.shape[1:]} for an image of {size}, but masks have a stride of "
-                f"{STRIDE}; export the model again"
+                f"{self.path}: gives masks of {mask_logits.shape[1:]} for an image of {size}, but their stride must "
+                f"be {STRIDE}; export the model again"
             )
         return Sizes(padded, size, request.output_size)
 

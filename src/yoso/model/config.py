@@ -44,7 +44,7 @@ BACKBONE_OPTIONS = {
 _KINDS: dict[str, Callable[[Any], bool]] = {
     "a text": lambda value: isinstance(value, str),
     "true or false": lambda value: isinstance(value, bool),
-    "a number from 0 to 1": lambda value: number_within(value, 1) and value >= 0,
+    "a number from 0 to 1": lambda value: number_within(value, 1.0) and value >= 0,
     "a whole number": lambda value: _is_whole(value, 1, MAX_OPTION),
     "whole numbers": lambda value: _are_whole(value, MAX_OPTION),
     "whole numbers up to 64": lambda value: _are_whole(value, 64),

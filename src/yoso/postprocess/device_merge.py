@@ -51,9 +51,9 @@ def panoptic_arrays(
     """Merge the queries of one image into segments, as `panoptic` does, and bring them to the host.
 
     On a CUDA device the host waits once, in the transfer of the result, if at most `MAX_KEPT_QUERIES` queries take
-    part; otherwise three times. The segments are those of `panoptic`, except where rounding decides: masks that fit into
-    memory are upsampled at once here and may be upsampled in strips there, with sums in another order. This shows at
-    exact ties, and next to mask logits of 1e38, whose blends cancel.
+    part; otherwise three times. The segments are those of `panoptic`, except where rounding decides: masks that fit
+    into memory are upsampled at once here and may be upsampled in strips there, with sums in another order. This shows
+    at exact ties, and next to mask logits of 1e38, whose blends cancel.
 
     Args:
         class_logits: after the temperature; the last of the L = K + 1 is `no_object`.

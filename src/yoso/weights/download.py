@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
@@ -87,10 +87,9 @@ class _Part:
 
     def progress(self) -> tuple[int, str, int | None]:
         """Return the bytes to resume after, the validator of their version, and the total; zero to start over."""
-        try:
+        note: Any = {}
+        with suppress(DatasetError):
             note = read_json(self.note)
-        except DatasetError:
-            note = None
         # Without a valid note, nothing says which file the bytes belong to.
         if fault_in(note, _NOTE) or note["url"] != self.url or not note["validator"]:
             return 0, "", None

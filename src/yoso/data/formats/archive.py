@@ -106,9 +106,7 @@ class SourceFile(NamedTuple):
         if stat.S_ISLNK(info.external_attr >> 16):
             raise DatasetError(f"{self}: is a symbolic link; put the file itself into the archive, or unpack it")
         if info.compress_type not in _METHODS:
-            raise DatasetError(
-                f"{self}: is packed with method {info.compress_type}; pack it with deflate, or unpack it"
-            )
+            raise DatasetError(f"{self}: is packed with method {info.compress_type}; pack it with deflate")
 
 
 class Tree:
