@@ -61,7 +61,11 @@ def change_frame(change):
         (4, change_frame(lambda one: one["segments_info"][0].pop("track_id")), "segment 1 has track_id None; every"),
         (4, change_frame(lambda one: one["segments_info"][0].pop("id")), "prediction: segment number 0 has no 'id'"),
         (4, change_frame(lambda one: one.pop("image_id")), "annotation number 1 has no usable 'image_id'"),
-        (2, change_frame(lambda one: one.update(file_name="wide.png")), "frame 1: is 9x1 pixels, but the frames before"),
+        (
+            2,
+            change_frame(lambda one: one.update(file_name="wide.png")),
+            "frame 1: is 9x1 pixels, but the frames before",
+        ),
     ],
 )
 def test_faults_take_one_line(words, place, edit, message, capsys, tmp_path):

@@ -39,5 +39,5 @@ def test_without_a_tracker_and_without_segments():
 
 def test_the_package_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(MissingPackageError, match="^to_supervision needs the package supervision; install it$"):
+    with pytest.raises(MissingPackageError, match=r"^to_supervision needs the package supervision; install it$"):
         yoso.to_supervision({"segmentation": SEGMENTATION, "segments_info": [COW]})

@@ -119,10 +119,11 @@ class Tracker:
         if not things or not self._tracks:
             return pairs
         self._match(pairs, pairs.compared.by_overlap(), self.settings.min_iou)
-        if self.settings.use_motion:
+        if self.settings.use_motion and pairs.are_open:
             motion = np.median(pairs.errors(), 0) if len(pairs.thing_of) >= 3 else np.zeros(2)
             self._match(pairs, pairs.compared.by_place(motion), MIN_NEARNESS)
-        self._match(pairs, pairs.compared.by_look(), MIN_LOOK)
+        if pairs.compared.looks is not None and pairs.are_open:
+            self._match(pairs, pairs.compared.by_look(), MIN_LOOK)
         return pairs
 
     def _match(self, pairs: "_Pairs", similarity: np.ndarray, least: float) -> None:
@@ -192,6 +193,11 @@ class _Pairs:
     def __init__(self, compared: Comparison) -> None:
         self.compared = compared
         self.thing_of: dict[int, int] = {}
+
+    @property
+    def are_open(self) -> bool:
+        """Whether a track and a thing are left."""
+        return len(self.thing_of) < min(len(self.compared.tracks), len(self.compared.things))
 
     def errors(self) -> np.ndarray:
         """Return the way (p, 2) from each track's predicted centre to that of its thing."""
