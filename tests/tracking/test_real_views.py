@@ -1,4 +1,4 @@
-"""A camera that pans and zooms over the ground truth of real images, which moves along, with the faults of a network."""
+"""A camera that pans and zooms over the ground truth of real images, which moves along, with a network's faults."""
 
 import math
 
