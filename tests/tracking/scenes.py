@@ -240,14 +240,15 @@ class Faults:
         merged: probability that a thing and its nearest neighbour are one segment.
         flipped: probability that a thing has a class drawn from those of the first frame's things.
         jitter: standard deviation of the boundaries in pixels; smooth along a boundary, new in every frame.
-        appearance: standard deviation of the embeddings' noise where the spread between things is 1; None for none.
+        appearance: standard deviation of the embeddings' noise where the spread between things is 1; None for none. At
+            0.4, two embeddings of a thing have a cosine of 0.86, as kernels of a network have.
     """
 
     missed: float = 0.05
     merged: float = 0.02
     flipped: float = 0.05
     jitter: float = 1.0
-    appearance: float | None = 0.7
+    appearance: float | None = 0.4
 
 
 def predictions(scene: Scene, faults: Faults, seed: int) -> list[dict[str, Any]]:

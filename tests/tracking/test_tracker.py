@@ -145,7 +145,7 @@ def test_windows_under_a_moving_camera_are_not_confused():
 @pytest.mark.parametrize("make", [occlusion, returning])
 def test_embeddings_recognise_what_comes_back(make):
     scene = make()
-    faults = Faults(appearance=0.5)
+    faults = Faults()
     looks = quality(scene, tracked(scene, faults))
     masks = quality(scene, tracked(scene, Faults(appearance=None)))
     assert looks.aq > masks.aq
