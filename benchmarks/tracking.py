@@ -171,10 +171,43 @@ def videos(data: Path | None) -> Iterator[tuple[str, "scenes.Scene", Results]]:
                     yield "network", scene, results
 
 
-def measure_quality(data: Path | None) -> list[dict[str, Any]]:
-    """Score every entry on every video; print a line for each."""
-    rows = []
+def objects_of(frame: Any, result: dict[str, Any]) -> list[tuple[int, int, np.ndarray]]:
+    """Return true id, class and embedding (of length 1) of each thing whose IoU with the truth is above 0.5."""
+    found = []
+    for info in result["segments_info"]:
+        if not info["is_thing"]:
+            continue
+        mask = result["segmentation"] == info["id"]
+        ids, counts = np.unique(frame.id_map[mask], return_counts=True)
+        true, shared = int(ids[counts.argmax()]), int(counts.max())
+        if true and 2 * shared > np.count_nonzero((frame.id_map == true) | mask):
+            found.append((true, info["label_id"], info["embedding"] / np.linalg.norm(info["embedding"])))
+    return found
+
+
+def add_cosines(cosines: dict[str, list[float]], scene: "scenes.Scene", results: Results) -> None:
+    """Add the cosines of the embeddings of things of one class in successive frames."""
+    before: list[tuple[int, int, np.ndarray]] = []
+    for frame, result in zip(scene.frames, results, strict=True):
+        now = objects_of(frame, result)
+        for true, label, look in before:
+            for other, other_label, other_look in now:
+                if label == other_label:
+                    cosines["same" if true == other else "different"].append(float(look @ other_look))
+        before = now
+
+
+def measure_quality(data: Path | None) -> tuple[list[dict[str, Any]], dict[str, list[float]]]:
+    """Score every entry on every video; print a line for each.
+
+    Returns:
+        A row per video and entry; the 5th, 50th and 95th percentile of the cosines of kernels of the same and of
+        different things.
+    """
+    rows, cosines = [], {"same": [], "different": []}
     for group, scene, results in videos(data):
+        if group == "network":
+            add_cosines(cosines, scene, results)
         for entry, found in entries(results):
             rows.append({"group": group, "scene": scene.name, "entry": entry, **score(scene, found)})
             row = rows[-1]
@@ -183,7 +216,8 @@ def measure_quality(data: Path | None) -> list[dict[str, Any]]:
                 f"IDF1 {100 * row['idf1']:5.1f}  switches {row['id_switches']:5}  flicker {100 * row['flicker']:.2f}%",
                 flush=True,
             )
-    return rows
+    found = {kind: np.percentile(values, (5, 50, 95)).round(3).tolist() for kind, values in cosines.items() if values}
+    return rows, found
 
 
 def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -258,8 +292,8 @@ def main() -> int:
     options = parser.parse_args()
     path = options.json or RESULTS / f"tracking_{options.what}.json"
     if options.what == "quality":
-        rows = measure_quality(options.data)
-        content: dict[str, Any] = {"means": means(rows), "videos": rows}
+        rows, cosines = measure_quality(options.data)
+        content: dict[str, Any] = {"means": means(rows), "kernel_cosines": cosines, "videos": rows}
     else:
         rows = measure_speed()
         protocol = (
