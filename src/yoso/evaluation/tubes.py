@@ -205,14 +205,13 @@ def shared_pixels(
         if gt is None or pred is None:
             shorter = "ground truth" if gt is None else "prediction"
             raise DatasetError(f"{name}: the {shorter} ends after {number} frames; give as many frames of both")
-        if size not in (None, gt.id_map.shape):
-            height, width = gt.id_map.shape
+        shared = tubes.share(gt, pred, f"{name}, frame {number}")
+        height, width = gt.id_map.shape
+        if (height, width) != (size := size or (height, width)):
             raise DatasetError(
                 f"{name}, frame {number}: is {width}x{height} pixels, but the frames before are {size[1]}x{size[0]}; "
                 "a video has one size, so give frames of another size a video_id of their own"
             )
-        shared = tubes.share(gt, pred, f"{name}, frame {number}")
-        size = gt.id_map.shape
         yield shared
 
 
