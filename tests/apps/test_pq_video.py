@@ -64,7 +64,7 @@ def change_frame(change):
         (
             2,
             change_frame(lambda one: one.update(file_name="wide.png")),
-            "frame 1: is 9x1 pixels, but the frames before",
+            "frame 1: the prediction is 5x1 pixels but",
         ),
     ],
 )
