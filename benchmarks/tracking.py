@@ -47,7 +47,7 @@ IMAGES = {"facades": (3, 17, 31), "nuclei": (2, 35, 60)}
 """Places in `val` of the images that a camera moves over."""
 
 VIEW = (320, 320)
-LENGTH = 40
+LENGTH = 30
 """Size in pixels and number of frames of a view."""
 
 Results = list[dict[str, Any]]
