@@ -155,7 +155,7 @@ def videos(data: Path | None) -> Iterator[tuple[str, "scenes.Scene", Results]]:
     """Yield group, truth and predictions of every video."""
     for make in scenes.SCENES:
         scene = make()
-        yield "drawn", scene, scenes.predictions(scene, scenes.Faults(), seed=0)
+        yield "drawn", scene, scenes.predictions(scene, scenes.usual_faults(scene), seed=0)
     if data is None:
         return
     predictor = load("facades-mnv2", "cpu", runtime="torch")
