@@ -195,6 +195,11 @@ def test_a_long_video_is_not_held_in_memory():
     [
         (STILL, tracked("3344"), "video: the prediction ends after 1 frames; give as many"),
         (STILL[:1], tracked("3344", "3344"), "video: the ground truth ends after 1 frames"),
+        (
+            [STILL[0], frame("11222", *TWO)],
+            tracked("3344", "33444"),
+            "video, frame 1: is 5x1 pixels, but the frames before are 4x1; a video has one size",
+        ),
         (STILL[:1], tracked("334"), "video, frame 0: the prediction is 3x1 pixels but the ground truth is 4x1"),
         (STILL[:1], [frame("3344", thing(3, 3))], "frame 0: the prediction's id map has id 4 not in"),
         (STILL[:1], [frame("3344", thing(3, 3), thing(4, 3))], "frame 0: prediction: two segments have the track_id 3"),

@@ -2,7 +2,22 @@
 
 import numpy as np
 import pytest
-from scenes import BOX, Faults, Thing, as_frame, crossing, draw, line, occlusion, pan, predictions, returning, still
+from scenes import (
+    BOX,
+    Faults,
+    Thing,
+    as_frame,
+    crossing,
+    draw,
+    failing_light,
+    illumination,
+    line,
+    occlusion,
+    pan,
+    predictions,
+    returning,
+    still,
+)
 
 from yoso.errors import ConfigError
 from yoso.evaluation.video_quality import count_video, video_quality
@@ -145,11 +160,18 @@ def test_windows_under_a_moving_camera_are_not_confused():
 @pytest.mark.parametrize("make", [occlusion, returning])
 def test_embeddings_recognise_what_comes_back(make):
     scene = make()
-    faults = Faults(appearance=0.5)
+    faults = Faults()
     looks = quality(scene, tracked(scene, faults))
     masks = quality(scene, tracked(scene, Faults(appearance=None)))
     assert looks.aq > masks.aq
     assert looks.idf1 > 0.9
+
+
+def test_identities_survive_a_failing_light():
+    scene = illumination()
+    found = quality(scene, tracked(scene, failing_light))
+    assert found.id_switches <= 5
+    assert found.idf1 > 0.8
 
 
 def test_every_frame_of_a_faulty_video_has_one_segment_per_track():

@@ -198,13 +198,21 @@ def shared_pixels(
         name: what to call the video in an error.
 
     Raises:
-        DatasetError: one of the two has more frames, or see `VideoTubes.share`.
+        DatasetError: one of the two has more frames, a frame is of another size, or see `VideoTubes.share`.
     """
+    size = None
     for number, (gt, pred) in enumerate(zip_longest(gt_frames, pred_frames)):
         if gt is None or pred is None:
             shorter = "ground truth" if gt is None else "prediction"
             raise DatasetError(f"{name}: the {shorter} ends after {number} frames; give as many frames of both")
-        yield tubes.share(gt, pred, f"{name}, frame {number}")
+        shared = tubes.share(gt, pred, f"{name}, frame {number}")
+        height, width = gt.id_map.shape
+        if (height, width) != (size := size or (height, width)):
+            raise DatasetError(
+                f"{name}, frame {number}: is {width}x{height} pixels, but the frames before are {size[1]}x{size[0]}; "
+                "a video has one size, so give frames of another size a video_id of their own"
+            )
+        yield shared
 
 
 def _renumbered(ids: np.ndarray, numbers: Mapping[int, int]) -> np.ndarray:

@@ -34,9 +34,9 @@ class CroppedMask:
         """
         left, top, width, height = box
         pixels = segmentation[top : top + height, left : left + width] == segment_id
-        # Sums of bool arrays along an axis are slow.
+        # Products are several times faster than sums of bool arrays along an axis.
         ones = pixels.astype(np.float32)
-        rows, columns = ones.sum(1), ones.sum(0)
+        rows, columns = ones @ np.ones(ones.shape[1], np.float32), np.ones(len(ones), np.float32) @ ones
         area = int(rows.sum())
         x = (columns @ np.arange(len(columns), dtype=np.float32)) / max(area, 1)
         y = (rows @ np.arange(len(rows), dtype=np.float32)) / max(area, 1)

@@ -27,7 +27,7 @@ REACH_GROWTH = 0.03
 MIN_AREA_RATIO = 0.4
 """Segments of more different areas are not compared by place."""
 
-MIN_LOOK = 0.3
+MIN_LOOK = 0.5
 """Segments with a smaller cosine of their embeddings are not compared by place."""
 
 

@@ -72,7 +72,11 @@ class Smoother:
             smooth, touched = self._smoothed(segmentation, owners)
         self._before, self._masks = smooth, masks
         self._tracks = {info["id"]: info["track_id"] for info in infos}
-        described = [_described(info, smooth) if info["id"] in touched else info for info in infos]
+        changed = set(touched.tolist())
+        described = [
+            self._described(info, smooth, masks.get(info["track_id"])) if info["id"] in changed else info
+            for info in infos
+        ]
         return {**result, "segmentation": smooth, "segments_info": [info for info in described if info is not None]}
 
     def _previous_owners(
@@ -110,6 +114,21 @@ class Smoother:
         smooth.reshape(-1)[places] = owner
         return smooth, np.union1d(owner, segmentation.reshape(-1)[places])
 
+    def _described(
+        self, info: Mapping[str, Any], smooth: np.ndarray, mask: CroppedMask | None
+    ) -> dict[str, Any] | None:
+        """Return the entry of a segment with its area and box as they are now; None if it has no pixels."""
+        left, top, right, bottom = mask.box if mask else (0, 0, *smooth.shape[::-1])
+        x, y = max(left - self.radius, 0), max(top - self.radius, 0)  # further away, nothing comes back to it
+        pixels = smooth[y : bottom + self.radius, x : right + self.radius] == info["id"]
+        rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
+        if not len(rows):
+            return None
+        width, height = int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
+        box = [x + int(columns[0]), y + int(rows[0]), width, height]
+        known = {"area": int(np.count_nonzero(pixels)), "bbox": box}
+        return {**info, **{key: value for key, value in known.items() if key in info}}
+
 
 def _renamed(id_map: np.ndarray, names: Mapping[int, int]) -> np.ndarray:
     """Return an id map with other ids; 0 for those without a name."""
@@ -120,7 +139,7 @@ def _renamed(id_map: np.ndarray, names: Mapping[int, int]) -> np.ndarray:
     for old, new in names.items():
         if 0 < old < len(table):
             table[old] = new
-    return table.take(id_map)
+    return table.take(id_map, mode="clip")  # three times as fast as with its check
 
 
 def _shifted(owners: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -144,15 +163,3 @@ def _paint(owners: np.ndarray, mask: CroppedMask, shift: np.ndarray, erased: int
     part = owners[y : max(bottom, 0), x : max(right, 0)]
     pixels = mask.pixels[y - top :, x - left :][: part.shape[0], : part.shape[1]]
     part[pixels & (part == erased) if erased else pixels] = painted
-
-
-def _described(info: Mapping[str, Any], segmentation: np.ndarray) -> dict[str, Any] | None:
-    """Return the entry of a segment with its area and box as they are now; None if it has no pixels."""
-    pixels = segmentation == info["id"]
-    rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
-    if not len(rows):
-        return None
-    left, top = int(columns[0]), int(rows[0])
-    box = [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
-    known = {"area": int(np.count_nonzero(pixels)), "bbox": box}
-    return {**info, **{key: value for key, value in known.items() if key in info}}
