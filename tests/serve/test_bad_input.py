@@ -146,7 +146,7 @@ def test_json_bodies(client, body, words):
     problem(post(client, body, "application/json"), 400, "malformed-request", words)
 
 
-def test_json_with_too_many_values(quick_models):
+def test_json_with_too_many_values():
     from dataclasses import replace
 
     with client_of(create(settings(limits=replace(LIMITS, json_values=100)))) as client:
