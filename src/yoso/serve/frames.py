@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +38,16 @@ class VideoRequest:
     Attributes:
         id: of the connection, in logs and problem documents.
         options: of every frame.
-        track: gives the segments of the next frame their identities, or leaves them as they are.
+        tracker: gives segments their identities, if the client wants them.
     """
 
     id: str
     options: SegmentOptions
-    track: Callable[[Result], Result]
+    tracker: Tracker | None
+
+    def tracked(self, result: Result) -> Result:
+        """Return the result of the next frame, with identities if the client wants them."""
+        return result if self.tracker is None else self.tracker.update(result)
 
 
 @router.websocket("/v1/video")
@@ -80,8 +83,7 @@ def _read_query(socket: WebSocket) -> VideoRequest:
     is_tracking = flag(text)
     if is_tracking is None:
         raise ConfigError(f"{TRACKING} is {text!r}; give true or false")
-    track = Tracker().update if is_tracking else lambda result: result
-    return VideoRequest(request_id(socket), read_options(given), track)
+    return VideoRequest(request_id(socket), read_options(given), Tracker() if is_tracking else None)
 
 
 async def _next_frame(socket: WebSocket, seconds: float) -> bytes | None:
@@ -105,7 +107,7 @@ async def _answer(service: Service, content: bytes, request: VideoRequest, numbe
     options = request.options
 
     def finish(name: str, predictor: Predictor, pixels: np.ndarray, result: Result) -> dict[str, Any]:
-        return {"model": name, **described(pixels, request.track(result), predictor.categories, options.outputs)}
+        return {"model": name, **described(pixels, request.tracked(result), predictor.categories, options.outputs)}
 
     try:
         found = await service.segment(options.model, content, options.settings, finish)
