@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 
 import yoso
-from yoso.files import read_upload, write_json
+from yoso.files import read_json, read_upload, write_json
 from yoso.provenance import provenance
 
 MODEL = "facades-mnv2"
@@ -148,6 +148,14 @@ def load(server: Server, message: bytes, clients: int, seconds: float, most: int
     return {"clients": clients, **found.result(time.perf_counter() - start)}
 
 
+def levels(content: bytes, seconds: float) -> list[dict[str, Any]]:
+    """Measure 1, 8 and 64 clients."""
+    server = Server()
+    found = [load(server, request(content), clients, seconds) for clients in CLIENTS]
+    server.stop()
+    return found
+
+
 def overhead(content: bytes, seconds: float) -> dict[str, float]:
     """Compare one client with the bare predictor, in turns, so that both meet the same machine."""
     server = Server()
@@ -214,20 +222,20 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--seconds", type=float, default=15.0, help="per number of clients")
     parser.add_argument("--requests", type=int, default=10_000, help="of the memory part")
+    parser.add_argument("--parts", default="levels,overhead,overload,memory", help="the other ones stay in the file")
     args = parser.parse_args()
     content = IMAGE.read_bytes()
-    server = Server()
-    levels = [load(server, request(content), clients, args.seconds) for clients in CLIENTS]
-    server.stop()
-    result = {
-        "model": MODEL,
-        "image": f"{IMAGE.name}, 640 x 427, default input size",
-        "levels": levels,
-        "overhead": overhead(content, args.seconds),
-        "overload": overload(args.seconds),
-        "memory": memory(args.requests),
-        **provenance(torch.device("cpu")),
+    result = read_json(args.output) if args.output.exists() else {}
+    parts = {
+        "levels": lambda: levels(content, args.seconds),
+        "overhead": lambda: overhead(content, args.seconds),
+        "overload": lambda: overload(args.seconds),
+        "memory": lambda: memory(args.requests),
     }
+    for name in args.parts.split(","):
+        result[name] = parts[name]()
+    result |= {"model": MODEL, "image": f"{IMAGE.name}, 640 x 427, default input size"}
+    result |= provenance(torch.device("cpu"))
     write_json(args.output, result, indent=1)
     print(json.dumps(result, indent=1))
 
