@@ -164,6 +164,24 @@ def test_metrics(client):
         assert f'yoso_stage_seconds_count{{stage="{stage}"}}' in text
 
 
+def test_bodies_that_are_too_large_together(engine):
+    from concurrent.futures import ThreadPoolExecutor
+    from dataclasses import replace
+
+    from small_server import LIMITS, wait_for
+
+    limits = replace(LIMITS, all_bodies_bytes=len(IMAGE) * 3 // 2)
+    with client_of(create(settings(limits=limits))) as client, ThreadPoolExecutor(1) as pool:
+        engine.gate.clear()
+        first = pool.submit(post, client)
+        wait_for(lambda: engine.num_started == 1)
+        response = post(client)
+        engine.gate.set()
+        assert (response.status_code, response.json()["type"]) == (503, "urn:yoso:too-many-connections")
+        assert first.result().status_code == 200
+        assert post(client).status_code == 200
+
+
 def test_too_many_requests_at_a_time(engine):
     from concurrent.futures import ThreadPoolExecutor
     from dataclasses import replace
