@@ -247,9 +247,9 @@ def malformed(seed):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_six_hundred_malformed_uploads(client):
+def test_hundreds_of_malformed_uploads(client):
     found = set()
-    for seed in range(600):
+    for seed in range(510):
         kind, body = malformed(seed)
         response = post(client, body, kind)
         assert response.status_code in {200, 400, 413, 415, 422}, (seed, response.text)

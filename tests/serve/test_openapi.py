@@ -30,7 +30,7 @@ def test_every_operation_documents_its_responses(document):
             for status, response in responses.items():
                 if status != "200":
                     assert list(response["content"]) == [problems.MEDIA_TYPE], (path, status)
-            if method == "post":
+            if method == "post" and path != "/label-studio/setup":
                 assert {"413", "415", "422", "429", "503"} <= responses.keys(), path
                 assert operation["requestBody"]["content"]
     assert {"/v1/panoptic", "/v1/models", "/metrics", "/v2/models/{model}/infer"} <= document["paths"].keys()

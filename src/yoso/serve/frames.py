@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -44,10 +45,14 @@ class VideoRequest:
     id: str
     options: SegmentOptions
     tracker: Tracker | None
+    _lock: Lock = field(default_factory=Lock)
 
     def tracked(self, result: Result) -> Result:
         """Return the result of the next frame, with identities if the client wants them."""
-        return result if self.tracker is None else self.tracker.update(result)
+        if self.tracker is None:
+            return result
+        with self._lock:  # a frame that was not finished in time may still run beside the next one
+            return self.tracker.update(result)
 
 
 @router.websocket("/v1/video")
