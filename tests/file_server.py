@@ -19,6 +19,7 @@ class FileServer:
         faults: what to do wrong, one per request until there are none left: a status to answer with, or "truncate",
             "reset" or "silence" after half of what was asked for, "other range", "no length", "slow" (ten parts with
             pauses between them), "held" (the second half once `released` is set).
+        length: what `Content-Length` says instead of the length.
         pause_seconds: of "slow".
         released: an event.
         redirects: name -> address to go to instead.
@@ -31,6 +32,7 @@ class FileServer:
         self.ranges = True
         self.validator = '"1"'
         self.faults: list[int | str] = []
+        self.length: str | None = None
         self.pause_seconds = 0.1
         self.released = threading.Event()
         self.requests: list[tuple[str, str | None]] = []
@@ -87,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = content[start:]
         self.send_response(206 if start else 200)
         if fault != "no length":
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", self.home.length or str(len(body)))
         if start:
             first = start + 1 if fault == "other range" else start
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")

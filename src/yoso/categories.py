@@ -1,5 +1,6 @@
 """The classes of a data set or a model: categories, and the one mapping between category ids and class indices."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,12 @@ VOID = 0
 """Segment id of a pixel without a label; also the crowd pixels of a training sample."""
 
 MAX_CATEGORY_ID = 2**31 - 1
+
+MAX_CATEGORIES = 10_000
+"""Of a data set or a model. Confusion matrices take 16 bytes for every two of them: 1.6 GB for this many."""
+
+MAX_SHOWN = 20
+"""Ids in a message."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +63,21 @@ class Categories(Sequence[Category]):
         """Keep the categories in the order given.
 
         Raises:
-            DatasetError: there is no category, or two have one id.
+            DatasetError: there is no category, there are more than `MAX_CATEGORIES`, or two have one id.
         """
         self._categories = tuple(categories)
         if not self._categories:
             raise DatasetError("the list of categories is empty; at least one category is needed")
+        if len(self._categories) > MAX_CATEGORIES:
+            raise DatasetError(
+                f"there are {len(self._categories):,} categories; at most {MAX_CATEGORIES:,} are supported"
+            )
         self._index = {category.id: index for index, category in enumerate(self._categories)}
         if len(self._index) != len(self._categories):
-            ids = [category.id for category in self._categories]
-            double = sorted({i for i in ids if ids.count(i) > 1})
-            raise DatasetError(f"two categories have one id: {double}; give each its own")
+            counts = Counter(category.id for category in self._categories)
+            double = [category_id for category_id, count in sorted(counts.items()) if count > 1]
+            shown = f"{double[:MAX_SHOWN]}{' and more' * (len(double) > MAX_SHOWN)}"
+            raise DatasetError(f"two categories have one id: {shown}; give each its own")
 
     def __getitem__(self, class_index):
         return self._categories[class_index]
@@ -109,7 +121,9 @@ class Categories(Sequence[Category]):
         try:
             return self._index[category_id]
         except KeyError:
-            raise DatasetError(f"unknown category_id {category_id}; known ids: {sorted(self._index)}") from None
+            raise DatasetError(
+                f"unknown category_id {category_id}; known ids: {sorted(self._index)[:MAX_SHOWN]}"
+            ) from None
 
     @classmethod
     def from_json(cls, entries: Any, where: str = "categories") -> "Categories":
@@ -124,6 +138,8 @@ class Categories(Sequence[Category]):
         """
         if not isinstance(entries, list):
             raise DatasetError(f"{where}: 'categories' must be a list of categories")
+        if len(entries) > MAX_CATEGORIES:
+            raise DatasetError(f"{where}: has {len(entries):,} categories; at most {MAX_CATEGORIES:,} are supported")
         categories = [_category_from_json(entry, index, where) for index, entry in enumerate(entries)]
         try:
             return cls(categories)

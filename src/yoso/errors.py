@@ -40,7 +40,7 @@ class ExportError(YosoError):
 
 
 class NonFiniteError(YosoError):
-    """A loss or cost that became NaN or infinite; names the quantity and the image."""
+    """A loss, a cost or an output of the network that became NaN or infinite; names the quantity and the image."""
 
 
 class OutOfMemoryError(YosoError):

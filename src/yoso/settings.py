@@ -18,6 +18,15 @@ UNBOUNDED = 10**9
 MAX_SHORTER_SIDE = 2**15
 """Of an input size, in pixels; larger images fit into no memory, and exported networks do not take them."""
 
+MAX_LONGEST_SIDE = 10**10
+"""Of an input size; larger numbers, which mean the same, do not fit into the 64 bits of an exported network's input."""
+
+MAX_PIXELS_VARIABLE = "YOSO_MAX_PIXELS"
+"""Environment variable that limits the pixels of an image; the option `--max-pixels` sets it for one command."""
+
+DEFAULT_MAX_PIXELS = 200 * 10**6
+"""The limit without that variable. Reading an image takes up to 10 bytes a pixel."""
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -83,11 +92,11 @@ def checked_setting(name: str, value: Any) -> Any:
     size = checked_size(name, value, "(shorter, longest)")
     if size[0] > MAX_SHORTER_SIDE:
         raise ConfigError(f"input_size is {size}; the shorter side is at most {MAX_SHORTER_SIDE} pixels")
-    return size
+    return size[0], min(size[1], MAX_LONGEST_SIDE)
 
 
 def _checked_share(name: str, value: Any) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value <= 1:
         raise ConfigError(f"{name} is {value!r}; give a number from 0 to 1")
     return float(value)
 
@@ -162,6 +171,30 @@ def parse_input_size(text: str, option: str = "--input-size") -> tuple[int, int]
     if size is None:
         raise ConfigError(f"{option} {text}: give SHORTER or SHORTERxLONGEST in pixels, such as 512x800, or native")
     return size
+
+
+def max_pixels() -> int:
+    """Return how many pixels an image may have.
+
+    Raises:
+        ConfigError: `YOSO_MAX_PIXELS` is not a whole number above 0.
+    """
+    return parse_max_pixels(os.environ.get(MAX_PIXELS_VARIABLE) or str(DEFAULT_MAX_PIXELS), MAX_PIXELS_VARIABLE)
+
+
+def parse_max_pixels(text: str, option: str) -> int:
+    """Read a number of pixels.
+
+    Args:
+        text: a whole number above 0.
+        option: named in the error.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) == 0:
+        raise ConfigError(f"{option} {text}: give a number of pixels, such as {DEFAULT_MAX_PIXELS}")
+    return int(text)
 
 
 def _two_sides(text: str) -> tuple[int, int] | None:

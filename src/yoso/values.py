@@ -23,6 +23,41 @@ def whole(value: Any) -> int | None:
     return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
 
 
+def number_within(value: Any, most: float) -> bool:
+    """Tell whether a value is a number from -`most` to `most`; NaN is none, nor are true and false."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -most <= value <= most
+
+
+def fault_in(value: Any, shape: Any, where: str = "the document") -> str | None:
+    """Return the first place at which a JSON value does not have a shape, for messages; None if it has.
+
+    Args:
+        value: any JSON value.
+        shape: a type; a function that tells whether a value will do; a list of one shape, for lists of such values; or
+            a mapping of shapes by key, for objects that have these keys and any others. A key that ends in `?` may be
+            missing.
+        where: the name of the value.
+    """
+    if isinstance(shape, Mapping):
+        if not isinstance(value, Mapping):
+            return f"{where} is not an object"
+        for key, inner in shape.items():
+            name = key.removesuffix("?")
+            if name in value:
+                if fault := fault_in(value[name], inner, f"{where}: {name}"):
+                    return fault
+            elif name == key:
+                return f"{where} has no {name!r}"
+        return None
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{where} is not a list"
+        faults = (fault_in(one, shape[0], f"{where}, entry {index}") for index, one in enumerate(value))
+        return next((fault for fault in faults if fault), None)
+    holds = isinstance(value, shape) if isinstance(shape, type) else shape(value)
+    return None if holds else f"{where} has a value of the wrong type"
+
+
 def flag(value: Any) -> bool | None:
     """Return true or false for true, false, 1 or 0, in quotes or not and in any case; None for anything else."""
     if isinstance(value, str):

@@ -104,6 +104,7 @@ def test_predictor(tiny_model):
         "output_size": None,
         "object_mask_threshold": None,
         "overlap_threshold": None,
+        "with_embeddings": False,
     }
     assert parameters_of(yoso.Predictor) == {
         "engine": REQUIRED,
@@ -111,7 +112,7 @@ def test_predictor(tiny_model):
         "inference": REQUIRED,
         "about": None,
     }
-    assert public_members(yoso.Predictor) == {"device", "runtime", "network", "timed", "outputs"}
+    assert public_members(yoso.Predictor) == {"device", "runtime", "has_embeddings", "network", "timed", "outputs"}
     assert parameters_of(yoso.Predictor.outputs) == {"image": REQUIRED, "input_size": None}
     assert list(parameters_of(yoso.Predictor.timed)) == ["image", "options"]
     assert vars(yoso.load(tiny_model, "cpu")).keys() == {"engine", "categories", "inference", "about"}

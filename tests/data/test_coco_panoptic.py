@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from yoso.categories import Categories, Category
+from yoso.data import coco_panoptic
 from yoso.data.coco_panoptic import ImageRecord, PanopticWriter, read_annotations
 from yoso.data.dataset import PanopticDataset
 from yoso.data.id_maps import measure
@@ -272,7 +273,7 @@ def test_the_writer_refuses_contradictions(tmp_path, id_map, segments, match):
     writer = PanopticWriter(tmp_path / "p.json", tmp_path / "m", CATEGORIES)
     with pytest.raises(DatasetError, match=match):
         writer.add(ImageRecord(1, "a.jpg", "a.png", 1, 2), np.array(id_map, np.int32), segments)
-    assert writer.entries == []
+    assert len(writer) == 0
     assert not (tmp_path / "m").exists()
 
 
@@ -293,7 +294,7 @@ def test_the_writer_leaves_no_half_written_file(tmp_path):
     writer = PanopticWriter(tmp_path / "p.json", tmp_path / "m", CATEGORIES)
     with pytest.raises(OutputError):
         writer.add(ImageRecord(1, "a.jpg", "a.png", 1, 1), np.ones((1, 1), np.int32), [{"id": 1, "category_id": 2}])
-    assert writer.entries == []
+    assert len(writer) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
@@ -336,3 +337,20 @@ def test_official_coco_sample(shared):
         assert areas[1:].tolist() == [segment["area"] for segment in targets]
         assert sample.labels.tolist() == [dataset.categories.index_of(segment["category_id"]) for segment in targets]
     assert any(segment["iscrowd"] for entry in entries for segment in entry["segments_info"])
+
+
+def test_the_writer_s_memory_does_not_grow_with_its_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(coco_panoptic, "MAX_SPOOL_BYTES", 1000)
+    writer = PanopticWriter(tmp_path / "p.json", tmp_path / "m", CATEGORIES, {"description": "test"})
+    segments = [{"id": 1, "category_id": 2, "note": "x" * 1000}]
+    for number in range(20):
+        writer.add(ImageRecord(number, f"ü{number}.jpg", f"{number}.png", 1, 2), np.ones((1, 2), np.int32), segments)
+        if number == 10:
+            writer.close()
+    assert writer.entry(7)["file_name"] == "7.png"
+    content = read_json(writer.close())
+    assert list(content) == ["info", "images", "annotations", "categories"]
+    assert [image["file_name"] for image in content["images"]] == [f"ü{number}.jpg" for number in range(20)]
+    assert [entry["image_id"] for entry in content["annotations"]] == list(range(20))
+    assert content["annotations"][19]["segments_info"][0]["note"] == "x" * 1000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "p.json"]

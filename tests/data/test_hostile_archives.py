@@ -1,12 +1,15 @@
 """Archives and JSON files whose names lead elsewhere: nothing is written outside the output, and an error says so."""
 
 import json
+import os
 import stat
+import tracemalloc
 import zipfile
 
 import pytest
 
 from yoso.apps.cli import main
+from yoso.data.formats import archive as archive_room
 
 PHOTO = "000000001139.jpg"
 
@@ -128,3 +131,47 @@ def test_a_ready_json_that_contradicts_itself(change, words, root, capsys):
     assert status == 2
     assert "panoptic_val2017.json: " in err
     assert words.format(root=root) in err
+
+
+def repack(root, member, content, method=zipfile.ZIP_DEFLATED):
+    """Put another content under a name of the zip."""
+    with zipfile.ZipFile(root / "val2017.zip") as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(root / "val2017.zip", "w", method) as archive:
+        for name, old in members.items():
+            archive.writestr(name, content if name == member else old)
+
+
+def test_an_archive_that_unpacks_to_a_multiple_of_its_size_is_not_unpacked(root, capsys):
+    pack(root, PHOTO)
+    repack(root, f"val2017/{PHOTO}", bytes(2**25))
+    tracemalloc.start()
+    status, err = prepare(root, capsys)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert status == 2
+    assert "val2017.zip unpacks to" in err
+    assert "times its size, as no data set does" in err
+    assert peak < 2**24
+
+
+def test_a_member_of_gigabytes_is_not_read_into_memory(root, capsys, monkeypatch):
+    pack(root, PHOTO)
+    monkeypatch.setattr(archive_room, "MAX_MEMBER_BYTES", 100)
+    status, err = prepare(root, capsys)
+    assert status == 2
+    assert f"{PHOTO}: has 0 MB, too much for an image" in err
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_methods_that_ask_for_much_memory_are_refused(method, root, capsys):
+    pack(root, PHOTO)
+    repack(root, "", b"", method)
+    status, err = prepare(root, capsys)
+    assert status == 2
+    assert f"is packed with method {method}; pack it with deflate" in err
+
+
+def test_a_pipe_among_the_archives_is_left_alone(root, capsys):
+    os.mkfifo(root / "photos.zip")
+    assert prepare(root, capsys)[0] == 0

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from yoso.categories import Categories, Category
+from yoso.data.formats import shapes
 from yoso.data.formats.counts import AnnotationCounts, AnnotationError
 from yoso.data.formats.shapes import Shape, corners, paint, polygon_mask, polygons_mask, run_length_mask
 
@@ -163,3 +164,28 @@ def test_corners():
     ):
         with pytest.raises(AnnotationError, match="coordinates that are not pairs of finite numbers"):
             corners(wrong)
+
+
+class TestBounds:
+    """Small files that ask for much work are refused in little time."""
+
+    @pytest.mark.parametrize(
+        "text",
+        ["o" * 5_000_000, "o" * 9 + "0", "0" * 1000],
+        ids=["one number", "a long number", "more runs than pixels"],
+    )
+    def test_run_lengths_of_endless_numbers(self, text):
+        with pytest.raises(AnnotationError, match="malformed run-length mask"):
+            run_length_mask({"size": [6, 6], "counts": text}, (6, 6))
+
+    def test_a_polygon_that_crosses_more_rows_than_there_are_pixels(self):
+        points = np.tile([[0.0, 0.0], [1.0, 1e6]], (200_000, 1))
+        with pytest.raises(AnnotationError, match="more crossings of rows than pixels"):
+            polygon_mask(points, (100, 60))
+
+    def test_edges_in_parts_give_the_same_pixels(self, monkeypatch):
+        points = np.random.default_rng(0).uniform(-5, 45, (60, 2))
+        whole = polygon_mask(points, (40, 40))
+        monkeypatch.setattr(shapes, "MIN_CROSSINGS", 7)
+        assert 0 < whole.sum() < whole.size
+        np.testing.assert_array_equal(polygon_mask(points, (40, 40)), whole)

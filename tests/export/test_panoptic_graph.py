@@ -1,7 +1,5 @@
 """What is written by hand around the network does what `yoso.preprocess` and `yoso.postprocess` do."""
 
-import dataclasses
-
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -9,66 +7,26 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from export.merge_graph import IS_THING, KINDS, merge_session, run, session
 from yoso.export.graph import GraphWriter
-from yoso.export.panoptic_graph import MergeInputs, write_merge, write_normalising, write_resizing
-from yoso.inference.onnx_engine import import_onnxruntime
+from yoso.export.panoptic_graph import write_normalising, write_resizing
 from yoso.postprocess import Sizes, panoptic_numpy
 from yoso.preprocess import resize, resized_size
 from yoso.settings import Thresholds
 
-KINDS = ir.DataType
-IS_THING = (True, False, True, False, False)
-
-
-def session(write, inputs, outputs, without=()):
-    for value, kind, shape in outputs:
-        value.dtype, value.shape = kind, ir.Shape(shape)
-    graph = ir.Graph(
-        inputs,
-        [value for value, _, _ in outputs],
-        nodes=[node for node in write.nodes if node.op_type not in without],
-        initializers=write.constants,
-        opset_imports={"": 20},
-        name="test",
-    )
-    data = ir.to_proto(ir.Model(graph, ir_version=10)).SerializeToString()
-    return import_onnxruntime().InferenceSession(data, providers=["CPUExecutionProvider"])
-
 
 @pytest.fixture(scope="module")
 def merge():
-    write = GraphWriter("merge")
-    inputs = [
-        ir.val("class_logits", dtype=KINDS.FLOAT, shape=(1, "N", len(IS_THING) + 1)),
-        ir.val("mask_logits", dtype=KINDS.FLOAT, shape=(1, "N", "h", "w")),
-        *(ir.val(name, dtype=KINDS.INT64, shape=(2,)) for name in ("padded", "image", "output")),
-        ir.val("object_mask_threshold", dtype=KINDS.FLOAT, shape=()),
-        ir.val("overlap_threshold", dtype=KINDS.DOUBLE, shape=()),
-    ]
-    merged = write_merge(write, MergeInputs(*inputs), IS_THING)
-    values = [getattr(merged, field.name) for field in dataclasses.fields(merged)]
-    kinds = (KINDS.INT32, KINDS.INT64, KINDS.FLOAT, KINDS.INT64, KINDS.INT64)
-    shapes = (("H", "W"), ("S",), ("S",), ("S",), ("S", 4))
-    return session(write, inputs, list(zip(values, kinds, shapes, strict=True)))
-
-
-def run(merge, class_logits, mask_logits, sizes, thresholds):
-    feeds = {
-        "class_logits": class_logits[None],
-        "mask_logits": mask_logits[None],
-        "padded": np.array(sizes.padded),
-        "image": np.array(sizes.image),
-        "output": np.array(sizes.output),
-        "object_mask_threshold": np.array(thresholds[0], np.float32),
-        "overlap_threshold": np.array(thresholds[1], np.float64),
-    }
-    return merge.run(None, feeds)
+    return merge_session()
 
 
 def check(merge, class_logits, mask_logits, sizes, thresholds):
-    segmentation, class_indices, scores, areas, boxes = run(merge, class_logits, mask_logits, sizes, thresholds)
+    segmentation, class_indices, scores, areas, boxes, kernels = run(
+        merge, class_logits, mask_logits, sizes, thresholds
+    )
     expected = panoptic_numpy(class_logits, mask_logits, sizes, IS_THING, Thresholds(*thresholds))
     assert class_indices.tolist() == [segment.class_index for segment in expected.segments]
+    assert kernels[:, 0].tolist() == [segment.query for segment in expected.segments]
     assert np.allclose(scores, [segment.score for segment in expected.segments], atol=1e-6)
     # Resizing rounds differently, so a pixel where two masks tie to the last bits may go to the other.
     assert np.count_nonzero(segmentation != expected.segmentation) <= 1e-3 * segmentation.size
@@ -135,11 +93,11 @@ def test_a_pixel_is_covered_from_one_half_on(merge, logit):
 
 def test_no_query_is_kept(merge):
     class_logits = np.zeros((4, len(IS_THING) + 1), np.float32)
-    segmentation, class_indices, _, areas, boxes = run(
+    segmentation, class_indices, _, areas, boxes, kernels = run(
         merge, class_logits, np.ones((4, 8, 8), np.float32), SIZES[4], (1, 0)
     )
     assert not segmentation.any()
-    assert (class_indices.shape, areas.shape, boxes.shape) == ((0,), (0,), (0, 4))
+    assert (class_indices.shape, areas.shape, boxes.shape, kernels.shape) == ((0,), (0,), (0, 4), (0, 1))
 
 
 def test_pieces_of_stuff_become_one_segment(merge):

@@ -1,19 +1,22 @@
 import contextlib
 import errno
 import io
+import os
 import struct
 import threading
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from yoso import files
-from yoso.errors import DatasetError, ImageError
+from yoso.errors import ConfigError, DatasetError, ImageError
 from yoso.files import (
     id_to_rgb,
-    images,
+    opening,
+    probe_image,
     read_id_map,
     read_image,
     to_rgb,
@@ -188,26 +191,69 @@ class TestLargeImages:
     def test_a_hundred_megapixels(self, tmp_path):
         path = tmp_path / "large.png"
         path.write_bytes(png(20_000, 5_000, 1, 0, [bytes(2500)] * 5_000))
-        with images._opened(path, ImageError, "an image") as image:
+        with opening.opened(path, ImageError, "an image") as image:
             assert image.size == (20_000, 5_000)
 
     def test_more_than_the_limit(self, tmp_path):
         path = tmp_path / "bomb.png"
         path.write_bytes(png(40_000, 40_000, 1, 0, []))
-        with pytest.raises(ImageError, match=r"bomb.png: is 40000 x 40000, more than 1,000 megapixels; resize or crop"):
+        with pytest.raises(ImageError, match=r"bomb.png: is 40000 x 40000, more than 200 megapixels; resize or crop"):
             read_image(path)
+
+    def test_the_limit_can_be_raised(self, tmp_path, monkeypatch):
+        path = tmp_path / "image.png"
+        path.write_bytes(png(20, 10, 1, 0, [bytes(3)] * 10))
+        monkeypatch.setenv("YOSO_MAX_PIXELS", "199")
+        with pytest.raises(ImageError, match=r"more than 0\.000199 megapixels; .* --max-pixels or YOSO_MAX_PIXELS"):
+            read_image(path)
+        monkeypatch.setenv("YOSO_MAX_PIXELS", "200")
+        assert read_image(path).shape == (10, 20, 3)
+
+    @pytest.mark.parametrize("text", ["0", "-1", "1e6", "many", "9" * 30, "²"])
+    def test_a_limit_that_is_no_number(self, text, saved, monkeypatch):
+        monkeypatch.setenv("YOSO_MAX_PIXELS", text)
+        with pytest.raises(ConfigError, match="give a number of pixels"):
+            read_image(saved(Image.fromarray(RGB)))
+
+    def test_threads_count_together(self, monkeypatch):
+        monkeypatch.setenv("YOSO_MAX_PIXELS", "100")
+        order, entered = [], threading.Event()
+
+        def other():
+            entered.set()
+            with opening.budget.taken(60):
+                order.append("other")
+
+        thread = threading.Thread(target=other)
+        with opening.budget.taken(60):
+            thread.start()
+            assert entered.wait(10)
+            thread.join(0.1)
+            order.append("first")
+        thread.join(10)
+        assert order == ["first", "other"]
+
+    @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK"])
+    def test_reading_takes_at_most_ten_bytes_a_pixel(self, mode, saved):
+        """Of Python's memory: NumPy's arrays and Pillow's buffers of bytes; Pillow itself holds up to 4 more."""
+        path = saved(Image.new(mode, (2000, 1500)), "image.tiff")
+        tracemalloc.start()
+        read_image(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 6 * 2000 * 1500 + 12 * 2**20
 
     def test_pillows_limit_is_put_back_by_the_last_thread(self):
         before = Image.MAX_IMAGE_PIXELS
         inside, leave = threading.Event(), threading.Event()
 
         def other():
-            with images._large_images_allowed:
+            with opening.large_images_allowed:
                 inside.set()
                 leave.wait(10)
 
         thread = threading.Thread(target=other)
-        with images._large_images_allowed:
+        with opening.large_images_allowed:
             thread.start()
             assert inside.wait(10)
         assert Image.MAX_IMAGE_PIXELS is None
@@ -245,6 +291,25 @@ class TestUnreadable:
         path.touch()
         self.fails(path, "is empty")
 
+    @pytest.mark.parametrize("name", ["a.jpg", "a.eps", "a.ico", "a.pdf"])
+    def test_formats_whose_decoder_starts_a_program_are_not_decoded(self, name, tmp_path, monkeypatch):
+        monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started"))
+        path = tmp_path / name
+        path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n%%EOF\n")
+        for reader, error in ((read_image, ImageError), (probe_image, ImageError), (read_id_map, DatasetError)):
+            self.fails(path, "its format is not supported", reader, error)
+
+    def test_every_suffix_has_a_format(self, saved):
+        Image.init()
+        formats = {Image.EXTENSION.get(suffix) for suffix in files.IMAGE_SUFFIXES}
+        assert formats <= set(opening.image_formats())
+
+    def test_a_pipe(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.jpg")
+        self.fails(tmp_path / "pipe.jpg", "is a pipe or a device, not an image")
+        self.fails(tmp_path / "pipe.jpg", "is a pipe or a device", read_id_map, DatasetError)
+        self.fails("/dev/zero", "is a pipe or a device")
+
     def test_not_an_image(self, tmp_path):
         path = tmp_path / "text.jpg"
         path.write_text("hello, this is not an image")
@@ -274,7 +339,7 @@ class TestUnreadable:
     def test_permission_denied(self, saved, monkeypatch):
         path = saved(Image.fromarray(RGB))
 
-        def refuse(*_):
+        def refuse(*_, **__):
             raise PermissionError(errno.EACCES, "Permission denied")
 
         monkeypatch.setattr(Image, "open", refuse)
@@ -284,7 +349,7 @@ class TestUnreadable:
         path = tmp_path / "zero.ppm"
         path.write_bytes(b"P6 0 0 255\n")
         self.fails(path, "has no pixels|is not an image|damaged")
-        monkeypatch.setattr(Image, "open", lambda _: Image.new("RGB", (0, 5)))
+        monkeypatch.setattr(Image, "open", lambda *_, **__: Image.new("RGB", (0, 5)))
         self.fails(path, r"has no pixels \(0 x 5\)")
         with pytest.raises(ImageError, match="no pixels"):
             to_rgb(Image.new("RGB", (5, 0)))

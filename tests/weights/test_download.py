@@ -301,3 +301,59 @@ def test_whatever_happens_on_the_way_the_file_is_the_servers(tmp_path_factory, c
         fetch(server, target, Patience(20.0, len(faults) + 1, 0.0))
     assert target.read_bytes() == content
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+class TestSizes:
+    def test_a_file_that_says_it_is_too_large_is_not_fetched(self, server, target):
+        with pytest.raises(CheckpointError, match=r"the file is larger than 0\.9 MB"):
+            download(f"{server.address}/weights.pth", target, patience=QUICK, max_bytes=900_000)
+        assert not list(target.parent.glob("weights*"))
+
+    def test_a_body_without_length_is_cut_off(self, server, target):
+        server.faults = ["no length"]
+        heard = []
+        with pytest.raises(CheckpointError, match=r"the file is larger than 0\.3 MB"):
+            download(f"{server.address}/weights.pth", target, lambda done, _: heard.append(done), QUICK, 300_000)
+        assert 300_000 < max(heard) < 600_000
+        assert not list(target.parent.glob("weights*"))
+
+    def test_a_file_of_exactly_the_maximum(self, server, target):
+        download(f"{server.address}/weights.pth", target, patience=QUICK, max_bytes=len(CONTENT))
+        assert target.read_bytes() == CONTENT
+
+
+ODD_URLS = [
+    "http://[::1/a",
+    "http://h:port/a",
+    "http://h:99999/a",
+    "http://h/ü",
+    "http://ü/a",
+    "http:///a",
+    "http://h/a b",
+    "http://h/a\nb",
+    "http://" + "a" * 70 + "/x",
+    "http://a..b/x",
+]
+
+
+@pytest.mark.parametrize("url", ODD_URLS)
+def test_malformed_addresses_are_errors_of_one_line(url, target):
+    with pytest.raises((ConfigError, CheckpointError)) as caught:
+        download(url, target, patience=QUICK)
+    assert "\n" not in str(caught.value).replace(repr(url), "")
+
+
+PLACES = ["http://[::1", "http://h:port/a", "//[", "ftp://h/a", "file:///etc/passwd"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_malformed_redirects_are_errors_of_one_line(place, server, target):
+    server.redirects["weights.pth"] = place
+    refused(server, target)
+
+
+@pytest.mark.parametrize("length", ["many", "-1", "1e3", "\xb2", "0x10", "9" * 40])
+def test_a_length_that_is_no_number_counts_as_none(length, server, target):
+    server.length = length
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT

@@ -204,7 +204,7 @@ class TestDamagedConfiguration:
         ("section", "values", "part"),
         [
             ("model", {"num_querys": 100}, "unknown key 'num_querys'. Did you mean 'num_queries'?"),
-            ("model", {"num_queries": 0}, "model.num_queries is 0; it must be a whole number, at least 1"),
+            ("model", {"num_queries": 0}, "model.num_queries is 0; it must be a whole number from 1 to 10000"),
             ("model", {"temperature": float("nan")}, "model.temperature is nan; it must be a number above 0"),
             ("model", {"pixel_std": [0.0, 1.0, 1.0]}, "model.pixel_std is (0.0, 1.0, 1.0); it must be three numbers"),
             ("model", {"backbone_options": {"checkpoint_path": "x.pth"}}, "model.backbone_options.checkpoint_path"),

@@ -1,6 +1,7 @@
 """Reading a command's arguments: argparse, with errors as everywhere else in the project."""
 
 import argparse
+import os
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -9,7 +10,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from yoso.errors import ConfigError, did_you_mean
-from yoso.settings import parse_input_size
+from yoso.settings import DEFAULT_MAX_PIXELS, MAX_PIXELS_VARIABLE, parse_input_size, parse_max_pixels
 
 if TYPE_CHECKING:
     from yoso.inference.predictor import Predictor
@@ -151,6 +152,24 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
         metavar="P",
         help="minimum share of a mask that must stay visible beside the other masks, 0 to 1",
     )
+    add_max_pixels(settings)
+
+
+def add_max_pixels(parser: argparse._ActionsContainer) -> None:
+    """Add the option of commands that read images."""
+    parser.add_argument(
+        "--max-pixels",
+        action=_MaxPixels,
+        metavar="N",
+        help=f"refuse images with more pixels (default: ${MAX_PIXELS_VARIABLE}, or {DEFAULT_MAX_PIXELS})",
+    )
+
+
+class _MaxPixels(argparse.Action):
+    """Sets the limit for this process and those that it starts; `yoso.apps.cli` takes it back."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        os.environ[MAX_PIXELS_VARIABLE] = str(parse_max_pixels(values, "--max-pixels"))
 
 
 class _OldSize(argparse.Action):

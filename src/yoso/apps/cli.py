@@ -17,9 +17,14 @@ from typing import NamedTuple
 from yoso.apps.console import TerminalListener, replacing_what_cannot_be_encoded, show_error, show_warning
 from yoso.apps.signals import Terminated, exit_status
 from yoso.errors import ConfigError, YosoError, did_you_mean
+from yoso.settings import MAX_PIXELS_VARIABLE
 
 USER_ERROR = 2
+INTERNAL_ERROR = 70
 BROKEN_PIPE = 141
+
+TRACEBACK_VARIABLE = "YOSO_TRACEBACK"
+"""Environment variable that lets internal errors show their traceback, for reports."""
 
 
 class Command(NamedTuple):
@@ -65,13 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 if all went well, 1 if `data check` found errors or `data convert --strict` dropped
-        something, 2 after an error that the user can fix, 130 after Ctrl-C, 143 after SIGTERM.
+        something, 2 after an error that the user can fix, 70 after an internal error, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Importing makes millions of objects that live for ever. Searching them for garbage again and again takes a tenth
     # of a command's start.
     gc.set_threshold(200_000, 20, 20)
-    with replacing_what_cannot_be_encoded():
+    with replacing_what_cannot_be_encoded(), _own_limits():
         return _run(arguments)
 
 
@@ -94,9 +100,27 @@ def _run(arguments: list[str]) -> int:
     except MemoryError:
         return _failed("not enough memory; close other programs, or use smaller images or batches")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        return _failed(f"{error.filename or 'the disk'}: the disk is full; make room or write elsewhere")
+        return _failed(f"{error.filename or 'the disk'}: {_REASONS.get(error.errno or 0) or error.strerror or error}")
+    except Exception as error:
+        return _internal(error)
+
+
+_REASONS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "the disk is full; make room or write elsewhere") | {
+    errno.EACCES: "permission denied; make the file or folder accessible, or use another one",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+"""What to do about errors of the system that no command expects."""
+
+
+def _internal(error: Exception) -> int:
+    """Report an error that only a fault of this package explains, in one line."""
+    if os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    show_error(
+        f"internal error, {type(error).__name__}: {error}; please report it, with what {TRACEBACK_VARIABLE}=1 adds to "
+        "this message"
+    )
+    return INTERNAL_ERROR
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -161,6 +185,18 @@ def help_text() -> str:
 
 def _advice(name: str) -> str:
     return did_you_mean(name, ["--help", "--version"] if name.startswith("-") else COMMANDS)
+
+
+@contextmanager
+def _own_limits() -> Iterator[None]:
+    """Take back what `--max-pixels` sets, for programs that run several commands in one process."""
+    before = os.environ.get(MAX_PIXELS_VARIABLE)
+    try:
+        yield
+    finally:
+        os.environ.pop(MAX_PIXELS_VARIABLE, None)
+        if before is not None:
+            os.environ[MAX_PIXELS_VARIABLE] = before
 
 
 def _failed(error: object) -> int:

@@ -27,6 +27,9 @@ T = TypeVar("T")
 FILE_WIDTH = 120
 """Characters per line of a table that goes to a file or a pipe rather than to a terminal."""
 
+MAX_CHARACTERS = 4000
+"""Of an error or warning; longer ones, which quote a file's values, are shortened in the middle."""
+
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters, which start a terminal's escape sequences, and those that change the direction of text."""
 
@@ -97,7 +100,10 @@ def show_warning(warning: object) -> None:
 
 
 def _show_line(kind: str, message: object) -> None:
-    print(f"{kind}: {printable(' '.join(str(message).split()))}", file=sys.stderr)
+    text = " ".join(str(message).split())
+    if len(text) > MAX_CHARACTERS:
+        text = f"{text[: MAX_CHARACTERS // 2]} ... {text[-MAX_CHARACTERS // 2 :]}"
+    print(f"{kind}: {printable(text)}", file=sys.stderr)
 
 
 def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:

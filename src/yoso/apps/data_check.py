@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.arguments import Parser
+from yoso.apps.arguments import Parser, add_max_pixels
 from yoso.apps.console import make_folder, progress_report, show, show_json
 from yoso.errors import ConfigError
 
@@ -64,6 +64,7 @@ def build_parser() -> Parser:
         metavar="OUT",
         help="write repaired annotations into this folder, or for a single split into this .json file",
     )
+    add_max_pixels(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     return parser
 

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.arguments import Parser
+from yoso.apps.arguments import Parser, add_max_pixels
 from yoso.apps.console import progress_report, show, show_json
 from yoso.errors import ConfigError, did_you_mean
 
@@ -71,6 +71,7 @@ def add_work_options(parser: Parser) -> None:
     parser.add_argument(
         "--threads", type=int, default=0, metavar="N", help="number of threads (default: one per processor)"
     )
+    add_max_pixels(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the tables")
 
 

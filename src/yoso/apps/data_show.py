@@ -3,7 +3,7 @@
 import random
 from typing import TYPE_CHECKING
 
-from yoso.apps.arguments import Parser
+from yoso.apps.arguments import Parser, add_max_pixels
 from yoso.apps.console import show, with_progress
 from yoso.errors import ConfigError
 
@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--n", type=int, default=16, metavar="N", help="number of images (default: 16)")
     parser.add_argument("--seed", type=int, help="choose the images at random with this seed (default: evenly spaced)")
     parser.add_argument("--output", default="data.png", metavar="PNG", help="file to write (default: data.png)")
+    add_max_pixels(parser)
     args = parser.parse(arguments)
     if args.n < 1:
         raise ConfigError(f"--n {args.n}: give 1 or more")

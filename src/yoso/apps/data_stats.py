@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from yoso.apps.arguments import Parser
+from yoso.apps.arguments import Parser, add_max_pixels
 from yoso.apps.console import progress_report, show, show_json
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("dataset", metavar="DATASET", help="a data set's YAML file, folder or name")
     parser.add_argument("--split", help="train or val (default: both)")
     parser.add_argument("--chart", metavar="PNG", help="draw the number of segments per class of the first split")
+    add_max_pixels(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     args = parser.parse(arguments)
 

@@ -1,11 +1,12 @@
 """`yoso models`: the models that come with the package, and those that can be fetched."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoso.apps.arguments import Parser
 from yoso.apps.console import show, show_json
-from yoso.errors import CheckpointError, DatasetError
+from yoso.errors import CheckpointError, ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from yoso.categories import Categories
@@ -41,7 +42,8 @@ def main(arguments: list[str]) -> int:
         show_json(models)
     else:
         _show_table(models)
-        show(f"cache: {cache_folder()}")
+        with suppress(ConfigError):  # without a home folder there is no cache
+            show(f"cache: {cache_folder()}")
     return 0
 
 

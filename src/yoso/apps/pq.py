@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from yoso.apps.arguments import Parser
+from yoso.apps.arguments import Parser, add_max_pixels
 from yoso.apps.console import show, show_json
 from yoso.errors import OutputError
 
@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("gt_dir", metavar="GT_DIR", help="folder of its PNGs")
     parser.add_argument("pred_json", metavar="PRED.json", help="COCO panoptic file of the predictions")
     parser.add_argument("pred_dir", metavar="PRED_DIR", help="folder of their PNGs")
+    add_max_pixels(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document, with values from 0 to 1")
     parser.add_argument("--confusion", metavar="FILE.png", help="draw the confusion matrices")
     args = parser.parse(arguments)

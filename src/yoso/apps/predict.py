@@ -136,17 +136,10 @@ def _table(segmented: list["Segmented"]) -> "Table":
         table.add_row(
             Text(item.path.name if names[item.path.name] == 1 else str(item.path)),
             f"{width} x {height}",
-            Text(f"{len(item.segments_info)}: {_classes(item.segments_info)}" if item.segments_info else "0"),
+            Text(item.summary),
             *milliseconds(seconds),
         )
     return table
-
-
-def _classes(infos: list[dict[str, Any]], limit: int = 6) -> str:
-    """Return the classes of some segments, the most frequent first: `12 window, 2 car, facade`."""
-    counts = Counter((info["label"], info["is_thing"]) for info in infos)
-    parts = [f"{number} {label}" if is_thing else label for (label, is_thing), number in counts.most_common(limit)]
-    return ", ".join(parts) + (", ..." if len(counts) > limit else "")
 
 
 def _as_json(args: argparse.Namespace, outcome: "Outcome") -> dict[str, Any]:

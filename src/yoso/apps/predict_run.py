@@ -3,6 +3,7 @@
 import argparse
 import errno
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ class Segmented:
         path: of the image.
         overlay: the picture drawn over it, or None if none was wanted.
         panoptic: the PNG of segment ids.
-        segments_info: of the result.
+        summary: number and classes of the segments, for people.
+        segments_info: of the result; None unless the JSON document needs it, because many images have many.
         size: (height, width) in pixels.
         timings: what the steps took.
     """
@@ -47,7 +49,8 @@ class Segmented:
     path: Path
     overlay: Path | None
     panoptic: Path
-    segments_info: list[dict[str, Any]]
+    summary: str
+    segments_info: list[dict[str, Any]] | None
     size: tuple[int, int]
     timings: "Timings"
 
@@ -148,7 +151,15 @@ def _segment_one(args: argparse.Namespace, predictor: "Predictor", writer: Predi
     writer.add(job.record, result["segmentation"], coco_segments(infos, predictor.categories))
     panoptic = writer.masks / job.record.mask_name
     timings = replace(timings, read_seconds=read_seconds)
-    return Segmented(job.path, overlay, panoptic, infos, (pixels.shape[0], pixels.shape[1]), timings)
+    size = (pixels.shape[0], pixels.shape[1])
+    return Segmented(job.path, overlay, panoptic, _summary(infos), infos if args.json else None, size, timings)
+
+
+def _summary(infos: list[dict[str, Any]], limit: int = 6) -> str:
+    """Return number and classes of some segments, the most frequent class first: `14: 12 window, 2 car, facade`."""
+    counts = Counter((info["label"], info["is_thing"]) for info in infos)
+    parts = [f"{number} {label}" if is_thing else label for (label, is_thing), number in counts.most_common(limit)]
+    return f"{len(infos)}: {', '.join(parts)}{', ...' if len(counts) > limit else ''}" if infos else "0"
 
 
 def _names(args: argparse.Namespace, jobs: list[Job]) -> list[str]:
@@ -180,13 +191,16 @@ def _settings(args: argparse.Namespace, predictor: "Predictor") -> dict[str, Any
 
 
 def _weights_sha256(args: argparse.Namespace, predictor: "Predictor") -> str:
-    """Return the hash of the model's weights; an exported file names those that it was made from."""
+    """Return the hash of the model's weights; that of an exported file if it does not name those it was made from."""
     from yoso.weights.find import find_model
     from yoso.weights.layout import WEIGHTS
 
     recorded = getattr(predictor.engine, "source_sha256", None)
+    if recorded:
+        return recorded
     # It is loaded, so nothing has to be fetched any more.
-    return recorded or file_sha256(find_model(args.model, offline=True) / WEIGHTS)
+    file = Path(args.model)
+    return file_sha256(file if file.is_file() else find_model(args.model, offline=True) / WEIGHTS)
 
 
 def _is_full(error: YosoError) -> bool:

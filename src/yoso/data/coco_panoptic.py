@@ -1,9 +1,12 @@
 """COCO panoptic format: a JSON per split, and a PNG of segment ids per image."""
 
 import json
+import weakref
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +22,11 @@ from yoso.data.entries import (
 from yoso.data.id_maps import first_few, measure
 from yoso.data.json_stream import walk_json
 from yoso.errors import DatasetError
-from yoso.files import PathLike, read_json, safe_child, write_id_map, write_json
+from yoso.files import PathLike, cannot_write, read_json, safe_child, write_id_map, written_whole
 from yoso.values import ImageId, mismatched_type
+
+MAX_SPOOL_BYTES = 2**21
+"""Of what a writer keeps in memory until it writes the JSON."""
 
 
 class ImageRecord(NamedTuple):
@@ -220,10 +226,17 @@ class PanopticWriter:
         """
         self.annotations, self.masks, self.categories = Path(annotations), Path(masks), categories
         self.info = dict(info or {})
-        self.images: list[dict[str, Any]] = []
-        self.entries: list[dict[str, Any]] = []
+        self._listed = _Spool(self.annotations.parent)
         self._names: set[str] = set()
         self._ids: set[ImageId] = set()
+
+    def __len__(self) -> int:
+        """Return the number of images so far."""
+        return len(self._listed)
+
+    def entry(self, index: int) -> dict[str, Any]:
+        """Return the annotation of an image, in the order in which they were added."""
+        return json.loads(self._listed.pair(index)[1])
 
     def add(self, record: ImageRecord, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]]) -> None:
         """Write one PNG and keep its entry for the JSON; areas and boxes are counted from the map.
@@ -254,8 +267,7 @@ class PanopticWriter:
 
     def _keep(self, image: dict[str, Any], entry: dict[str, Any]) -> None:
         """List an image whose PNG is written."""
-        self.images.append(image)
-        self.entries.append(entry)
+        self._listed.add(json.dumps(image), json.dumps(entry))
         self._names.add(entry["file_name"])
         self._ids.add(image["id"])
 
@@ -265,6 +277,41 @@ class PanopticWriter:
         Raises:
             OutputError: it cannot be written.
         """
-        content = {"images": self.images, "annotations": self.entries, "categories": self.categories.to_json()}
-        write_json(self.annotations, {"info": self.info, **content} if self.info else content)
+        opening = f'{{"info": {json.dumps(self.info)}, ' if self.info else "{"
+        with written_whole(self.annotations) as temporary, temporary.open("w", encoding="utf-8") as sink:
+            for key, part in (("images", 0), ("annotations", 1)):
+                sink.write(f'{opening}"{key}": [')
+                pairs = (self._listed.pair(index) for index in range(len(self)))
+                sink.writelines(", " * (index > 0) + pair[part] for index, pair in enumerate(pairs))
+                opening = "], "
+            sink.write(f'], "categories": {json.dumps(self.categories.to_json())}}}')
         return self.annotations
+
+
+class _Spool:
+    """Pairs of JSON texts, an image and its annotation: in memory while they are few, then in a temporary file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = SpooledTemporaryFile(MAX_SPOOL_BYTES, dir=folder)  # noqa: SIM115 - it lives as long as this object
+        weakref.finalize(self, self._file.close)
+        self._ends = array("q", [0])
+
+    def __len__(self) -> int:
+        return len(self._ends) // 2
+
+    def add(self, image: str, entry: str) -> None:
+        """Append a pair, whole or not at all."""
+        try:
+            self._file.seek(self._ends[-1])
+            self._file.write(f"{image}{entry}".encode())
+        except OSError as error:
+            raise cannot_write(self._folder, error) from error
+        self._ends.extend((self._ends[-1] + len(image), self._ends[-1] + len(image) + len(entry)))
+
+    def pair(self, index: int) -> tuple[str, str]:
+        """Return the pair of an index."""
+        start, middle, stop = self._ends[2 * index : 2 * index + 3]
+        self._file.seek(start)
+        text = self._file.read(stop - start).decode()
+        return text[: middle - start], text[middle - start :]

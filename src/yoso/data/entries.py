@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
-from yoso.categories import MAX_CATEGORY_ID
+from yoso.categories import MAX_CATEGORIES, MAX_CATEGORY_ID
 from yoso.errors import DatasetError
 from yoso.files import PathLike
 from yoso.values import ImageId, image_id, read_iscrowd, whole
@@ -44,7 +44,7 @@ class AnnotationsBuilder:
             self._add_image(entry)
         elif key == "annotations":
             self._add_annotation(entry)
-        elif key == "categories":
+        elif key == "categories" and len(self.categories) <= MAX_CATEGORIES:  # one more is enough to be refused
             self.categories.append(entry)
 
     def _add_image(self, entry: Any) -> None:

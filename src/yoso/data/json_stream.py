@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from yoso.errors import DatasetError
-from yoso.files import PathLike, reading
+from yoso.files import JsonDecoder, PathLike, reading
 
 CHUNK_CHARACTERS = 2**20
 
@@ -25,21 +25,23 @@ def walk_json(path: PathLike, on_entry: Callable[[str, Any], None]) -> Any:
         The object, with its lists empty; or the file's content, if that is not an object.
 
     Raises:
-        DatasetError: the file is missing or is not JSON.
+        DatasetError: the file is missing or is not JSON, is nested too deeply, holds half of a character, or has a key
+            of the object twice.
     """
     with reading(path, "a JSON file", DatasetError):
         with Path(path).open("rb") as raw:
             encoding = json.detect_encoding(raw.read(4))
         with Path(path).open(encoding=encoding) as stream:
-            return _Walker(stream).walk(on_entry)
+            return _Walker(stream, path).walk(on_entry)
 
 
 class _Walker:
     """A window over the text that moves on as values are read."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, path: PathLike) -> None:
         self.stream, self.text, self.place, self.at_end = stream, "", 0, False
-        self.decoder = json.JSONDecoder()
+        self.line = 1  # in which `text` begins
+        self.decoder = JsonDecoder(path)
 
     def walk(self, on_entry: Callable[[str, Any], None]) -> Any:
         """See `walk_json`."""
@@ -57,6 +59,8 @@ class _Walker:
             if self._next() != '"':
                 raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self.text, self.place)
             key = self._value()
+            if key in content:
+                raise ValueError(f"the key {key!r} occurs twice")
             self._take(":")
             content[key] = self._list(key, on_entry) if self._next() == "[" else self._value()
         self._take("}")
@@ -77,8 +81,8 @@ class _Walker:
     def _next(self) -> str:
         """Return the next character that is not white space, without taking it; "" at the end."""
         while True:
-            while self.place < len(self.text) and self.text[self.place] in " \t\n\r":
-                self.place += 1
+            spaces = json.decoder.WHITESPACE.match(self.text, self.place)
+            self.place = spaces.end() if spaces else self.place
             if self.place < len(self.text) or self.at_end:
                 return self.text[self.place : self.place + 1]
             self._more()
@@ -92,7 +96,7 @@ class _Walker:
         """Return the next value; read on as long as the window may cut it off."""
         while True:
             try:
-                value, end = self.decoder.raw_decode(self.text, self.place)
+                value, end = self.decoder.decode(self.text, self.place, self.line)
             except json.JSONDecodeError:
                 if self.at_end:
                     raise
@@ -104,6 +108,7 @@ class _Walker:
 
     def _more(self) -> None:
         """Drop what was read and read on; a value that does not fit into the window doubles it."""
+        self.line += self.text.count("\n", 0, self.place)
         rest = self.text[self.place :]
         read = self.stream.read(max(CHUNK_CHARACTERS, len(rest)))
         self.text, self.place, self.at_end = rest + read, 0, not read

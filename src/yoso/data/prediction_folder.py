@@ -19,6 +19,7 @@ from yoso.data.coco_panoptic import ImageRecord, PanopticWriter
 from yoso.errors import ConfigError, DatasetError, OutputError
 from yoso.files import locked_folder, read_json
 from yoso.installation import installed_version
+from yoso.values import fault_in, image_id
 
 PANOPTIC_JSON, MASKS = "panoptic.json", "panoptic"
 
@@ -30,6 +31,13 @@ SAVE_SECONDS = 60.0
 
 _LOCK = ".yoso.lock"
 
+_SHAPE = {
+    "info": {MARK: dict},
+    "images": [{"id": lambda value: image_id(value) is not None, "file_name": str}],
+    "annotations": [{"file_name": str, "segments_info": list}],
+}
+"""Of our own JSON; a file of any other shape is not ours."""
+
 
 def earlier_predictions(folder: Path) -> dict[str, Any] | None:
     """Return the content of a folder's `panoptic.json`, without images whose PNG is gone.
@@ -39,12 +47,13 @@ def earlier_predictions(folder: Path) -> dict[str, Any] | None:
     """
     try:
         content = read_json(folder / PANOPTIC_JSON)
-        pairs = list(zip(content["images"], content["annotations"], strict=True))
-        is_own = isinstance(content["info"][MARK], dict)
-        there = [pair for pair in pairs if (folder / MASKS / pair[1]["file_name"]).is_file()]
-    except (DatasetError, KeyError, TypeError, ValueError):
+    except DatasetError:
         return None
-    return {**content, "images": [i for i, _ in there], "annotations": [a for _, a in there]} if is_own else None
+    if fault_in(content, _SHAPE) or len(content["images"]) != len(content["annotations"]):
+        return None
+    pairs = zip(content["images"], content["annotations"], strict=True)
+    there = [pair for pair in pairs if (folder / MASKS / pair[1]["file_name"]).is_file()]
+    return {**content, "images": [image for image, _ in there], "annotations": [entry for _, entry in there]}
 
 
 def check_output(folder: Path, names: Iterable[str], inputs: Iterable[Path], is_own: bool) -> None:
@@ -152,7 +161,6 @@ class PredictionWriter(PanopticWriter):
         Raises:
             OutputError: it cannot be written.
         """
-        del self.images[len(self.entries) :]  # a signal may have come between the two lists
         path = super().close()
         self._saved = time.monotonic()
         return path

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yoso.errors import ConfigError, did_you_mean
-from yoso.files import is_hidden, read_yaml
+from yoso.files import expanded, is_hidden, read_yaml
 
 SPLIT_KEYS = {"images", "masks", "annotations"}
 KEYS = {"name", "license", "attribution", "root", "train", "val"}
@@ -67,7 +67,7 @@ def load_spec(name_or_path: str | os.PathLike[str]) -> DatasetSpec:
     Raises:
         ConfigError: there is no such data set, or the YAML file has an unknown key or lacks one that is needed.
     """
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if path.suffix.lower() in YAML_SUFFIXES:
         return _from_yaml(path)
     roots = [Path(root) for root in (os.environ.get("YOSO_DATA"), "datasets") if root]
@@ -111,7 +111,7 @@ def _from_yaml(path: Path) -> DatasetSpec:
             f"{path}: no such file; give the YAML file of a data set, or the folder that holds its annotations/"
         )
     content = _checked(read_yaml(path), KEYS, path, "the data set")
-    root = path.parent / Path(_text(content, "root", path, ".")).expanduser()
+    root = path.parent / expanded(_text(content, "root", path, "."))
     splits = {name: _split(content[name], root, path, name) for name in ("train", "val") if name in content}
     if not splits:
         raise ConfigError(f"{path}: a data set needs 'train' or 'val', each with {sorted(SPLIT_KEYS)}")
@@ -123,7 +123,7 @@ def _split(content: Any, root: Path, path: Path, name: str) -> Split:
     content = _checked(content, SPLIT_KEYS, path, f"'{name}'")
     if missing := sorted(SPLIT_KEYS - content.keys()):
         raise ConfigError(f"{path}: '{name}' lacks {missing}")
-    return Split(**{key: root / Path(_text(content, key, path, "")).expanduser() for key in SPLIT_KEYS})
+    return Split(**{key: root / expanded(_text(content, key, path, "")) for key in SPLIT_KEYS})
 
 
 def _text(content: Mapping[str, Any], key: str, path: Path, default: str) -> str:

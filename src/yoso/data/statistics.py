@@ -9,11 +9,15 @@ import numpy as np
 from yoso.data.coco_panoptic import Annotations
 from yoso.data.dataset import PanopticDataset
 from yoso.data.id_maps import measure
+from yoso.data.json_stream import walk_json
 from yoso.data.spec import Split
-from yoso.files import probe_image, read_id_map, read_json
+from yoso.files import probe_image, read_id_map
 
 SMALL, LARGE = 32**2, 96**2
 """COCO's bounds in pixels: small segments are below the first, large ones not below the second."""
+
+MAX_AREA = 2**40
+"""In pixels; no image has as many."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +112,28 @@ def _sizes(annotations: Annotations, split: Split) -> np.ndarray:
 def _areas(annotations: Annotations, split: Split, on_progress: Callable[[int, int], None] | None) -> np.ndarray:
     """Return the area in pixels of every segment, in the order of `annotations.segments`."""
     areas = np.zeros(len(annotations.segments), np.int64)
-    entries = read_json(split.annotations)["annotations"]
-    for index, entry in enumerate(entries):
+    done = 0
+
+    def take(key: str, entry: Any) -> None:
+        nonlocal done
+        if key != "annotations":
+            return
         listed = [segment.get("area") for segment in entry["segments_info"]]
-        start = annotations.firsts[index]
-        if not all(isinstance(area, int | float) for area in listed):
-            listed = _measured(annotations, split, index)
+        start = annotations.firsts[done]
+        if not all(_is_area(area) for area in listed):
+            listed = _measured(annotations, split, done)
         areas[start : start + len(listed)] = listed
+        done += 1
         if on_progress:
-            on_progress(index + 1, len(entries))
+            on_progress(done, len(annotations))
+
+    walk_json(split.annotations, take)
     return areas
+
+
+def _is_area(value: Any) -> bool:
+    """Tell whether a JSON value can be a number of pixels; NaN and 10^30 cannot."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_AREA
 
 
 def _measured(annotations: Annotations, split: Split, index: int) -> list[int]:

@@ -1,131 +1,38 @@
 """Images and panoptic PNGs, read with errors that say how to fix them."""
 
 import os
-import threading
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from yoso.errors import DatasetError, ImageError
-from yoso.files.paths import CANNOT_OPEN, PathLike, cannot_open
+from yoso.files.opening import UPLOAD_FORMATS, opened
+from yoso.files.paths import PathLike
 from yoso.files.writing import written_whole
-
-MAX_PIXELS = 10**9
-"""Images with more pixels are refused: as RGB they take more than 3 GB."""
-
-UPLOAD_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""What strangers may send. Pillow reads many more formats, some with decoders that are little used and tested."""
 
 _ORIENTATION = 0x0112
 _TAIL_BYTES = 4096
 
-
-class UnknownFormatError(ImageError):
-    """Bytes that are not an image in one of `UPLOAD_FORMATS`."""
-
-
-class _LargeImagesAllowed:
-    """Lifts Pillow's limit on pixels, a global of all threads, while any thread opens an image.
-
-    Pillow warns above 89 megapixels and refuses above 179; `_opened` applies `MAX_PIXELS` instead.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._limit: int | None = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._users == 0:
-                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self._users += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                Image.MAX_IMAGE_PIXELS = self._limit
-
-
-_large_images_allowed = _LargeImagesAllowed()
-
-
-@contextmanager
-def _opened(
-    path: PathLike,
-    error_class: type[ImageError] | type[DatasetError],
-    kind: str,
-    content: BytesIO | None = None,
-    *,
-    decode: bool = True,
-    formats: tuple[str, ...] | None = None,
-) -> Generator[Image.Image, None, None]:
-    """Open and decode an image file; every error of a damaged file becomes one line of `error_class`.
-
-    Args:
-        path: of the file, or its name in messages.
-        error_class: of the error.
-        kind: what the file should be, with its article.
-        content: what to read instead of the file, such as a member of an archive.
-        decode: read the pixels, not only the header.
-        formats: of Pillow; None is all.
-    """
-    try:
-        with ExitStack() as stack:
-            with _large_images_allowed:
-                image = stack.enter_context(Image.open(content or path, formats=formats))
-                _check_size(path, image, error_class)
-                if decode:
-                    image.load()
-            yield image
-    except (ImageError, DatasetError):
-        raise
-    except CANNOT_OPEN as error:
-        raise error_class(cannot_open(path, error, kind)) from error
-    except UnidentifiedImageError as error:
-        if formats is not None:
-            raise UnknownFormatError(f"{path}: is not {kind} in one of the formats {', '.join(formats)}") from error
-        raise error_class(_unidentified(path, kind)) from error
-    except Exception as error:  # damaged files make decoders raise errors of any class, even SyntaxError
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise error_class(f"{path}: is damaged and cannot be read as {kind} ({reason}); replace it") from error
-
-
-def _check_size(path: PathLike, image: Image.Image, error_class: type[ImageError] | type[DatasetError]) -> None:
-    width, height = image.size
-    if width == 0 or height == 0:
-        raise error_class(f"{path}: has no pixels ({width} x {height}); replace it")
-    if width * height > MAX_PIXELS:
-        raise error_class(
-            f"{path}: is {width} x {height}, more than {MAX_PIXELS // 10**6:,} megapixels; resize or crop it"
-        )
-
-
-def _unidentified(path: PathLike, kind: str) -> str:
-    if Path(path).is_file() and Path(path).stat().st_size == 0:
-        return f"{path}: is empty; replace it"
-    return f"{path}: is not {kind} (or its format is not supported); use a JPEG or PNG file"
+_STRIP_PIXELS = 2**20
+"""Pixels that are converted at a time, so that no second copy of a large image is needed."""
 
 
 def read_image(path: PathLike) -> np.ndarray:
     """Read an image as upright RGB.
 
     The EXIF orientation is applied; grayscale, palette, CMYK, 16-bit and floating-point images are converted;
-    transparent pixels become white; an animation gives its first frame.
+    transparent pixels become white; an animation gives its first frame. Only common formats are decoded.
 
     Returns:
         uint8 array (H, W, 3), writable.
 
     Raises:
         ImageError: the file is missing, empty, truncated, damaged, not an image, not readable or a folder, or the image
-            has no pixels or more than `MAX_PIXELS`.
+            has no pixels or more than `max_pixels()`.
     """
-    with _opened(path, ImageError, "an image") as image:
+    with opened(path, ImageError, "an image") as image:
         return to_rgb(image)
 
 
@@ -134,9 +41,9 @@ def upload_size(content: bytes) -> tuple[int, int]:
 
     Raises:
         UnknownFormatError: it is not an image in one of `UPLOAD_FORMATS`.
-        ImageError: it is damaged, or has no pixels or more than `MAX_PIXELS`.
+        ImageError: it is damaged, or has no pixels or more than `max_pixels`.
     """
-    with _opened("image", ImageError, "an image", BytesIO(content), decode=False, formats=UPLOAD_FORMATS) as image:
+    with opened("image", ImageError, "an image", BytesIO(content), decode=False, formats=UPLOAD_FORMATS) as image:
         return image.size
 
 
@@ -148,9 +55,9 @@ def read_upload(content: bytes) -> np.ndarray:
 
     Raises:
         UnknownFormatError: it is not an image in one of `UPLOAD_FORMATS`.
-        ImageError: it is damaged or truncated, or has no pixels or more than `MAX_PIXELS`.
+        ImageError: it is damaged or truncated, or has no pixels or more than `max_pixels`.
     """
-    with _opened("image", ImageError, "an image", BytesIO(content), formats=UPLOAD_FORMATS) as image:
+    with opened("image", ImageError, "an image", BytesIO(content), formats=UPLOAD_FORMATS) as image:
         return to_rgb(image)
 
 
@@ -165,53 +72,82 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     """
     if 0 in image.size:
         raise ImageError(f"the image has no pixels ({image.width} x {image.height}); give another image")
-    image = _upright(image)
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        # Pillow scales a deep PGM file to 16 bits but holds it in 32.
-        bits = 32 if image.mode == "F" or (image.mode == "I" and image.format != "PPM") else 16
-        gray = _gray_from_deep(np.asarray(image), bits, image.info.get("transparency"))
-        return np.repeat(gray[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGB", image.size, (255, 255, 255))
-        white.paste(image, mask=image.getchannel("A"))
-        image = white
-    return np.array(image.convert("RGB"))
+        pixels = _rgb_of_deep(image)
+    else:
+        is_transparent = image.has_transparency_data
+        pixels = np.empty((image.height, image.width, 3), np.uint8)
+        for rows, strip in _strips(image):
+            pixels[rows] = np.asarray(_on_white(strip) if is_transparent else strip.convert("RGB"))
+    return _upright(pixels, _orientation(image))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; an image with damaged EXIF data is taken as it is."""
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Yield slices of rows, and the part of the image that they are."""
+    step = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, step):
+        bottom = min(top + step, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, (255, 255, 255))
+    white.paste(image, mask=image.getchannel("A"))
+    return white
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; that of an image with damaged EXIF data is 1."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-        return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
     except Exception:  # damaged EXIF data raises errors of any class
-        return image
+        return 1
+    return orientation if orientation in range(2, 9) else 1
 
 
-def _gray_from_deep(values: np.ndarray, bits: int, transparent: object) -> np.ndarray:
-    """Convert grayscale of more than 8 bits to uint8.
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn and mirror an array (H, W, 3) as its EXIF orientation says."""
+    transposed = pixels.transpose(1, 0, 2)
+    turned = {
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: transposed,
+        6: transposed[:, ::-1],
+        7: transposed[::-1, ::-1],
+        8: transposed[::-1],
+    }
+    return np.ascontiguousarray(turned.get(orientation, pixels))
+
+
+def _rgb_of_deep(image: Image.Image) -> np.ndarray:
+    """Return grayscale of more than 8 bits as RGB.
 
     16-bit integers are scaled from 0-65535. 32-bit integers and floats do not say their range: it is 0 to the smallest
-    of 1, 255 and 65535 that is not below the largest value, else 0 to that value.
-
-    Args:
-        values: (H, W) integers or floats; NaN and infinity count as 0, as do values below 0.
-        bits: 16 for integers with a range of 0-65535, or 32.
-        transparent: the value of transparent pixels, which become white; anything but an integer means none.
-
-    Returns:
-        uint8 array (H, W); integers and floats of equal values give equal arrays.
+    of 1, 255 and 65535 that is not below the largest value, else 0 to that value. NaN and infinity count as 0, as do
+    values below 0. Integers and floats of equal values give equal pixels.
     """
-    scaled = values.astype(np.float32)
-    if values.dtype.kind == "f":
-        scaled = np.nan_to_num(scaled, copy=False, posinf=0.0, neginf=0.0)
-    highest = 65535.0 if bits == 16 else float(scaled.max())
+    highest = 65535.0
+    # Pillow scales a deep PGM file to 16 bits but holds it in 32.
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
+        highest = max(float(_finite(strip).max()) for _, strip in _strips(image))
     full = next((limit for limit in (1.0, 255.0, 65535.0) if highest <= limit), highest)
-    scaled *= np.float32(255 / full)
-    gray = np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
-    if isinstance(transparent, int):
-        gray[values == transparent] = 255
-    return gray
+    transparent = image.info.get("transparency")
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for rows, strip in _strips(image):
+        scaled = _finite(strip)
+        scaled *= np.float32(255 / full)
+        gray = np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
+        if isinstance(transparent, int):
+            gray[np.asarray(strip) == transparent] = 255
+        pixels[rows] = gray[..., None]
+    return pixels
+
+
+def _finite(image: Image.Image) -> np.ndarray:
+    """Return the values as float32 (H, W), with 0 for NaN and infinity."""
+    return np.nan_to_num(np.asarray(image).astype(np.float32), copy=False, posinf=0.0, neginf=0.0)
 
 
 def read_id_map(path: PathLike) -> np.ndarray:
@@ -223,12 +159,15 @@ def read_id_map(path: PathLike) -> np.ndarray:
     Raises:
         DatasetError: the file is missing, damaged or not an RGB PNG.
     """
-    with _opened(path, DatasetError, "a panoptic PNG") as image:
+    with opened(path, DatasetError, "a panoptic PNG") as image:
         if image.mode not in {"RGB", "RGBA"}:
             raise DatasetError(
                 f"{path}: a panoptic PNG is RGB (id = R + 256 G + 65536 B); this one is {image.mode}; write it as RGB"
             )
-        return rgb_to_id(np.asarray(image.convert("RGB")))
+        id_map = np.empty((image.height, image.width), np.int32)
+        for rows, strip in _strips(image):
+            id_map[rows] = rgb_to_id(np.asarray(strip.convert("RGB")))
+        return id_map
 
 
 def read_labels(path: PathLike, content: BytesIO | None = None) -> np.ndarray:
@@ -244,7 +183,7 @@ def read_labels(path: PathLike, content: BytesIO | None = None) -> np.ndarray:
     Raises:
         DatasetError: the file is missing, damaged, or of another kind.
     """
-    with _opened(path, DatasetError, "an image of labels", content) as image:
+    with opened(path, DatasetError, "an image of labels", content) as image:
         if image.mode in {"L", "P", "RGB"}:
             return np.array(image)
         if image.mode == "RGBA":
@@ -267,7 +206,7 @@ def read_mask(content: BytesIO, name: str) -> np.ndarray:
     Raises:
         DatasetError: it is damaged or not an image.
     """
-    with _opened(name, DatasetError, "a mask", content) as image:
+    with opened(name, DatasetError, "a mask", content) as image:
         values = np.asarray(image if image.mode in {"1", "L", "P", "I", "I;16"} else image.convert("L"))
     return values != 0
 
@@ -287,7 +226,7 @@ def probe_image(path: PathLike, content: BytesIO | None = None) -> tuple[tuple[i
     Raises:
         ImageError: see `read_image`.
     """
-    with _opened(path, ImageError, "an image", content, decode=False) as image:
+    with opened(path, ImageError, "an image", content, decode=False) as image:
         width, height = image.size
         if image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) in range(5, 9):
             width, height = height, width

@@ -3,9 +3,10 @@
 import errno
 import hashlib
 import os
+import stat
 from pathlib import Path, PurePath
 
-from yoso.errors import OutputError
+from yoso.errors import ConfigError, OutputError, YosoError
 
 PathLike = str | os.PathLike[str]
 
@@ -27,6 +28,18 @@ _ADVICE = {
     errno.EEXIST: "a part of its path is a file, not a folder; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
+
+
+def expanded(path: PathLike) -> Path:
+    """Return a path with its `~` replaced by the home folder.
+
+    Raises:
+        ConfigError: the home folder is not known, as in containers whose user has no entry in the list of users.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: the home folder is not known; set HOME, or give a path without ~") from error
 
 
 def is_hidden(path: str | PurePath) -> bool:
@@ -55,6 +68,25 @@ def image_files(folder: Path, *, recursive: bool) -> list[Path]:
     """
     found = folder.rglob("*") if recursive else folder.iterdir()
     return sorted(path for path in found if is_image_file(path) and not is_hidden(path.relative_to(folder)))
+
+
+def refuse_special(path: PathLike, kind: str, error_class: type[YosoError]) -> None:
+    """Refuse pipes and devices, reading from which may never end; a path that does not exist passes.
+
+    Args:
+        path: to be read.
+        kind: what the file should be, with its article.
+        error_class: of the error.
+
+    Raises:
+        YosoError: of `error_class`: the path is a pipe, a socket or a device.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # who opens the file says why it cannot be opened
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise error_class(f"{path}: is a pipe or a device, not {kind}; give a regular file")
 
 
 def cannot_open(path: PathLike, error: OSError, kind: str) -> str:

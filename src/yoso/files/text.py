@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from yoso.errors import ConfigError, DatasetError, YosoError
-from yoso.files.paths import CANNOT_OPEN, PathLike, cannot_open
+from yoso.files.json_text import parse_json
+from yoso.files.paths import CANNOT_OPEN, PathLike, cannot_open, refuse_special
 from yoso.files.writing import written_whole
 
 _MOST_CHARACTERS = 160
@@ -23,6 +24,7 @@ def reading(path: PathLike, kind: str, error_class: type[YosoError]) -> Generato
         kind: what the file should be, with its article.
         error_class: of the error.
     """
+    refuse_special(path, kind, error_class)
     try:
         yield
     except CANNOT_OPEN as error:
@@ -32,7 +34,9 @@ def reading(path: PathLike, kind: str, error_class: type[YosoError]) -> Generato
     except UnicodeDecodeError as error:
         found = f"0x{error.object[error.start]:02x}"
         raise error_class(f"{path}: is not {kind} in UTF-8 (it has the byte {found}); save it as UTF-8") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise error_class(f"{path}: is not {kind} (it is nested too deeply); correct or replace it") from error
+    except (ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:_MOST_CHARACTERS]
         raise error_class(f"{path}: is not {kind} ({reason}); correct or replace it") from error
 
@@ -59,27 +63,30 @@ def read_text(path: PathLike, error_class: type[YosoError] = DatasetError, kind:
 def read_json(path: PathLike) -> Any:
     """Read a JSON file; for encodings see `read_text`.
 
+    Of a key that occurs twice, the last value counts, with a warning.
+
     Raises:
-        DatasetError: the file is missing or is not JSON.
+        DatasetError: the file is missing or is not JSON, is nested too deeply, or holds half of a character.
     """
+    text = read_text(path, DatasetError, "a JSON file")
     with reading(path, "a JSON file", DatasetError):
-        return json.loads(Path(path).read_bytes())
+        return parse_json(text, path)
 
 
 def read_yaml(path: PathLike, error_class: type[YosoError] = ConfigError) -> Any:
     """Read a YAML file; no tag of it makes a Python object. For encodings see `read_text`.
 
+    Of a key that occurs twice, the last value counts, with a warning.
+
     Raises:
-        YosoError: of `error_class`: the file is missing or is not YAML.
+        YosoError: of `error_class`: the file is missing or is not YAML, or is larger than a description can be, its
+            aliases included.
     """
-    import yaml
+    from yoso.files.yaml_text import parse_yaml
 
     text = read_text(path, error_class, "a YAML file")
     with reading(path, "a YAML file", error_class):
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(str(error)) from error
+        return parse_yaml(text, path)
 
 
 def write_text(path: PathLike, text: str) -> None:

@@ -1,11 +1,10 @@
 """What all exported files share: the document that describes them, and running a network that ends in logits."""
 
 import json
-import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from yoso.categories import Categories
 from yoso.errors import CheckpointError, ConfigError, DatasetError
-from yoso.files import PathLike
+from yoso.files import PathLike, parse_json
 from yoso.inference.engine import Request, Timings
 from yoso.inference.memory import memory_errors
 from yoso.installation import installed_version
@@ -21,9 +20,13 @@ from yoso.postprocess.numpy_merge import PanopticArrays, panoptic_numpy
 from yoso.postprocess.segments import Sizes
 from yoso.preprocess import SIZE_DIVISOR, Size, pad_with, resize, resized_size
 from yoso.settings import InferenceConfig, checked_size, config_from_json
+from yoso.values import number_within
 
 METADATA = "yoso"
 """Key of a file's metadata under which `yoso export` stores its description, one JSON document."""
+
+MAX_NUMBER = 1e6
+"""Of the values of a pixel's mean and standard deviation."""
 
 STRIDE = 4
 """Of the mask logits."""
@@ -83,7 +86,7 @@ class Description:
             CheckpointError: a key is missing, or a value is wrong.
         """
         try:
-            content = json.loads(text)
+            content = parse_json(text, path)
             size = content["size"]
             return cls(
                 _one_of(content["form"], ("panoptic", "raw")),
@@ -95,9 +98,9 @@ class Description:
                 dict(content["about"]),
                 str(content["source_sha256"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise CheckpointError(
-                f"{path}: its metadata is not what `yoso export` writes ({error!r}); export the model again"
+                f"{path}: its metadata is not what `yoso export` writes ({repr(error)[:160]}); export the model again"
             ) from error
         except (ConfigError, DatasetError) as error:
             raise CheckpointError(f"{path}: its metadata: {error}") from error
@@ -111,10 +114,7 @@ def _one_of(value: Any, known: tuple[str, ...]) -> str:
 
 def _channels(name: str, values: Any) -> tuple[float, ...]:
     numbers = tuple(values) if isinstance(values, list) else ()
-    good = [
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in numbers
-    ]
-    if good != [True] * 3:
+    if len(numbers) != 3 or not all(number_within(value, MAX_NUMBER) for value in numbers):
         raise ConfigError(f"{name} is {values!r}; three numbers are needed")
     return numbers
 
@@ -133,9 +133,11 @@ class ExportedEngine:
         source_sha256: of the weights that the file was made from; empty if they came from no file.
         size: the only (height, width) that the network takes, or None for any.
         size_divisor: `run` takes images whose sides are multiples of this.
+        has_embeddings: whether the file gives the kernels of its queries.
     """
 
     runtime: str
+    has_embeddings = False
     size_divisor = SIZE_DIVISOR
 
     def __init__(self, path: PathLike, device: str, description: Description) -> None:
@@ -171,24 +173,63 @@ class ExportedEngine:
         """
         raise NotImplementedError
 
+    def run_with_kernels(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Run the network as `run` does, and also return the kernels (N, C); for files with `has_embeddings`."""
+        raise NotImplementedError
+
     def segment(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
         """Segment one image; see `Engine`."""
         with memory_errors((pixels.shape[0], pixels.shape[1])):
             start = time.perf_counter()
             images, size = self._prepared(pixels, request)
             resized = time.perf_counter()
-            class_logits, mask_logits = self.run(images)
+            kernels = None
+            if request.with_embeddings:
+                class_logits, mask_logits, kernels = self.run_with_kernels(images)
+            else:
+                class_logits, mask_logits = self.run(images)
+            class_logits, mask_logits = self._checked(class_logits, mask_logits)
             ran = time.perf_counter()
-            sizes = _sizes(mask_logits, size, request)
+            sizes = self._sizes(mask_logits, size, request)
             result = panoptic_numpy(class_logits, mask_logits, sizes, self.categories.is_thing, request.thresholds)
+            if kernels is not None:
+                result = replace(result, embeddings=kernels[[segment.query for segment in result.segments]])
         return result, Timings(0.0, resized - start, ran - resized, time.perf_counter() - ran)
 
     def logits(self, pixels: np.ndarray, request: Request) -> tuple[np.ndarray, np.ndarray, Sizes]:
         """Run the network without the merge on one image; see `Engine`."""
         with memory_errors((pixels.shape[0], pixels.shape[1])):
             images, size = self._prepared(pixels, request)
-            class_logits, mask_logits = self.run(images)
-        return class_logits, mask_logits, _sizes(mask_logits, size, request)
+            class_logits, mask_logits = self._checked(*self.run(images))
+        return class_logits, mask_logits, self._sizes(mask_logits, size, request)
+
+    def _checked(self, class_logits: np.ndarray, mask_logits: np.ndarray) -> Logits:
+        """Return the logits if their shapes are those of the file's description.
+
+        Raises:
+            CheckpointError: they are not.
+        """
+        num_queries, num_classes = len(mask_logits), len(self.categories)
+        if mask_logits.ndim != 3 or class_logits.shape != (num_queries, num_classes + 1):
+            raise CheckpointError(
+                f"{self.path}: gives logits of shapes {class_logits.shape} and {mask_logits.shape}, which do not fit "
+                f"the {num_classes} classes of its description; export the model again"
+            )
+        return class_logits, mask_logits
+
+    def _sizes(self, mask_logits: np.ndarray, size: Size, request: Request) -> Sizes:
+        """Return the sizes for the merge.
+
+        Raises:
+            CheckpointError: the masks are smaller than the image.
+        """
+        padded = (STRIDE * mask_logits.shape[1], STRIDE * mask_logits.shape[2])
+        if padded[0] < size[0] or padded[1] < size[1]:
+            raise CheckpointError(
+                f"{self.path}: gives masks of {mask_logits.shape[1:]} for an image of {size}, but masks have a stride of "
+                f"{STRIDE}; export the model again"
+            )
+        return Sizes(padded, size, request.output_size)
 
     def _prepared(self, pixels: np.ndarray, request: Request) -> tuple[np.ndarray, Size]:
         """Return the network's input, and the size of the part that is not padding."""
@@ -210,11 +251,6 @@ class ExportedEngine:
                 f"becomes {size[0]} x {size[1]}; give another input size or image, or export without --fixed-size"
             )
         return resize(pixels, size)
-
-
-def _sizes(mask_logits: np.ndarray, size: Size, request: Request) -> Sizes:
-    padded = (STRIDE * mask_logits.shape[1], STRIDE * mask_logits.shape[2])
-    return Sizes(padded, size, request.output_size)
 
 
 def num_threads() -> int:

@@ -8,16 +8,25 @@ from typing import Any
 import numpy as np
 
 from yoso.errors import CheckpointError, ConfigError
-from yoso.files import PathLike
+from yoso.files import PathLike, refuse_special
 from yoso.inference.engine import Request, Timings
 from yoso.inference.exported import METADATA, Description, ExportedEngine, Logits, num_threads
-from yoso.inference.memory import loading_errors, memory_errors
+from yoso.inference.memory import is_out_of_memory, loading_errors, memory_errors
 from yoso.installation import optional_packages
 from yoso.postprocess.numpy_merge import PanopticArrays
 from yoso.postprocess.segments import Segment, Sizes, box_of_extent
 
 QUANTIZED = b"DequantizeLinear"
 """Operator that every 8-bit value passes; names are stored as plain text in a file."""
+
+LOGITS = ["class_logits", "mask_logits"]
+"""Outputs of a raw file."""
+
+SEGMENTS = ["segmentation", "class_indices", "scores", "areas", "boxes"]
+"""Outputs of a panoptic file."""
+
+KERNELS = {"raw": "kernels", "panoptic": "embeddings"}
+"""The output of each form that only a file exported with --embeddings has."""
 
 TO_FLOAT16 = b"\n\x02to\x18\n"
 """Attribute `to = FLOAT16` of a Cast as a file stores it. Only files in half precision convert to it: weights that are
@@ -57,6 +66,11 @@ class OnnxEngine(ExportedEngine):
         super().__init__(path, "cpu" if on_cpu else "cuda:0", description)
 
     @cached_property
+    def has_embeddings(self) -> bool:  # pyrefly: ignore[bad-override]
+        """Whether the file was exported with --embeddings."""
+        return KERNELS[self.form] in {output.name for output in self.session.get_outputs()}
+
+    @cached_property
     def precision(self) -> str:
         """Return "int8" for a file with 8-bit operators, "fp16" for one in half precision, otherwise "fp32"."""
         content = self.path.read_bytes()
@@ -82,8 +96,37 @@ class OnnxEngine(ExportedEngine):
 
     def run(self, images: np.ndarray) -> Logits:
         """Run the network; see `ExportedEngine`."""
-        class_logits, mask_logits = self.session.run(None, {"images": images})
+        class_logits, mask_logits = self._outputs({"images": images}, LOGITS)
         return class_logits[0], mask_logits[0]
+
+    def run_with_kernels(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Run the network; see `ExportedEngine`."""
+        class_logits, mask_logits, kernels = self._outputs({"images": images}, [*LOGITS, KERNELS["raw"]])
+        return class_logits[0], mask_logits[0], kernels[0]
+
+    def _outputs(self, feeds: dict[str, np.ndarray], wanted: list[str]) -> list[np.ndarray]:
+        """Run the session.
+
+        Args:
+            feeds: its inputs by name.
+            wanted: names of outputs.
+
+        Raises:
+            CheckpointError: it fails for another reason than memory, or gives other outputs than `yoso export` writes.
+        """
+        try:
+            outputs = self.session.run(wanted, feeds)
+        except Exception as error:  # its errors have no common base of their own
+            if is_out_of_memory(error):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{self.path}: onnxruntime cannot run it ({reason}); if this happens with one image only, its output "
+                "may not be finite; otherwise export the model again"
+            ) from error
+        if not all(isinstance(output, np.ndarray) and output.ndim for output in outputs):
+            raise CheckpointError(f"{self.path}: has other outputs than its description says; export the model again")
+        return outputs
 
     def _panoptic(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
         start = time.perf_counter()
@@ -98,7 +141,10 @@ class OnnxEngine(ExportedEngine):
         }
         if self.size is None:
             feeds["input_size"] = np.array(request.input_size or (0, 0), np.int64)
-        segmentation, class_indices, scores, areas, extents = self.session.run(None, feeds)
+        wanted = [*SEGMENTS, KERNELS["panoptic"]] if request.with_embeddings else SEGMENTS
+        segmentation, class_indices, scores, areas, extents, *embeddings = self._outputs(feeds, wanted)
+        if len(class_indices) and not 0 <= class_indices.min() <= class_indices.max() < len(self.categories):
+            raise CheckpointError(f"{self.path}: gives classes that its description lacks; export the model again")
         segments = [
             Segment(number, int(index), float(score), int(area), box_of_extent(extent))
             for number, (index, score, area, extent) in enumerate(
@@ -106,7 +152,8 @@ class OnnxEngine(ExportedEngine):
             )
         ]
         done = time.perf_counter()
-        return PanopticArrays(segmentation, segments), Timings(0.0, resized - start, done - resized, 0.0)
+        arrays = PanopticArrays(segmentation, segments, *embeddings)
+        return arrays, Timings(0.0, resized - start, done - resized, 0.0)
 
 
 def open_session(path: PathLike, device: str = "auto") -> Any:
@@ -117,6 +164,7 @@ def open_session(path: PathLike, device: str = "auto") -> Any:
         ConfigError: onnxruntime is not installed, cannot use the device, or has too little memory.
     """
     ort = import_onnxruntime()
+    refuse_special(path, "an ONNX file", CheckpointError)
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such file")
     options = ort.SessionOptions()

@@ -3,7 +3,8 @@
 `panoptic`, `instances` and `semantic` take torch tensors; `instance_masks` and `semantic_classes` give the results of
 the last two in less memory. Names are imported on first use, so that the NumPy part never loads torch.
 
-The panoptic merge exists in several forms, which give the same segments:
+The panoptic merge exists in several forms, which give the same segments, except where rounding decides (exact ties, and
+mask logits near the largest float32):
 
 - `panoptic` (`torch_merge`) keeps its result on the device of the logits; its two steps, `find_kept_queries` and
   `compete`, let a threshold search reuse the expensive one.

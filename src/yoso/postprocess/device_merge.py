@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
 from yoso.postprocess.numpy_merge import PanopticArrays
-from yoso.postprocess.segments import Sizes, merge_segments
+from yoso.postprocess.segments import Sizes, merge_segments, non_finite
 from yoso.postprocess.torch_merge import (
     PixelCounter,
     assign_pixels,
@@ -31,6 +31,11 @@ NOWHERE = -1e4
 WAITED_FOR = ("cuda",)
 """Kinds of devices that work on after a call returns; on a CPU, upsampling only the kept queries is faster."""
 
+PER_QUERY = 10
+"""Numbers per query: seven counts, class, score, index."""
+NOT_FINITE = -1
+"""Number of queries that stands for logits that are NaN or infinite."""
+
 LARGEST_OUTPUT = 2**31
 """Pixels from which on counts do not fit beside the int32 map."""
 
@@ -46,7 +51,9 @@ def panoptic_arrays(
     """Merge the queries of one image into segments, as `panoptic` does, and bring them to the host.
 
     On a CUDA device the host waits once, in the transfer of the result, if at most `MAX_KEPT_QUERIES` queries take
-    part; otherwise three times. The segments are those of `panoptic` in any case.
+    part; otherwise three times. The segments are those of `panoptic`, except where rounding decides: masks that fit into
+    memory are upsampled at once here and may be upsampled in strips there, with sums in another order. This shows at
+    exact ties, and next to mask logits of 1e38, whose blends cancel.
 
     Args:
         class_logits: after the temperature; the last of the L = K + 1 is `no_object`.
@@ -86,28 +93,29 @@ def packed_merge(
         thresholds: see `panoptic`.
 
     Returns:
-        One tensor with everything that `unpack` needs: the map; counts, class and the bits of the score of each query
-        that may take part; the number of queries that do. If that is more than `MAX_KEPT_QUERIES`, the rest is
-        meaningless.
+        One tensor with everything that `unpack` needs: the map; counts, class, the bits of the score and the index of
+        each query that may take part; the number of queries that do. If that is more than `MAX_KEPT_QUERIES`, the rest
+        is meaningless.
     """
     device = mask_logits.device
-    scores, classes = best_classes(class_logits)
-    takes_part = (classes != class_logits.shape[1] - 1) & (scores > thresholds.object_mask)
+    all_scores, classes = best_classes(class_logits)
+    takes_part = (classes != class_logits.shape[1] - 1) & (all_scores > thresholds.object_mask)
     # Those that take part come first, in query order.
     queries = takes_part.to(torch.uint8).sort(stable=True, descending=True).indices[:MAX_KEPT_QUERIES]
-    kept, scores, classes = takes_part[queries], scores[queries], classes[queries]
+    kept, scores, classes = takes_part[queries], all_scores[queries], classes[queries]
     masks = mask_logits[queries].float().masked_fill(~kept[:, None, None], NOWHERE)
     num_pixels, count = sizes.output[0] * sizes.output[1], len(queries)
-    packed = torch.empty(num_pixels + 9 * count + 1, dtype=torch.int32, device=device)
+    packed = torch.empty(num_pixels + PER_QUERY * count + 1, dtype=torch.int32, device=device)
     codes = packed[:num_pixels].view(sizes.output)
     counter = PixelCounter(count, sizes.output, device)
     strips = uncontended_strips(masks, torch.arange(count, device=device), sizes)
     assign_pixels(codes, counter, strips, scores.where(kept, 0))
     table = counter.table()
     codes_to_ids(codes, _segment_ids(table, classes, is_thing, thresholds.overlap))
-    per_query = [table.int(), classes.int()[None], scores.view(torch.int32)[None]]
-    packed[num_pixels:-1].view(9, count).copy_(torch.cat(per_query))
-    packed[-1:].copy_(takes_part.sum()[None])
+    per_query = [table.int(), classes.int()[None], scores.view(torch.int32)[None], queries.int()[None]]
+    packed[num_pixels:-1].view(PER_QUERY, count).copy_(torch.cat(per_query))
+    is_finite = torch.isfinite(masks).all() & ~all_scores.isnan().any()
+    packed[-1:].copy_(takes_part.sum().where(is_finite, NOT_FINITE)[None])
     return packed
 
 
@@ -137,11 +145,17 @@ def unpack(
         sizes: as given to `packed_merge`.
         is_thing: per class index.
         overlap_threshold: 0 to 1.
+
+    Raises:
+        NonFiniteError: the logits are NaN or infinite.
     """
     num_pixels, kept = sizes.output[0] * sizes.output[1], int(packed[-1])
-    per_query = packed[num_pixels:-1].reshape(9, -1)
+    if kept == NOT_FINITE:
+        raise non_finite("class or mask")
+    per_query = packed[num_pixels:-1].reshape(PER_QUERY, -1)
     if kept > per_query.shape[1]:
         return None
     classes, scores = per_query[7, :kept].tolist(), per_query[8, :kept].view(np.float32).tolist()
-    _, segments = merge_segments(classes, scores, counts_of(per_query[:7, :kept]), is_thing, overlap_threshold)
+    counts, queries = counts_of(per_query[:7, :kept]), per_query[9, :kept].tolist()
+    _, segments = merge_segments(classes, scores, counts, is_thing, overlap_threshold, queries)
     return PanopticArrays(packed[:num_pixels].reshape(sizes.output), segments)

@@ -1,9 +1,11 @@
 """What every merge shares, without torch: sizes, segments, which queries are kept, bilinear positions."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+from yoso.errors import NonFiniteError
 
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
@@ -48,6 +50,7 @@ class Segment:
         score: class probability of its query, 0 to 1; where stuff was merged, of the first query.
         area: in pixels.
         bbox: smallest box that holds the segment.
+        query: index of its query, 0 to N-1, of the first one where stuff was merged; -1 if it is not known.
     """
 
     id: int
@@ -55,6 +58,7 @@ class Segment:
     score: float
     area: int
     bbox: Box
+    query: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,21 @@ def kept_queries(scores: np.ndarray, class_indices: np.ndarray, num_classes: int
         class_indices: (N,) the class of that probability; `num_classes` is `no_object`.
         num_classes: K.
         threshold: the object-mask threshold, 0 to 1.
+
+    Raises:
+        NonFiniteError: a score is NaN, because a class logit is NaN or infinite.
     """
+    if np.isnan(scores).any():
+        raise non_finite("class")
     return np.flatnonzero((class_indices != num_classes) & (scores > threshold))
+
+
+def non_finite(kind: str) -> NonFiniteError:
+    """Return the error for logits, of `class` or `mask`, that are NaN or infinite."""
+    return NonFiniteError(
+        f"the network's {kind} logits are not finite (NaN or infinity); its weights are damaged, or it needs more "
+        "precision: run it in fp32"
+    )
 
 
 TOLERANCE = 1e-3
@@ -110,7 +127,12 @@ def contenders(largest: np.ndarray, smallest: np.ndarray, scores: np.ndarray) ->
 
     Returns:
         Ascending positions, 0 to Q-1; at least one.
+
+    Raises:
+        NonFiniteError: a bound is NaN or infinite.
     """
+    if not (np.isfinite(largest).all() and np.isfinite(smallest).all()):
+        raise non_finite("mask")
     with np.errstate(over="ignore"):
         at_most, at_least = (scores / (1 + np.exp(-bound)) for bound in (largest, smallest))
     may_win = at_most * (1 + TOLERANCE) + FAINT >= at_least.max()
@@ -123,11 +145,13 @@ def merge_segments(
     counts: PixelCounts,
     is_thing: Sequence[bool],
     overlap_threshold: float,
+    queries: Sequence[int] = (),
 ) -> tuple[np.ndarray, list[Segment]]:
     """Decide which kept queries become segments.
 
     In query order, a query is dropped if it won, covers or owns no pixel, or if it won fewer pixels than
     `overlap_threshold` times what its mask covers. A stuff query whose class has a segment already joins that segment.
+    `queries` are the indices of the kept queries, if the segments are to say which one they come from.
 
     Returns:
         (Q,) int32 segment id of each query, 0 if it is dropped; and the segments, with ids 1, 2, ...
@@ -135,18 +159,19 @@ def merge_segments(
     segment_ids = np.zeros(len(scores), np.int32)
     segments: list[Segment] = []
     stuff: dict[int, int] = {}
-    for query, class_index in enumerate(class_indices):
-        won, covered, owned = (int(c[query]) for c in (counts.won, counts.covered, counts.owned))
+    for position, class_index in enumerate(class_indices):
+        won, covered, owned = (int(c[position]) for c in (counts.won, counts.covered, counts.owned))
         if min(won, covered, owned) == 0 or won / covered < overlap_threshold:
             continue
-        box = box_of_extent(counts.extents[query])
+        box = box_of_extent(counts.extents[position])
         if class_index in stuff:
             first = stuff[class_index]
-            segment_ids[query] = first
+            segment_ids[position] = first
             segments[first - 1] = _joined(segments[first - 1], owned, box)
             continue
-        segment = Segment(len(segments) + 1, class_index, float(scores[query]), owned, box)
-        segment_ids[query] = segment.id
+        query = queries[position] if queries else -1
+        segment = Segment(len(segments) + 1, class_index, float(scores[position]), owned, box, query)
+        segment_ids[position] = segment.id
         segments.append(segment)
         if not is_thing[class_index]:
             stuff[class_index] = segment.id
@@ -164,7 +189,7 @@ def _joined(segment: Segment, area: int, box: Box) -> Segment:
     right = max(segment.bbox[0] + segment.bbox[2], box[0] + box[2])
     bottom = max(segment.bbox[1] + segment.bbox[3], box[1] + box[3])
     bbox = (left, top, right - left, bottom - top)
-    return Segment(segment.id, segment.class_index, segment.score, segment.area + area, bbox)
+    return replace(segment, area=segment.area + area, bbox=bbox)
 
 
 @dataclass(frozen=True)

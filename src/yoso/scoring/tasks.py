@@ -145,7 +145,7 @@ class PanopticTask:
     def _comparison(self, index: int, pq: float) -> list[tuple[np.ndarray, str]]:
         """Return tiles of an image, its ground truth and its prediction."""
         example = self.dataset.example(index)
-        entry = self.writer.entries[index]
+        entry = self.writer.entry(index)
         predicted = read_id_map(self.writer.masks / entry["file_name"])
         truth = Segmentation(example.id_map, example.segments, self.dataset.categories)
         guess = Segmentation(predicted, entry["segments_info"], self.model)

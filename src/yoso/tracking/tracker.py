@@ -88,9 +88,10 @@ class Tracker:
         """
         segmentation, infos = read_segmentation(result), list(result["segments_info"])
         size = (segmentation.shape[0], segmentation.shape[1])
-        if self._size not in (None, size):
+        before = self._size or size
+        if size != before:
             raise ConfigError(
-                f"this frame is {size[1]}x{size[0]} pixels and the ones before were {self._size[1]}x{self._size[0]}; "
+                f"this frame is {size[1]}x{size[0]} pixels and the ones before were {before[1]}x{before[0]}; "
                 "resize it, or call reset() before another video"
             )
         things = read_things(segmentation, infos)

@@ -67,6 +67,8 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
         values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ConfigError(_explained(error)) from error
+    except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:  # jsonargparse, on odd types
+        raise ConfigError(f"{recipe}: a setting has the wrong type ({' '.join(str(error).split())[-160:]})") from error
     fields = TrainingConfig.__dataclass_fields__
     return TrainingConfig(**{name: values[name] for name in fields}), parsed
 
@@ -149,6 +151,9 @@ def check_keys(path: Path, parser: ArgumentParser) -> None:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: is not a recipe, which is a mapping of keys to values")
     known = known_keys(parser)
+    for name, value in content.items():
+        if value is not None and not isinstance(value, dict) and any(key.startswith(f"{name}.") for key in known):
+            raise ConfigError(f"{path}: {name!r} is {str(value)[:80]!r}; it must be a mapping of keys to values")
     keys = _dotted(content, known)
     if removed := [key for key in keys if key in REMOVED]:
         raise ConfigError(f"{path}: these settings no longer exist: {', '.join(removed)}; delete their lines")

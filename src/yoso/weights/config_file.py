@@ -9,7 +9,16 @@ from yoso.errors import CheckpointError, ConfigError, DatasetError
 from yoso.files import PathLike, read_json, write_json
 from yoso.model.config import ModelConfig
 from yoso.settings import InferenceConfig, config_from_json
+from yoso.values import fault_in
 from yoso.weights.layout import CONFIG
+
+SHAPE = {
+    "model": object,
+    "inference": object,
+    "categories": object,
+    "about?": lambda value: value is None or isinstance(value, dict),
+}
+"""Of `config.json`; the values are checked where they are used."""
 
 
 class FolderConfig(NamedTuple):
@@ -36,6 +45,8 @@ def read_config(folder: PathLike) -> FolderConfig:
     """
     path = Path(folder) / CONFIG
     content = _content(path)
+    if fault := fault_in(content, SHAPE, "it"):
+        raise CheckpointError(f"{path}: is not the configuration of a model ({fault})")
     try:
         return FolderConfig(
             config_from_json(ModelConfig, content["model"]),
@@ -45,8 +56,8 @@ def read_config(folder: PathLike) -> FolderConfig:
         )
     except (DatasetError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: is not the configuration of a model ({error!r})") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: is not the configuration of a model ({repr(error)[:300]})") from error
 
 
 def save_inference(folder: PathLike, inference: InferenceConfig) -> Path:

@@ -21,7 +21,7 @@ from yoso.preprocess import SIZE_DIVISOR
 from yoso.settings import InferenceConfig
 from yoso.weights.config_file import read_config
 from yoso.weights.layout import CONFIG, METRICS, PREPROCESSOR, WEIGHTS
-from yoso.weights.tensors import load_exactly, read_safetensors
+from yoso.weights.tensors import check_fit, load_exactly, read_safetensors
 
 _BILINEAR = 2
 
@@ -113,9 +113,14 @@ def read_model(folder: PathLike, device: str | torch.device = "cpu") -> Model:
     """
     folder = Path(folder)
     config = read_config(folder)
+    tensors = read_safetensors(folder / WEIGHTS)
     try:
+        # First without values, which take no memory: the configuration may be that of a network of any size.
+        with torch.device("meta"):
+            check_fit(YOSO(config.model, len(config.categories)), tensors, folder / WEIGHTS)
         network = YOSO(config.model, len(config.categories))
-    except (ConfigError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / CONFIG}: no network can be built from it ({error})") from error
-    load_exactly(network, read_safetensors(folder / WEIGHTS), folder / WEIGHTS)
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder / CONFIG}: no network can be built from it ({reason})") from error
+    load_exactly(network, tensors, folder / WEIGHTS)
     return Model(network.to(device).eval(), config.categories, config.inference, config.about)

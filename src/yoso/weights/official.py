@@ -1,13 +1,15 @@
 """The official checkpoints: reading them, and the names of their tensors in this package."""
 
+import os
 import re
+import zipfile
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from yoso.errors import CheckpointError
-from yoso.files import PathLike
+from yoso.files import PathLike, refuse_special
 from yoso.model.yoso import YOSO
 from yoso.weights.tensors import Tensors, load_exactly
 
@@ -76,6 +78,8 @@ def read_official(path: PathLike) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing or damaged, holds anything but tensors, or is not a state dict.
     """
+    refuse_special(path, "a checkpoint", CheckpointError)
+    _refuse_bomb(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -88,9 +92,26 @@ def read_official(path: PathLike) -> dict[str, Tensor]:
         ) from error
     if isinstance(content, Mapping):
         content = content.get("model", content)
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
         raise CheckpointError(f"{path}: is not a state dict (a mapping of names to tensors)")
     return dict(content)
+
+
+def _refuse_bomb(path: PathLike) -> None:
+    """Refuse a checkpoint whose parts are compressed, which PyTorch never writes and which may unpack to anything.
+
+    Raises:
+        CheckpointError: it is one.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+    except Exception:  # the old format is no archive; `torch.load` says what is wrong with a damaged one
+        return
+    if unpacked > os.path.getsize(path):
+        raise CheckpointError(f"{path}: is not a checkpoint that PyTorch wrote, because its parts are compressed")
 
 
 def load_official(network: YOSO, tensors: Tensors, where: PathLike = "checkpoint") -> None:

@@ -18,8 +18,8 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import NamedTuple
 
-from yoso.errors import CheckpointError, DatasetError, OutputError
-from yoso.files import cannot_write, file_sha256, read_json, read_text, write_json, write_text
+from yoso.errors import CheckpointError, ConfigError, DatasetError, OutputError
+from yoso.files import cannot_write, expanded, file_sha256, read_json, read_text, write_json, write_text
 from yoso.installation import optional_packages
 from yoso.settings import is_offline
 from yoso.weights.download import download
@@ -135,15 +135,25 @@ PUBLISHED = {
 
 
 def cache_folder() -> Path:
-    """Return the cache of fetched models: `YOSO_CACHE`, or `yoso` in the user's cache folder."""
+    """Return the cache of fetched models: `YOSO_CACHE`, or `yoso` in the user's cache folder.
+
+    Raises:
+        ConfigError: the home folder is needed and not known.
+    """
     if own := os.environ.get("YOSO_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "yoso"
+        return expanded(own)
+    try:
+        return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "yoso"
+    except ConfigError as error:
+        raise ConfigError("the home folder, which holds the cache of models, is not known; set YOSO_CACHE") from error
 
 
 def is_cached(name: str) -> bool:
     """Return whether a published model is in the cache."""
-    return (cache_folder() / name / SOURCE).is_file()
+    try:
+        return (cache_folder() / name / SOURCE).is_file()
+    except ConfigError:  # without a home folder there is no cache
+        return False
 
 
 def published_folder(name: str, offline: bool = False) -> Path:
@@ -212,7 +222,7 @@ def _fetch(name: str, folder: Path) -> None:
     if not checkpoint.is_file():
         current_listener().say(f"fetching {name} from {url} into {cache_folder()}")
         with current_listener().bar(published.file) as report:
-            download(url, checkpoint, report)
+            download(url, checkpoint, report, max_bytes=int(2e6 * published.megabytes))
     try:
         shutil.rmtree(making, ignore_errors=True)
         sha256 = _same_as_first(checkpoint)

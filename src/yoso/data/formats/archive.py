@@ -15,9 +15,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yoso.errors import ConfigError, DatasetError
-from yoso.files import PathLike, is_hidden, safe_child, written_whole
+from yoso.files import PathLike, is_hidden, refuse_special, safe_child, written_whole
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+
+MAX_RATIO = 100
+"""How many times its size an archive may unpack to. Annotations in JSON reach 20, images 1; a bomb reaches 1000."""
+
+SMALL_BYTES = 2**24
+"""What any archive may unpack to, whatever its size."""
+
+MAX_MEMBER_BYTES = 2**30
+"""Of a file that is read into memory, such as an image; others are copied in blocks."""
+
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How files may be packed. Others let a few bytes ask for gigabytes of working memory."""
 
 
 class SourceFile(NamedTuple):
@@ -49,11 +61,14 @@ class SourceFile(NamedTuple):
         """Return the content of a member of an archive; None for a file on disk, which is read from there.
 
         Raises:
-            DatasetError: the archive is damaged, or the member is a symbolic link.
+            DatasetError: the archive is damaged, or the member is a symbolic link, too large, or packed in a rare way.
         """
         if self.archive is None:
             return None
-        self._refuse_link(self.archive)
+        self._refuse_odd(self.archive)
+        size = self.archive.getinfo(self.member).file_size
+        if size > MAX_MEMBER_BYTES:
+            raise DatasetError(f"{self}: has {size / 2**20:,.0f} MB, too much for an image; unpack the archive")
         try:
             return BytesIO(self.archive.read(self.member))
         except _DAMAGE as error:
@@ -73,7 +88,9 @@ class SourceFile(NamedTuple):
     def _blocks(self) -> Iterator[bytes]:
         """Yield the content in blocks; an error of reading must not pass for one of writing."""
         if self.archive:
-            self._refuse_link(self.archive)
+            self._refuse_odd(self.archive)
+        else:
+            refuse_special(self.path, "a file of a data set", DatasetError)
         with ExitStack() as stack:
             try:
                 source = stack.enter_context(self.archive.open(self.member) if self.archive else self.path.open("rb"))
@@ -83,10 +100,15 @@ class SourceFile(NamedTuple):
                 what = "the archive is damaged" if self.archive else "cannot be read"
                 raise DatasetError(f"{self}: {what} ({_reason(error)}); download it again") from error
 
-    def _refuse_link(self, archive: zipfile.ZipFile) -> None:
-        """Refuse a symbolic link, whose content is a path rather than the file."""
-        if stat.S_ISLNK(archive.getinfo(self.member).external_attr >> 16):
+    def _refuse_odd(self, archive: zipfile.ZipFile) -> None:
+        """Refuse a symbolic link, whose content is a path rather than the file, and rare methods of packing."""
+        info = archive.getinfo(self.member)
+        if stat.S_ISLNK(info.external_attr >> 16):
             raise DatasetError(f"{self}: is a symbolic link; put the file itself into the archive, or unpack it")
+        if info.compress_type not in _METHODS:
+            raise DatasetError(
+                f"{self}: is packed with method {info.compress_type}; pack it with deflate, or unpack it"
+            )
 
 
 class Tree:
@@ -109,7 +131,7 @@ class Tree:
         self._members: dict[str, SourceFile] = {}
         self.damaged: list[str] = []
         for path in sorted(self.root.iterdir()):
-            if path.suffix.lower() == ".zip" and not is_hidden(path.name):
+            if path.suffix.lower() == ".zip" and not is_hidden(path.name) and path.is_file():
                 self._add(path, path, "")
 
     def __enter__(self) -> "Tree":
@@ -123,6 +145,10 @@ class Tree:
             archive = self._stack.enter_context(zipfile.ZipFile(source))
         except (*_DAMAGE, ValueError) as error:
             self.damaged.append(f"{path} is damaged ({_reason(error)}); download it again")
+            return
+        unpacked, packed = sum(info.file_size for info in archive.infolist()), source.stat().st_size
+        if unpacked > max(SMALL_BYTES, MAX_RATIO * packed):
+            self.damaged.append(f"{path} unpacks to {unpacked / packed:,.0f} times its size, as no data set does")
             return
         for info in archive.infolist():
             # Some tools on Windows write backslashes, others begin with "./".

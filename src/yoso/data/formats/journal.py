@@ -10,7 +10,8 @@ from yoso.class_tables import checksum
 from yoso.data.formats.annotations import Size
 from yoso.data.formats.plan import ImagePlan, SplitPlan
 from yoso.errors import DatasetError
-from yoso.files import cannot_write, read_text, write_text
+from yoso.files import cannot_write, parse_json, read_text, write_text
+from yoso.values import fault_in
 
 FORMAT = 2
 """Raised when the files change, so that a run does not continue an older journal."""
@@ -50,9 +51,7 @@ def open_journal(
     head = json.dumps(content)
     lines = [head, *_lines(path, head)]
     write_text(path, "".join(f"{line}\n" for line in lines))
-    known = {}
-    for name, mark, (height, width), segments, counts in map(json.loads, lines[1:]):
-        known[name] = FinishedImage(mark, (height, width), segments, counts)
+    known = dict(entry for line in lines[1:] if (entry := _entry(line, path)))
 
     # Unbuffered: otherwise, closing the file would try again to write what could not be written.
     try:
@@ -70,6 +69,38 @@ def open_journal(
 
     with sink:
         yield known, note
+
+
+def _entry(line: str, path: Path) -> tuple[str, FinishedImage] | None:
+    """Return the name and the facts of an image; None if a line is not of this format: the image is made again."""
+    try:
+        content = parse_json(line, path)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, list) or len(content) != len(_ENTRY):
+        return None
+    if fault_in(dict(zip(_ENTRY, content, strict=True)), _ENTRY):
+        return None
+    name, mark, (height, width), segments, counts = content
+    return name, FinishedImage(mark, (height, width), segments, counts)
+
+
+_COUNTS = {
+    "read": int,
+    "written": int,
+    "void": int,
+    "merged": lambda value: isinstance(value, dict) and all(isinstance(count, int) for count in value.values()),
+    "dropped": [{"reason": str, "count": int, "first": str}],
+}
+
+_ENTRY: dict[str, Any] = {
+    "name": str,
+    "mark": [int],
+    "size": lambda value: isinstance(value, list) and [type(side) for side in value] == [int, int],
+    "segments": str,
+    "counts": lambda value: value is None or (not fault_in(value, _COUNTS) and value.keys() == _COUNTS.keys()),
+}
+"""The parts of a line."""
 
 
 def _lines(path: Path, head: str) -> list[str]:

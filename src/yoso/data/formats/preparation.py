@@ -20,6 +20,7 @@ from yoso.data.spec import Split
 from yoso.data.statistics import class_indices
 from yoso.errors import DatasetError, OutputError
 from yoso.files import read_json, read_text, write_json, write_text
+from yoso.values import fault_in
 
 STAMP = "prepared.json"
 SIGNATURE = "# Written by `yoso data`"
@@ -119,8 +120,7 @@ def write_dataset(
             used. Images finished before stay, and the next run continues after them; JSON and YAML are not written.
     """
     check_output(layout)
-    old = read_json(layout.folder / STAMP) if plan.keeps_splits and (layout.folder / STAMP).is_file() else {}
-    stamp = {"name": plan.name, "title": plan.title, "splits": old.get("splits", {})}
+    stamp = {"name": plan.name, "title": plan.title, "splits": _earlier_splits(plan, layout.folder / STAMP)}
     write_json(layout.folder / STAMP, stamp)
     converted = []
     for part in plan.splits:
@@ -142,6 +142,21 @@ def write_dataset(
     write_json(layout.folder / STAMP, stamp)
     write_description(plan, layout, stamp["splits"])
     return converted
+
+
+def _earlier_splits(plan: ConversionPlan, path: Path) -> dict[str, dict[str, str]]:
+    """Return the splits that an earlier run wrote and that stay.
+
+    Raises:
+        DatasetError: the file that lists them is damaged.
+    """
+    if not plan.keeps_splits or not path.is_file():
+        return {}
+    content = read_json(path)
+    split = {"images": str, "masks": str, "annotations": str}
+    if fault := fault_in(content, {"splits?": {"train?": split, "val?": split}}, str(path)):
+        raise DatasetError(f"{fault}; delete {path.parent} and run the command again")
+    return content.get("splits", {})
 
 
 def count_classes(annotations: Annotations) -> list[ClassCounts]:

@@ -12,12 +12,19 @@ from yoso.data.formats.counts import COVERED, SAME_OBJECT, SAME_STUFF, Annotatio
 TOO_FEW_POINTS = "fewer than three points"
 NOT_POINTS = "coordinates that are not pairs of finite numbers"
 OUTSIDE = "outside the image"
+TOO_COMPLEX = "more crossings of rows than pixels"
 NO_PIXEL = "no pixel inside, thinner than a pixel"
 NOT_RUN_LENGTHS = "malformed run-length mask"
 OTHER_MASK_SIZE = "mask size differs from the image"
 
 MAX_COORDINATE = 1e7
 """A coordinate beyond it, in pixels, is a fault of the file; no image is as large."""
+
+MIN_CROSSINGS = 2**18
+"""Crossings of rows that any polygon may have, and that are computed at a time."""
+
+MAX_DIGITS = 8
+"""Characters of a number in the text form of run lengths: 40 bits. No image has as many pixels."""
 
 
 class Shape(NamedTuple):
@@ -64,6 +71,9 @@ def polygon_mask(points: np.ndarray, size: Size) -> np.ndarray:
 
     Returns:
         bool (H, W).
+
+    Raises:
+        AnnotationError: the polygon crosses more rows than the image has pixels.
     """
     height, width = size
     x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)
@@ -72,14 +82,22 @@ def polygon_mask(points: np.ndarray, size: Size) -> np.ndarray:
     first = np.clip(np.ceil(np.minimum(y, next_y) - 0.5), 0, height).astype(np.int64)
     after = np.clip(np.ceil(np.maximum(y, next_y) - 0.5), 0, height).astype(np.int64)
     counts = after - first
-    edge = np.repeat(np.arange(len(points)), counts)
-    row = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
-    slope = (next_x[edge] - x[edge]) / (next_y[edge] - y[edge])
-    crossing = x[edge] + (row + 0.5 - y[edge]) * slope
-    column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
-    flips = np.zeros((height, width + 1), np.int32)
-    np.add.at(flips, (row, column), 1)
-    return np.cumsum(flips, axis=1)[:, :width] % 2 == 1
+    ends = np.cumsum(counts)
+    if ends[-1] > height * width + MIN_CROSSINGS:
+        raise AnnotationError(TOO_COMPLEX, f"{ends[-1]:,} crossings of rows, {height * width:,} pixels")
+    flips = np.zeros((height, width + 1), np.uint8)  # of which only the parity counts
+    start = 0
+    while start < len(points):  # some edges at a time: large polygons in large images cross millions of rows
+        stop = max(start + 1, int(np.searchsorted(ends, ends[start] - counts[start] + MIN_CROSSINGS, "right")))
+        own = counts[start:stop]
+        edge = np.repeat(np.arange(start, stop), own)
+        row = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own) + first[edge]
+        slope = (next_x[edge] - x[edge]) / (next_y[edge] - y[edge])
+        crossing = x[edge] + (row + 0.5 - y[edge]) * slope
+        column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
+        np.add.at(flips, (row, column), np.uint8(1))
+        start = stop
+    return np.cumsum(flips, axis=1, dtype=np.uint8)[:, :width] % 2 == 1
 
 
 def run_length_mask(encoded: Any, size: Size) -> np.ndarray:
@@ -97,6 +115,8 @@ def run_length_mask(encoded: Any, size: Size) -> np.ndarray:
     """
     counts = encoded.get("counts") if isinstance(encoded, dict) else None
     if isinstance(counts, str):
+        if len(counts) > MAX_DIGITS * (size[0] * size[1] + 2):
+            raise AnnotationError(NOT_RUN_LENGTHS, "more runs than pixels")
         counts = _numbers(counts)
     if not isinstance(counts, list) or not all(isinstance(count, int) and count >= 0 for count in counts):
         raise AnnotationError(NOT_RUN_LENGTHS)
@@ -124,6 +144,8 @@ def _numbers(text: str) -> list[int]:
             raise AnnotationError(NOT_RUN_LENGTHS, f"character {character!r}")
         value |= (code & 31) << shift
         shift += 5
+        if shift > 5 * MAX_DIGITS:
+            raise AnnotationError(NOT_RUN_LENGTHS, f"a number of more than {MAX_DIGITS} characters")
         if not code & 32:
             if code & 16:
                 value -= 1 << shift
