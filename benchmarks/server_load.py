@@ -4,8 +4,8 @@
 
 Every client sends the next request as soon as it has the answer to the last one, over loopback and one connection per
 client. The overhead is the latency of one client minus that of the bare predictor, which decodes the same file. The
-overload part sends requests of small images from ten times as many clients as the queue and the threads hold, and the
-memory part sends 10,000 requests of small images.
+overload part sends requests of small images from ten times as many clients as the queue and the threads hold. The
+memory part sends 10,000 requests of small images to a server whose network is a stand-in that gives fixed segments.
 
 Output: benchmarks/results/server_load.json
 """
@@ -27,11 +27,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import torch
 from PIL import Image
 
 import yoso
 from yoso.files import read_json, read_upload, write_json
+from yoso.inference.engine import Timings
+from yoso.postprocess.numpy_merge import PanopticArrays
+from yoso.postprocess.segments import Segment
 from yoso.provenance import provenance
 
 MODEL = "facades-mnv2"
@@ -47,12 +49,11 @@ OVERLOAD_QUEUE = 20
 class Server:
     """A `yoso serve` process on a free port."""
 
-    def __init__(self, queue: int = 64, timeout: int = 30) -> None:
+    def __init__(self, queue: int = 64, timeout: int = 30, stand_in: bool = False) -> None:
         """Start it, and wait until its model is loaded."""
         words = ["serve", "--model", MODEL, "--port", "0", "--queue", str(queue), "--timeout", str(timeout)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "yoso", *words], stderr=subprocess.PIPE, encoding="utf-8"
-        )
+        program = [__file__, "--stand-in"] if stand_in else ["-m", "yoso"]
+        self.process = subprocess.Popen([sys.executable, *program, *words], stderr=subprocess.PIPE, encoding="utf-8")
         assert self.process.stderr is not None
         self.host, self.port = _address(self.process.stderr.readline())
         threading.Thread(target=self._drop_log, daemon=True).start()
@@ -196,7 +197,7 @@ def small_image() -> bytes:
 
 def memory(requests: int) -> dict[str, Any]:
     """Send many requests of small images; return the memory of the server after each tenth of them."""
-    server, message = Server(), request(small_image(), f"?input_size={SMALL}")
+    server, message = Server(stand_in=True), request(small_image(), "?output=panoptic_png,rle,polygons")
     load(server, message, 8, 60.0, 500)  # what is allocated once
     marks = [server.memory_bytes]
     sent = 0
@@ -204,7 +205,7 @@ def memory(requests: int) -> dict[str, Any]:
         sent += load(server, message, 8, 60.0, requests // 10)["requests"]
         marks.append(server.memory_bytes)
     server.stop()
-    return {"requests": sent, "megabytes": [round(mark / 1e6, 1) for mark in marks], "input_size": SMALL}
+    return {"requests": sent, "megabytes": [round(mark / 1e6, 1) for mark in marks], "network": "a stand-in"}
 
 
 def overload(seconds: float) -> dict[str, Any]:
@@ -216,14 +217,44 @@ def overload(seconds: float) -> dict[str, Any]:
     return {**found, "capacity": capacity, "input_size": SMALL, "exit_status": status}
 
 
+class FixedSegments:
+    """Stands in for a network: all pixels are one segment."""
+
+    runtime = "none"
+    device = "cpu"
+    precision = "fp32"
+
+    def segment(self, pixels: np.ndarray, request: Any) -> tuple[PanopticArrays, Timings]:
+        """Return one segment."""
+        height, width = request.output_size
+        segments = [Segment(1, 0, 1.0, height * width, (0, 0, width, height))]
+        return PanopticArrays(np.ones((height, width), np.int32), segments), Timings(0.0, 0.0, 0.0, 0.0)
+
+    def logits(self, pixels: np.ndarray, request: Any) -> Any:
+        """The server needs none."""
+        raise NotImplementedError
+
+
+def serve_stand_in(words: list[str]) -> int:
+    """Run `yoso serve` with a stand-in for the network."""
+    from yoso.apps.cli import main as run
+    from yoso.serve import models
+
+    bundled = yoso.load(MODEL)
+    models.load = lambda *_: yoso.Predictor(FixedSegments(), bundled.categories, bundled.inference)
+    return run(words)
+
+
 def main() -> None:
-    """Measure and write the JSON file."""
+    """Measure and write the JSON file; torch is loaded here alone, so that the stand-in stays small."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--seconds", type=float, default=15.0, help="per number of clients")
     parser.add_argument("--requests", type=int, default=10_000, help="of the memory part")
     parser.add_argument("--parts", default="levels,overhead,overload,memory", help="the other ones stay in the file")
     args = parser.parse_args()
+    import torch
+
     content = IMAGE.read_bytes()
     result = read_json(args.output) if args.output.exists() else {}
     parts = {
@@ -241,4 +272,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--stand-in"]:
+        sys.exit(serve_stand_in(sys.argv[2:]))
     main()
