@@ -22,6 +22,7 @@ PAGES = [page for page in PAGES if page.name != "log.md"]
 
 NOT_RUN = {
     r"^yoso train ": "takes hours",
+    r"^yoso serve\b": "runs until it is stopped",
     r"^yoso benchmark ": "takes minutes",
     r"^yoso data (prepare|convert) ": "needs downloads or an export",
     r"^yoso export ": "takes a minute",

@@ -1,5 +1,5 @@
 import pytest
-from small_server import QuickEngine, client_of, loader, running, settings
+from small_server import ENGINES, client_of, running, settings
 
 from yoso.serve.app import create
 
@@ -7,14 +7,7 @@ from yoso.serve.app import create
 @pytest.fixture(scope="session")
 def engines():
     """The engines of all servers here, by model name."""
-    return {"quick": QuickEngine(), "other": QuickEngine()}
-
-
-@pytest.fixture(autouse=True, scope="session")
-def quick_models(engines):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("yoso.serve.models.load", loader(engines))
-        yield
+    return ENGINES
 
 
 @pytest.fixture
@@ -28,7 +21,7 @@ def engine(engines):
 
 
 @pytest.fixture(scope="session")
-def application(quick_models):
+def application():
     return create(settings("quick", "other"))
 
 
@@ -40,7 +33,7 @@ def client(application):
 
 
 @pytest.fixture(scope="session")
-def server(quick_models):
+def server():
     """Address and application of a server on a socket."""
     with running(settings("quick", "other")) as (address, application, _):
         yield address, application

@@ -3,10 +3,11 @@
 import asyncio
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
 
 import numpy as np
+import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -95,11 +96,24 @@ def settings(*names, limits=LIMITS, **changes):
     return ServerSettings({name: name for name in names or ("quick",)}, limits=limits, **changes)
 
 
+ENGINES = {"quick": QuickEngine(), "other": QuickEngine()}
+"""Of all servers here, by model name."""
+
+
 @contextmanager
-def client_of(application, wait=True, **options):
-    """Yield a client in process, once the models are loaded."""
-    with TestClient(application.asgi, base_url="http://localhost", **options) as client:
-        if wait:
+def loading(load):
+    """Use a stand-in for `yoso.load` for as long as models are loaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yoso.serve.models.load", load)
+        yield
+
+
+@contextmanager
+def client_of(application, load=None):
+    """Yield a client in process, once the models are loaded, by default those of `ENGINES`."""
+    with ExitStack() as stack:
+        with loading(load or loader(ENGINES)):
+            client = stack.enter_context(TestClient(application.asgi, base_url="http://localhost"))
             application.service.models.wait()
         yield client
 
@@ -120,11 +134,9 @@ def running(server_settings):
     server = _DrainingServer(ServerConfig(application.asgi, server_settings.limits), application)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
     address = address_of(listener)
-    thread.start()
-    end = time.monotonic() + 20
-    while not server.started or not application.service.is_ready:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    with loading(loader(ENGINES)):
+        thread.start()
+        wait_for(lambda: server.started and application.service.is_ready)
     try:
         yield address, application, server
     finally:

@@ -118,16 +118,15 @@ def test_models(client):
     assert first["classes"][1] == {"label_id": 1, "label": "sky", "is_thing": False, "color": [30, 30, 200]}
 
 
-def test_the_bundled_model_gives_what_predict_gives(monkeypatch):
+def test_the_bundled_model_gives_what_predict_gives():
     from small_server import client_of, settings
 
     import yoso
     from yoso.serve.app import create
     from yoso.serve.settings import Limits
 
-    monkeypatch.setattr("yoso.serve.models.load", yoso.load)
     content = (ROOT / "examples" / "building.jpg").read_bytes()
-    with client_of(create(settings("facades-mnv2", limits=Limits()))) as client:
+    with client_of(create(settings("facades-mnv2", limits=Limits())), yoso.load) as client:
         found = post(client, "?output=panoptic_png&input_size=160x320", image=content)
     expected = yoso.load("facades-mnv2")(ROOT / "examples" / "building.jpg", input_size=(160, 320))
     assert found["segments_info"] == json.loads(json.dumps(expected["segments_info"]))

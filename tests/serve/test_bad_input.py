@@ -146,7 +146,7 @@ def test_json_bodies(client, body, words):
     problem(post(client, body, "application/json"), 400, "malformed-request", words)
 
 
-def test_json_with_too_many_values(quick_models):
+def test_json_with_too_many_values():
     from dataclasses import replace
 
     with client_of(create(settings(limits=replace(LIMITS, json_values=100)))) as client:
@@ -247,9 +247,9 @@ def malformed(seed):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_six_hundred_malformed_uploads(client):
+def test_hundreds_of_malformed_uploads(client):
     found = set()
-    for seed in range(600):
+    for seed in range(510):
         kind, body = malformed(seed)
         response = post(client, body, kind)
         assert response.status_code in {200, 400, 413, 415, 422}, (seed, response.text)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from small_server import LIMITS, client_of, loader, settings, small_image, wait_for
+from starlette.testclient import TestClient
 
 from yoso.serve.app import create
 from yoso.serve.metrics import Metrics
@@ -112,7 +113,7 @@ def test_draining_finishes_what_was_accepted():
     assert not any(thread.is_alive() for thread in queue._threads)
 
 
-def test_the_server_answers_429_and_then_works_again(quick_models, engine):
+def test_the_server_answers_429_and_then_works_again(engine):
     application = create(settings(limits=replace(LIMITS, queue_length=2)))
     with client_of(application) as client, ThreadPoolExecutor(8) as pool:
         engine.gate.clear()
@@ -130,7 +131,7 @@ def test_the_server_answers_429_and_then_works_again(quick_models, engine):
         assert 'yoso_rejections_total{reason="queue-full"} 1.0' in client.get("/metrics").text
 
 
-def test_a_deadline_is_a_503(quick_models, engine):
+def test_a_deadline_is_a_503(engine):
     with client_of(create(settings(limits=replace(LIMITS, request_seconds=0.1)))) as client:
         engine.gate.clear()
         response = post(client)
@@ -144,7 +145,7 @@ def test_loading_failed_and_draining_models_are_503(engines, monkeypatch):
     load = loader(engines)
     monkeypatch.setattr("yoso.serve.models.load", lambda *words: gate.wait(10) and load(*words))
     application = create(settings("quick", "missing"))
-    with client_of(application, wait=False) as client:
+    with TestClient(application.asgi, base_url="http://localhost") as client:
         assert client.get("/v2/health/live").status_code == 200
         response = client.get("/v2/health/ready")
         assert (response.status_code, response.json()["type"]) == (503, "urn:yoso:loading")

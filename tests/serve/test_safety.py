@@ -48,7 +48,7 @@ def test_a_web_site_that_points_its_name_here_is_refused(client):
     assert (response.status_code, response.json()["type"]) == (400, "urn:yoso:unknown-host")
 
 
-def test_a_path_in_the_host_header_changes_nothing(quick_models):
+def test_a_path_in_the_host_header_changes_nothing():
     with client_of(create(settings(key=KEY))) as client:
         response = client.get("/v1/models", headers={"host": "localhost/v2/health/live?"})
         assert response.status_code in {400, 401}
@@ -62,7 +62,7 @@ def test_other_web_sites_cannot_make_browsers_post(client):
     assert post(client, origin="http://localhost").status_code == 200
 
 
-def test_an_origin_that_is_allowed(quick_models):
+def test_an_origin_that_is_allowed():
     with client_of(create(settings(origins=("https://good.example",)))) as client:
         response = post(client, origin="https://good.example")
         assert response.status_code == 200
@@ -74,7 +74,7 @@ def test_an_origin_that_is_allowed(quick_models):
         assert client.options("/v1/panoptic", headers=asked).status_code == 200
 
 
-def test_a_key(quick_models):
+def test_a_key():
     with client_of(create(settings(key=KEY))) as client:
         for headers in (
             {},
@@ -122,17 +122,18 @@ def test_the_page(client):
     assert client.get("/models/quick.onnx.gz").status_code == 404
 
 
-def test_the_page_offers_the_bundled_model(monkeypatch):
+def test_the_page_offers_the_bundled_model():
     import gzip
 
     import yoso
+    from yoso.serve.page import open_page_model
     from yoso.weights.layout import bundled_models
 
-    monkeypatch.setattr("yoso.serve.models.load", yoso.load)
-    with client_of(create(settings("facades-mnv2"))) as client:
+    with client_of(create(settings("facades-mnv2")), yoso.load) as client:
         (model,) = client.get("/page.json").json()["models"]
         content = client.get(f"/{model['file']}").content
-    assert gzip.decompress(content) == (bundled_models()["facades-mnv2"] / "model.onnx").read_bytes()
+    path = bundled_models()["facades-mnv2"] / "model.onnx"
+    assert gzip.decompress(content) == open_page_model("facades-mnv2", path).onnx
 
 
 def test_request_ids(client):
@@ -163,7 +164,25 @@ def test_metrics(client):
         assert f'yoso_stage_seconds_count{{stage="{stage}"}}' in text
 
 
-def test_too_many_requests_at_a_time(quick_models, engine):
+def test_bodies_that_are_too_large_together(engine):
+    from concurrent.futures import ThreadPoolExecutor
+    from dataclasses import replace
+
+    from small_server import LIMITS, wait_for
+
+    limits = replace(LIMITS, all_bodies_bytes=len(IMAGE) * 3 // 2)
+    with client_of(create(settings(limits=limits))) as client, ThreadPoolExecutor(1) as pool:
+        engine.gate.clear()
+        first = pool.submit(post, client)
+        wait_for(lambda: engine.num_started == 1)
+        response = post(client)
+        engine.gate.set()
+        assert (response.status_code, response.json()["type"]) == (503, "urn:yoso:too-many-connections")
+        assert first.result().status_code == 200
+        assert post(client).status_code == 200
+
+
+def test_too_many_requests_at_a_time(engine):
     from concurrent.futures import ThreadPoolExecutor
     from dataclasses import replace
 

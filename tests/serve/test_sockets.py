@@ -17,7 +17,7 @@ SHORT = replace(LIMITS, upload_seconds=0.3, header_bytes=2000, connections=8)
 
 
 @pytest.fixture(scope="module")
-def impatient(quick_models):
+def impatient():
     """Address and application of a server with short time limits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("yoso.serve.running.GRACE_SECONDS", 0.3)
@@ -201,7 +201,7 @@ def test_clients_that_leave_at_every_point(server):
     assert post(address)[0] == 200
 
 
-def test_accepted_requests_are_finished_at_the_end(quick_models, engine):
+def test_accepted_requests_are_finished_at_the_end(engine):
     import signal
     import threading
 

@@ -64,8 +64,12 @@ def build_parser() -> Parser:
     load.add_argument(
         "--threads", type=_count, default=1, metavar="N", help="images segmented at a time, per process (default: 1)"
     )
-    load.add_argument("--queue", type=_count, metavar="N", help="images that may wait, per process (default: 32)")
-    load.add_argument("--timeout", type=_count, metavar="SECONDS", help="time limit of a request (default: 30)")
+    load.add_argument(
+        "--queue", type=_count, default=32, metavar="N", help="images that may wait, per process (default: 32)"
+    )
+    load.add_argument(
+        "--timeout", type=_count, default=30, metavar="SECONDS", help="time limit of a request (default: 30)"
+    )
     return parser
 
 
@@ -88,7 +92,6 @@ def main(arguments: list[str]) -> int:
 
     if args.offline:
         os.environ["YOSO_OFFLINE"] = "1"
-    changed = {"queue_length": args.queue, "request_seconds": args.timeout and float(args.timeout)}
     settings = ServerSettings(
         named_sources(args.model or [DEFAULT_MODEL]),
         ModelOptions(args.device, args.runtime, args.precision),
@@ -96,7 +99,7 @@ def main(arguments: list[str]) -> int:
         tuple(name.lower() for name in args.allow_host),
         tuple(args.origin),
         _key(args.key_file),
-        Limits(**{name: value for name, value in changed.items() if value is not None}),
+        Limits(queue_length=args.queue, request_seconds=float(args.timeout)),
     )
     with sigterm_raises(), listen(args.host, args.port) as listener:
         names = ", ".join(settings.sources)

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from yoso.errors import YosoError
 from yoso.installation import installed_version
-from yoso.serve import api, inference_protocol, monitoring
+from yoso.serve import api, frames, inference_protocol, label_studio, monitoring
 from yoso.serve.guard import Guard
 from yoso.serve.openapi import describe
 from yoso.serve.problems import Problem, as_problem, http_problem
@@ -69,7 +69,7 @@ def create(settings: ServerSettings, on_failure: Callable[[Exception], None] | N
         openapi_url="/openapi.json",
     )
     app.state.service = service
-    for router in (api.router, inference_protocol.router, monitoring.router):
+    for router in (api.router, frames.router, inference_protocol.router, label_studio.router, monitoring.router):
         app.include_router(router)
     public = [*HEALTH, *add_page(app, service)]
     _handle_errors(app, service)

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import ipaddress
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -41,6 +41,7 @@ class Guard:
         self._metrics = metrics
         self._public = frozenset(public)
         self._num_active = 0
+        self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; see ASGI."""
@@ -54,15 +55,25 @@ class Guard:
         except Problem as problem:
             await refuse(connection, problem_response(connection, problem, self._metrics), receive, send)
             return
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            self._held_bytes += size
+            if self._held_bytes > limits.all_bodies_bytes:
+                raise busy("too-many-connections", "all requests in progress are too large together; try again later")
+
         self._num_active += 1
         self._metrics.connections.inc()
         try:
             if scope["type"] == "http":
-                await self._app(scope, _limited(receive, limits), _timed(send, limits))
+                await self._app(scope, _limited(receive, limits, hold), _timed(send, limits))
             else:
                 await self._app(scope, receive, send)
         finally:
             self._num_active -= 1
+            self._held_bytes -= held
             self._metrics.connections.dec()
 
     def _check(self, connection: HTTPConnection) -> None:
@@ -144,8 +155,14 @@ def _too_large(limits: Limits) -> Problem:
     return Problem("too-large", f"the body has more than {limits.body_bytes / 1e6:g} MB; send a smaller image")
 
 
-def _limited(receive: Receive, limits: Limits) -> Receive:
-    """Count the bytes of a body, and limit the time it takes to arrive."""
+def _limited(receive: Receive, limits: Limits, hold: Callable[[int], None]) -> Receive:
+    """Count the bytes of a body, and limit the time it takes to arrive.
+
+    Args:
+        receive: of ASGI.
+        limits: of one body.
+        hold: called with the size of each part; it refuses what is too much together with other requests.
+    """
     received = 0
     is_complete = False
     end = asyncio.get_running_loop().time() + limits.upload_seconds
@@ -160,7 +177,9 @@ def _limited(receive: Receive, limits: Limits) -> Receive:
         except TimeoutError:
             detail = f"the body did not arrive within {limits.upload_seconds:g} seconds"
             raise Problem("upload-timeout", detail, {"Connection": "close"}) from None
-        received += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        received += size
+        hold(size)
         is_complete = not message.get("more_body", False)
         if received > limits.body_bytes:
             raise _too_large(limits)

@@ -1,6 +1,7 @@
 """Masks in the forms that clients and annotation tools take: polygons, COCO run lengths, Label Studio's brush."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -135,3 +136,33 @@ def _compressed(counts: Sequence[int]) -> str:
             more = value != (-1 if bits & 16 else 0)
             text.append(chr(48 + bits + 32 * more))
     return "".join(text)
+
+
+RUN_BITS = (3, 4, 8, 16)
+"""Lengths of the numbers with which a brush mask says how long a run is."""
+
+
+def brush_rle(mask: np.ndarray) -> list[int]:
+    """Return a mask as Label Studio's brush format: the runs of an RGBA image, 0 or 255, as a stream of bits.
+
+    Args:
+        mask: bool (H, W), of the whole image.
+
+    Returns:
+        The bytes, 0 to 255.
+    """
+    flat = mask.ravel()
+    edges = [*np.flatnonzero(np.diff(flat, prepend=~flat[:1])).tolist(), flat.size]
+    bits = [f"{4 * flat.size:032b}", f"{7:05b}", *(f"{size - 1:04b}" for size in RUN_BITS)]
+    value = bool(flat[0])
+    for start, end in pairwise(edges):
+        length = 4 * (end - start)
+        while length:
+            part = min(length, 2 ** RUN_BITS[-1])
+            place = next(place for place, size in enumerate(RUN_BITS) if part <= 2**size)
+            bits.append(f"1{place:02b}{part - 1:0{RUN_BITS[place]}b}{255 * value:08b}")
+            length -= part
+        value = not value
+    text = "".join(bits)
+    text += "0" * (-len(text) % 8)
+    return list(int(text, 2).to_bytes(len(text) // 8, "big"))

@@ -96,9 +96,10 @@ class Models:
             except Exception as error:
                 self._states[name] = State.FAILED
                 is_explained = isinstance(error, YosoError)
-                log.error(f"model {name} failed: {error}", exc_info=None if is_explained else error)
                 if self._on_failure is not None:
                     self._on_failure(error)
+                else:
+                    log.error(f"model {name} failed: {error}", exc_info=None if is_explained else error)
 
     @property
     def names(self) -> list[str]:

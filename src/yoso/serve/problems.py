@@ -87,7 +87,7 @@ def as_problem(error: Exception) -> Problem:
         return Problem("too-large" if is_too_large else "unreadable-image", str(error))
     if isinstance(error, ConfigError):
         return Problem("invalid-option", str(error))
-    if isinstance(error, YosoError | ValueError):
+    if isinstance(error, YosoError):
         return Problem("malformed-request", str(error))
     return Problem("internal-error", "an unexpected error occurred; the server's log has the details")
 

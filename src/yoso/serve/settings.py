@@ -11,6 +11,7 @@ class Limits:
 
     Attributes:
         body_bytes: maximum size of a request's body, and of a WebSocket message.
+        all_bodies_bytes: maximum size of the bodies of all requests in progress together.
         pixels: maximum width x height of an image, checked before decoding.
         network_pixels: maximum width x height of the network's input, that is, of the resized image.
         aspect_ratio: maximum longer side divided by shorter side.
@@ -25,6 +26,7 @@ class Limits:
     """
 
     body_bytes: int = 20_000_000
+    all_bodies_bytes: int = 500_000_000
     pixels: int = 50_000_000
     network_pixels: int = 4_000_000
     aspect_ratio: float = 50.0

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from yoso.files import UPLOAD_FORMATS
 from yoso.serve.problems import Problem
@@ -52,7 +52,7 @@ async def read_request(request: Request, limits: Limits) -> tuple[bytes, dict[st
     return _not_empty(image), given | members
 
 
-def query_options(request: Request) -> dict[str, Any]:
+def query_options(request: HTTPConnection) -> dict[str, Any]:
     """Return the options of the query.
 
     Raises:

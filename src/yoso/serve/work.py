@@ -19,7 +19,7 @@ SMOOTHING = 0.2
 
 
 @dataclass(eq=False)
-class Job:
+class PendingWork:
     """One image to segment.
 
     Attributes:
@@ -63,7 +63,7 @@ class WorkQueue:
         """
         self._length = length
         self._metrics = metrics
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[PendingWork] = deque()
         self._changed = threading.Condition()
         self._num_running = 0
         self._mean_seconds = 0.1
@@ -108,7 +108,7 @@ class WorkQueue:
             Problem: the queue is full or draining, or the time is over.
         """
         loop = asyncio.get_running_loop()
-        job = Job(work, loop.create_future(), loop, time.monotonic())
+        job = PendingWork(work, loop.create_future(), loop, time.monotonic())
         self._append(job)
         try:
             async with asyncio.timeout(seconds):
@@ -119,7 +119,7 @@ class WorkQueue:
         finally:
             self._abandon(job)
 
-    def _append(self, job: Job) -> None:
+    def _append(self, job: PendingWork) -> None:
         with self._changed:
             if self._is_draining:
                 raise busy("draining", "the server is shutting down; use another one")
@@ -130,7 +130,7 @@ class WorkQueue:
             self._metrics.queue_depth.set(len(self._jobs))
             self._changed.notify()
 
-    def _abandon(self, job: Job) -> None:
+    def _abandon(self, job: PendingWork) -> None:
         job.is_abandoned = True
         with self._changed, suppress(ValueError):
             self._jobs.remove(job)
@@ -141,7 +141,7 @@ class WorkQueue:
         waiting = (len(self._jobs) + self._num_running) * self._mean_seconds / max(1, len(self._threads))
         return min(60, max(1, round(waiting)))
 
-    def _take(self) -> Job | None:
+    def _take(self) -> PendingWork | None:
         """Wait for a job; None if there will be none any more."""
         with self._changed:
             while not self._jobs:
