@@ -1,9 +1,7 @@
 """One exported folder, one browser and one loaded page for all tests of the web page: loading takes longest."""
 
-import shutil
-
 import pytest
-from page_driver import PageDriver, hosted
+from page_driver import ARGUMENTS, PageDriver, chromium, hosted
 
 from yoso.export.web_folder import fill_folder
 from yoso.inference.loading import load
@@ -11,10 +9,6 @@ from yoso.serve.page import open_page_model
 from yoso.weights.layout import bundled_models
 
 MODEL = "facades-mnv2"
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-]
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +53,7 @@ def playwright():
 @pytest.fixture(scope="session")
 def launch(playwright):
     """Start a browser with more arguments."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = chromium()
     if found is None:
         pytest.fail("the tests of the web page need Chromium; install it: apt-get install chromium", pytrace=False)
     return lambda *more: playwright.chromium.launch(executable_path=found, args=[*ARGUMENTS, *more])

@@ -1,14 +1,25 @@
 """The exported page on a host of this machine, driven in a browser as a user does."""
 
 import functools
+import shutil
 import threading
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+]
+
 SEGMENT_MS = 60_000
 """Longest time that an image may take on a busy machine."""
+
+
+def chromium():
+    """Return the path of Chromium, or None."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Handler(SimpleHTTPRequestHandler):
