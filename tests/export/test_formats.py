@@ -55,6 +55,7 @@ def test_one_row_makes_a_format(stamp, tiny_model, tmp_path, capsys):
         (("torch", "x.pt2", "", (64, 90)), "fixed size 64x90: both sides must be multiples of 32 in torch files"),
         (("onnx", "x.onnx", "", (63, 90)), "fixed size 63x90: both sides must be at least 64 pixels"),
         (("tensorrt", "x.engine"), "tensorrt files take images of one size only; give --fixed-size HEIGHTxWIDTH"),
+        (("web", "site", "", (64, 96)), "web files take images of any size; leave --fixed-size out"),
         (("openvino", "x.bin"), r"x\.bin: the name of a file in format openvino ends in \.xml"),
     ],
 )

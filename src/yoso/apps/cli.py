@@ -54,7 +54,10 @@ COMMANDS = {
     "train": Command("yoso.apps.train", "train a model with a recipe", "train", TRAIN),
     "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder", "torch", TRAIN),
     "export": Command(
-        "yoso.apps.export", "write a model for ONNX Runtime, OpenVINO, TensorRT or torch.export", "export", DEPLOY
+        "yoso.apps.export",
+        "write a model for ONNX Runtime, OpenVINO, TensorRT or browsers",
+        "export",
+        DEPLOY,
     ),
     "serve": Command("yoso.apps.serve", "serve models over HTTP", "serve", DEPLOY),
     "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and baselines", "benchmark", DEPLOY),

@@ -1,4 +1,4 @@
-"""`yoso export`: write a model for ONNX Runtime, OpenVINO, TensorRT or plain torch."""
+"""`yoso export`: write a model for ONNX Runtime, OpenVINO, TensorRT, plain torch or browsers."""
 
 import argparse
 import warnings
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 NUM_CALIBRATION_IMAGES = 32
 NUM_CHECK_IMAGES = 4
+DEFAULT_PAGE = "yoso-web"
+"""Folder of the web page without --output."""
+
 ACCEPTABLE_LOSS = 0.01
 """PQ, 0 to 1, that 8 bits may lose without advice against them."""
 
@@ -37,7 +40,11 @@ def build_parser() -> Parser:
     parser.add_argument("--model", required=True, help="name of a model, or a model folder")
     parser.add_argument("--offline", action="store_true", help="fetch nothing; the model must be on this machine")
     parser.add_argument("--format", required=True, metavar="FORMAT", help=f"one of: {', '.join(FORMATS)}")
-    parser.add_argument("--output", metavar="FILE", help="default: model.onnx, model.xml, ... in the model's folder")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help=f"default: model.onnx, model.xml, ... in the model's folder; for web the folder {DEFAULT_PAGE}",
+    )
     parser.add_argument(
         "--form",
         default="",
@@ -119,8 +126,16 @@ def main(arguments: list[str]) -> int:
 def _requested(args: argparse.Namespace) -> ExportTarget:
     """Return the file that is asked for, checked before anything is loaded; without --output, as a bare name."""
     row = FORMATS.get(args.format)
-    path = args.output or (f"model{row.suffix}" if row else "")
-    return ExportTarget(args.format, Path(path), args.form, args.fixed_size, args.precision, embeddings=args.embeddings)
+    default = f"model{row.suffix}" if row and row.suffix else DEFAULT_PAGE
+    return ExportTarget(
+        args.format,
+        Path(args.output or default),
+        args.form,
+        args.fixed_size,
+        args.precision,
+        embeddings=args.embeddings,
+        name=Path(args.model).name,
+    )
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
@@ -140,11 +155,11 @@ def _placed(args: argparse.Namespace, target: ExportTarget, folder: Path) -> Exp
     """
     from yoso.weights.layout import is_bundled
 
-    if args.output:
+    if args.output or not FORMATS[target.format].suffix:
         return target
     if is_bundled(folder):
         raise ConfigError(f"model {args.model} belongs to the package and is not changed; give --output FILE")
-    plain = ExportTarget(target.format, target.path, size=target.size, embeddings=target.embeddings)
+    plain = ExportTarget(target.format, target.path, size=target.size, embeddings=target.embeddings, name=target.name)
     if target != plain or args.fixed_size:
         raise ConfigError("`yoso predict` does not look for such a file in a model folder; give --output FILE")
     return replace(target, path=folder / target.path)
@@ -254,7 +269,7 @@ def _report(args: argparse.Namespace, target: ExportTarget, parity: "Parity | No
     return {
         "model": args.model,
         "file": str(target.path),
-        "megabytes": round(target.path.stat().st_size / 1e6, 1),
+        "megabytes": round(_num_bytes(target.path) / 1e6, 1),
         "format": target.format,
         "form": target.form,
         "precision": target.precision,
@@ -264,6 +279,12 @@ def _report(args: argparse.Namespace, target: ExportTarget, parity: "Parity | No
         "experimental": target.precision == "int8",
         "pq": None,
     }
+
+
+def _num_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files below a folder."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
 
 
 def _sentences(report: dict[str, Any]) -> str:
@@ -282,6 +303,8 @@ def _sentences(report: dict[str, Any]) -> str:
         )
     if parity["logits"] is not None:
         lines.append(f"logits differ by at most {parity['logits']:.1e} of the largest")
+    if report["format"] == "web":
+        lines.append(f"to see the page: python -m http.server --directory {report['file']}, then http://localhost:8000")
     if report["format"] == "tensorrt":
         lines.append("this is the ONNX file that the engine was built from; the engine itself was not run")
     return "\n".join(lines)

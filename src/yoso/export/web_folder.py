@@ -97,6 +97,4 @@ def _refuse_others(path: Path) -> None:
     except (DatasetError, TypeError):
         is_page = False
     if not is_page:
-        raise OutputError(
-            f"{path}: exists and was not written by `yoso export --format web`; choose another --output"
-        )
+        raise OutputError(f"{path}: exists and was not written by `yoso export --format web`; choose another --output")

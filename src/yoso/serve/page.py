@@ -96,7 +96,9 @@ def open_page_model(name: str, path: Path) -> PageModel:
     """
     model = PageModel.of_engine(name, OnnxEngine(path, "cpu"))
     if model.onnx is None:
-        raise ConfigError(f"{path}: browsers need a panoptic ONNX file for images of any size; export it without --form")
+        raise ConfigError(
+            f"{path}: browsers need a panoptic ONNX file for images of any size; export it without --form"
+        )
     return model
 
 
@@ -173,6 +175,11 @@ def _samples(models: Sequence[PageModel]) -> list[dict[str, str]]:
     names = {name for model in models for name in model.categories.names}
     fitting = [sample for sample in samples if names & set(sample["classes"])] or samples[:1]
     return [
-        {"title": sample["title"], "credit": sample["credit"], "source": sample["source"], "file": f"samples/{sample['file']}"}
+        {
+            "title": sample["title"],
+            "credit": sample["credit"],
+            "source": sample["source"],
+            "file": f"samples/{sample['file']}",
+        }
         for sample in fitting
     ]

@@ -1,7 +1,7 @@
 """Making the optional inputs of an ONNX file required, which is how onnxruntime-web lets the page set them.
 
-An optional input is one with a default, an initializer of the same name; onnxruntime-web refuses values for it. The file is
-edited in protobuf's wire format, so that the package onnx is not needed.
+An optional input is one with a default, an initializer of the same name; onnxruntime-web refuses values for it. The
+file is edited in protobuf's wire format, so that the package onnx is not needed.
 """
 
 from collections.abc import Collection, Iterator
