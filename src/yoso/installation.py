@@ -30,6 +30,7 @@ EXTRAS = {
     "pynvml": "benchmark",
     "transformers": "benchmark",
     "mlflow": "mlflow",
+    "ray": "batch",
     "wandb": "wandb",
 }
 """The extra of each optional package, by the name under which it is imported."""
