@@ -24,8 +24,8 @@ generated from the files in `benchmarks/paper/`; do not edit it.
 
 Finished parts are not measured again; `--again` does that. An interrupted command resumes when you run it again.
 
-"Paper" is what the paper prints, measured on a V100, a 3090 or an A100. "Here" is the machine below each table. PQ is
-times 100."""
+"Paper" is what the paper prints, measured on a V100, a 3090 or an A100. "Here" is the machine that is named below each
+table. PQ is times 100."""
 
 IMAGES = "images"
 """Folder of the plots, beside the page."""
