@@ -23,6 +23,7 @@ PAGES = [page for page in PAGES if page.name != "log.md"]
 NOT_RUN = {
     r"^yoso train ": "takes hours",
     r"^yoso benchmark ": "takes minutes",
+    r"^yoso reproduce ": "takes minutes",
     r"^yoso data (prepare|convert) ": "needs downloads or an export",
     r"^yoso export ": "takes a minute",
     r"(hf:OWNER|(coco|cityscapes|ade20k|mapillary)[-_]r50)": "needs a download",

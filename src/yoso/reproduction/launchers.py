@@ -16,7 +16,6 @@ from pathlib import Path
 
 from yoso.errors import YosoError
 from yoso.installation import optional_packages
-from yoso.training.cli import main as run_training
 from yoso.weights.layout import METRICS
 
 
@@ -47,6 +46,13 @@ class SweepTraining:
         """Arguments of `yoso train` that start or continue it."""
         resume = ["--resume"] if any((self.folder / "checkpoints").glob("*.ckpt")) else []
         return [*self.words, f"--output={self.folder}", *resume]
+
+
+def run_training(arguments: list[str]) -> None:
+    """Run `yoso train` in this process."""
+    with optional_packages("the trainings of `yoso reproduce`", "train"):
+        from yoso.training.cli import main
+    main(arguments)
 
 
 def train_one(training: SweepTraining) -> None:
