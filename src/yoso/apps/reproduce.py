@@ -130,13 +130,16 @@ def _list(args: argparse.Namespace, plan: "ReproductionPlan") -> int:
     cells = []
     for row in rows:
         if row["drawing"]:
-            cells.append([row["id"], row["title"], "-", "-", "nothing to measure"])
+            cells.append([row["id"], row["title"], "-", "-", "-", "nothing to measure"])
         for place, part in enumerate(row["parts"]):
             first = [row["id"], row["title"]] if place == 0 else ["", ""]
             state = "damaged" if row["problem"] else part["run"] or "not run"
-            cells.append([*first, part["name"], part["needs"] or "-", state])
+            cells.append([*first, part["name"], part["needs"] or "-", part["time"], state])
     title = f"Tables and figures of the paper; results in {plan.output}"
-    show(FittedTable(Table(title, ["item", "shows", "part", "needs", "run"], cells, ("needs", "shows"))), "")
+    show(
+        FittedTable(Table(title, ["item", "shows", "part", "needs", "time", "run"], cells, ("time", "needs", "shows"))),
+        "",
+    )
     for row in rows:
         if row["problem"]:
             show(row["problem"])

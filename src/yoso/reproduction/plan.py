@@ -99,6 +99,7 @@ class ItemPart:
         remedy: options to add to the command so that the part runs, once what is missing is there.
         conditions: returns what the result depends on.
         scale: runs only with this scale; None for both.
+        time: order of magnitude, for people.
     """
 
     name: str
@@ -109,6 +110,7 @@ class ItemPart:
     remedy: str = ""
     conditions: Callable[[ReproductionPlan], dict[str, Any]] = field(default=lambda plan: {})
     scale: Scale | None = None
+    time: str = "minutes"
 
 
 @dataclass(frozen=True)

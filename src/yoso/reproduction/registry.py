@@ -44,6 +44,7 @@ def _sweep(table: str, scale: Scale, data: str) -> ItemPart:
         f"--scale {scale}" if scale == "paper" else "",
         conditions,
         scale,
+        "days" if scale == "paper" else f"{num_trainings} trainings",
     )
 
 
@@ -85,6 +86,7 @@ def _quality(table: str, which: benchmarks.BenchmarkTable, size: Size) -> ItemPa
         missing,
         f"--data {which.benchmark} --model {which.model}",
         conditions,
+        time="hours on a CPU",
     )
 
 
@@ -102,6 +104,7 @@ def _supplement() -> PaperItem:
         missing_coco,
         "--scale paper --data coco --model coco-r50",
         scale="paper",
+        time="hours on a CPU",
     )
     small = ItemPart(
         "mask_ap_small",
@@ -115,7 +118,7 @@ def _supplement() -> PaperItem:
 
 
 _AGGREGATION = (
-    ItemPart("flops", "FLOPs of single modules, closed form and counted", modules.aggregation_flops),
+    ItemPart("flops", "FLOPs of single modules, closed form and counted", modules.aggregation_flops, time="seconds"),
     ItemPart(
         "modules",
         "latency and equal outputs of single modules",
@@ -124,7 +127,7 @@ _AGGREGATION = (
     ),
 )
 _ATTENTION = (
-    ItemPart("flops", "FLOPs of single modules, closed form and counted", modules.attention_flops),
+    ItemPart("flops", "FLOPs of single modules, closed form and counted", modules.attention_flops, time="seconds"),
     ItemPart(
         "modules",
         "latency of single modules",
@@ -132,13 +135,16 @@ _ATTENTION = (
         conditions=_timing(modules.ATTENTION_REPEATS),
     ),
 )
-_CONTOURS = ItemPart("contours", "ratios by equations 2 and 10, and counted on our modules", modules.contours)
+_CONTOURS = ItemPart(
+    "contours", "ratios by equations 2 and 10, and counted on our modules", modules.contours, time="seconds"
+)
 _POINTS = ItemPart(
     "points",
     "FPS and PQ, published and ours",
     collected.speed_accuracy_points,
     "the FPS of table1 and table2",
     collected.missing_speeds,
+    time="seconds",
 )
 _ADDITIONS = ItemPart(
     "additions",
@@ -146,6 +152,7 @@ _ADDITIONS = ItemPart(
     collected.additions,
     "the results of benchmarks/",
     collected.missing_results,
+    time="seconds",
 )
 
 ITEMS = {

@@ -97,7 +97,7 @@ def _benchmark_table(item: PaperItem, parts: dict[str, Content]) -> Table:
 
 def _measured_rows(size: tuple[int, int], scores: Content | None, row: Content | None) -> list[list[str]]:
     groups = ("all", "things", "stuff")
-    quality = [MISSING] * 3 if scores is None else [percent(100 * scores[group]["pq"]) for group in groups]
+    quality = [MISSING] * 3 if scores is None else [_times_100(scores[group]["pq"]) for group in groups]
     scale = f"{size[0]},{size[1]}"
     if row is None:
         return [] if scores is None else [["YOSO, here", "R50", scale, *quality, MISSING, MISSING, MISSING]]
@@ -116,6 +116,10 @@ def _measured_rows(size: tuple[int, int], scores: Content | None, row: Content |
             "here",
         ],
     ]
+
+
+def _times_100(value: float | None) -> str:
+    return percent(None if value is None else 100 * value)
 
 
 def percent(value: float | None) -> str:

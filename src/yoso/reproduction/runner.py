@@ -159,7 +159,13 @@ def listing(items: Sequence[PaperItem], plan: ReproductionPlan) -> list[dict[str
                 "title": item.title,
                 "drawing": item.drawing or None,
                 "parts": [
-                    {"name": part.name, "shows": part.shows, "needs": part.needs or None, "run": dates.get(part.name)}
+                    {
+                        "name": part.name,
+                        "shows": part.shows,
+                        "needs": part.needs or None,
+                        "time": part.time,
+                        "run": dates.get(part.name),
+                    }
                     for part in item.parts
                 ],
                 "result": str(path) if found else None,
