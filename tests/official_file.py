@@ -32,12 +32,12 @@ SMALL = Recipe(
 """What a recipe would say about the small checkpoint."""
 
 
-def small_tensors() -> dict[str, torch.Tensor]:
-    """Return the tensors of the small checkpoint, by official names."""
+def small_tensors(recipe: Recipe = SMALL, benchmark: str = "coco") -> dict[str, torch.Tensor]:
+    """Return the tensors of a small checkpoint, by the official names of a benchmark's."""
     torch.manual_seed(0)
-    state = YOSO(SMALL.model, len(SMALL.categories)).state_dict()
-    official = [key for key, _, _ in json.loads((GOLDEN / "state_dict_coco_r50.json").read_text())]
-    return {key: state[our_name(key, 1)] for key in official if our_name(key, 1) in state}
+    state, depth = YOSO(recipe.model, len(recipe.categories)).state_dict(), recipe.model.branch_depth
+    official = [key for key, _, _ in json.loads((GOLDEN / f"state_dict_{benchmark}_r50.json").read_text())]
+    return {key: state[our_name(key, depth)] for key in official if our_name(key, depth) in state}
 
 
 def write_official(path: Path, tensors: dict[str, torch.Tensor]) -> Path:

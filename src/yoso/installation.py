@@ -37,6 +37,7 @@ EXTRAS = {
     "uvicorn": "serve",
     "websockets": "serve",
     "mlflow": "mlflow",
+    "ray": "batch",
     "wandb": "wandb",
 }
 """The extra of each optional package, by the name under which it is imported."""

@@ -24,6 +24,7 @@ NOT_RUN = {
     r"^yoso train ": "takes hours",
     r"^yoso serve\b": "runs until it is stopped",
     r"^yoso benchmark ": "takes minutes",
+    r"^yoso reproduce ": "takes minutes",
     r"^yoso data (prepare|convert) ": "needs downloads or an export",
     r"^yoso export ": "takes a minute",
     r"(hf:OWNER|(coco|cityscapes|ade20k|mapillary)[-_]r50)": "needs a download",

@@ -3,7 +3,8 @@ import torch
 
 from yoso.model.config import ModelConfig
 from yoso.speed.entry import EntrySpec
-from yoso.speed.rooflines import copy_peak, count_work, deform_conv_flops, entry_work, matrix_peak
+from yoso.speed.rooflines import copy_peak, entry_work, matrix_peak
+from yoso.speed.work import count_work, deform_conv_flops
 
 CPU = torch.device("cpu")
 SMALL = ModelConfig(backbone="test_resnet", pyramid_channels=(8, 8, 8, 8))

@@ -10,7 +10,6 @@ from made_result import made_result
 from yoso.model.config import ModelConfig
 from yoso.speed.chart import COLORS, svg
 from yoso.speed.results import TRAINED, Mode, read_result
-from yoso.speed.rooflines import count_work
 from yoso.speed.table import (
     MAX_RELATIVE_IQR,
     factor_words,
@@ -22,6 +21,7 @@ from yoso.speed.table import (
     provenance_line,
     tables,
 )
+from yoso.speed.work import count_work
 
 
 def steady(entry):

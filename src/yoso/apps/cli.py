@@ -50,6 +50,7 @@ COMMANDS = {
     "eval": Command("yoso.apps.evaluate", "run a model on a data set and score it", "eval", USE),
     "pq": Command("yoso.apps.pq", "score saved predictions of any model", None, USE),
     "models": Command("yoso.apps.models", "list the models that you can use by name", None, USE),
+    "info": Command("yoso.apps.info", "describe a model or recipe: size, work, memory, classes, license", "torch", USE),
     "data": Command("yoso.apps.data", "check, show, count, convert and prepare data sets", None, TRAIN),
     "train": Command("yoso.apps.train", "train a model with a recipe", "train", TRAIN),
     "convert": Command("yoso.apps.convert", "turn an official checkpoint into a model folder", "torch", TRAIN),
@@ -61,6 +62,7 @@ COMMANDS = {
     ),
     "serve": Command("yoso.apps.serve", "serve models over HTTP", "serve", DEPLOY),
     "benchmark": Command("yoso.apps.benchmark", "time models, runtimes and baselines", "benchmark", DEPLOY),
+    "reproduce": Command("yoso.apps.reproduce", "measure the paper's tables and figures", "benchmark", DEPLOY),
 }
 """The commands, in the order and under the headings of `yoso --help`."""
 

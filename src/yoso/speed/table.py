@@ -187,12 +187,15 @@ def _commit_words(commit: str | None) -> str:
 
 def markdown(result: Result) -> str:
     """Return a result as Markdown: the tables, then the notes."""
-    parts = []
-    for table in tables(result):
-        alignment = ["---:" if _is_numeric(table, column) else "---" for column in range(len(table.header))]
-        lines = [_line(table.header), "|" + "|".join(alignment) + "|", *(_line(row) for row in table.rows)]
-        parts.append("\n".join((f"**{table.title}**", "", *lines)))
+    parts = [markdown_table(table) for table in tables(result)]
     return "\n\n".join((*parts, *(line.replace(MARK, f"\\{MARK}", 1) for line in notes(result))))
+
+
+def markdown_table(table: Table) -> str:
+    """Return a table as Markdown, its title above it in bold."""
+    alignment = ["---:" if _is_numeric(table, column) else "---" for column in range(len(table.header))]
+    lines = [_line(table.header), "|" + "|".join(alignment) + "|", *(_line(row) for row in table.rows)]
+    return "\n".join((f"**{table.title}**", "", *lines))
 
 
 def _line(cells: Sequence[str]) -> str:

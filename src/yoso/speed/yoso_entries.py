@@ -21,6 +21,7 @@ from yoso.inference.runtimes import RUNTIMES as FILE_RUNTIMES
 from yoso.inference.runtimes import refuse_foreign, runtime_of
 from yoso.model.yoso import YOSO, padded_size
 from yoso.postprocess import Sizes, panoptic_arrays
+from yoso.preprocess import Size
 from yoso.speed.entry import STAGES, Entry, EntryOutput, EntrySpec, StageSeconds, TimingSettings, autocast
 from yoso.speed.images import input_image
 from yoso.speed.kept_queries import keep_queries
@@ -30,7 +31,7 @@ from yoso.weights.find import find_model
 from yoso.weights.layout import WEIGHTS, bundled_models
 from yoso.weights.load import load_model
 from yoso.weights.model_folder import Model, save_model
-from yoso.weights.official_recipes import convertible, read_recipe
+from yoso.weights.official_recipes import Recipe, convertible, read_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,11 @@ def recipe_model(name: str, seed: int = 0) -> Model:
     Its overlap threshold is 0, because masks of random weights overlap more than those of a trained network, and all
     segments would be dropped. It does not resize, because the images of a session already have their size.
     """
-    recipe = read_recipe(name)
+    return random_model(read_recipe(name), seed)
+
+
+def random_model(recipe: Recipe, seed: int = 0) -> Model:
+    """Build the network that a recipe describes with random weights; see `recipe_model`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = YOSO(recipe.model, len(recipe.categories)).eval()
@@ -126,15 +131,17 @@ def build(spec: EntrySpec, scratch: Path) -> Entry:
 def _random_folder(spec: EntrySpec, scratch: Path) -> Path:
     """Write a recipe's network with random weights as a model folder, once per size."""
     folder = scratch / f"{spec.model}-{spec.size[0]}x{spec.size[1]}"
-    if not folder.is_dir():
-        model = recipe_model(spec.model)
-        network = model.network.to(spec.settings.device)
-        tensor = _tensor(input_image(spec.size, spec.settings.image), spec.settings.device)
-        last: Any = network.decoder.stages[-1]
-        layer = cast(nn.Linear, last.class_branch[-1])
-        keep_queries(layer, lambda: network([tensor]), spec.settings.kept_queries, last.temperature)
-        save_model(folder, model)
-    return folder
+    return folder if folder.is_dir() else write_random_model(folder, recipe_model(spec.model), spec.size, spec.settings)
+
+
+def write_random_model(folder: Path, model: Model, size: Size, settings: TimingSettings) -> Path:
+    """Write a model folder of random weights that keep a fixed number of queries on the image of a session."""
+    network = model.network.to(settings.device)
+    tensor = _tensor(input_image(size, settings.image), settings.device)
+    last: Any = network.decoder.stages[-1]
+    layer = cast(nn.Linear, last.class_branch[-1])
+    keep_queries(layer, lambda: network([tensor]), settings.kept_queries, last.temperature)
+    return save_model(folder, model)
 
 
 def _tensor(pixels: np.ndarray, device: str | torch.device) -> torch.Tensor:
