@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from yoso.errors import YosoError
     from yoso.inference.loading import load
     from yoso.inference.predictor import Predictor
+    from yoso.inference.results import to_supervision
     from yoso.model.config import ModelConfig
     from yoso.model.yoso import YOSO
     from yoso.settings import InferenceConfig
     from yoso.structures import Outputs
+    from yoso.tracking.tracker import Tracker
 
     __version__: str
 
@@ -30,10 +32,12 @@ __all__ = [
     "ModelConfig",
     "Outputs",
     "Predictor",
+    "Tracker",
     "YosoError",
     "__version__",
     "load",
     "render",
+    "to_supervision",
 ]
 
 _HOMES = {
@@ -41,10 +45,12 @@ _HOMES = {
     "ModelConfig": "yoso.model.config",
     "Outputs": "yoso.structures",
     "Predictor": "yoso.inference.predictor",
+    "Tracker": "yoso.tracking.tracker",
     "YOSO": "yoso.model.yoso",
     "YosoError": "yoso.errors",
     "load": "yoso.inference.loading",
     "render": "yoso.drawing.rendering",
+    "to_supervision": "yoso.inference.results",
 }
 
 

@@ -53,10 +53,12 @@ class StageOutputs(NamedTuple):
     Attributes:
         class_logits: (B, N, K+1), divided by the temperature; None at stage 0.
         mask_logits: (B, N, h, w).
+        kernels: (B, N, C), the refined kernels that both come from; None at stage 0.
     """
 
     class_logits: Float[Tensor, "B N L"] | None
     mask_logits: Float[Tensor, "B N h w"]
+    kernels: Float[Tensor, "B N C"] | None = None
 
 
 class Sample(NamedTuple):

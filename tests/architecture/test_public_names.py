@@ -22,10 +22,12 @@ def test_public_names_are_frozen():
         "ModelConfig",
         "Outputs",
         "Predictor",
+        "Tracker",
         "YosoError",
         "__version__",
         "load",
         "render",
+        "to_supervision",
     ]
 
 
@@ -42,12 +44,25 @@ def test_the_names_are_those_of_the_rooms():
     from yoso.errors import YosoError
     from yoso.inference.loading import load
     from yoso.inference.predictor import Predictor
+    from yoso.inference.results import to_supervision
     from yoso.model.config import ModelConfig
     from yoso.model.yoso import YOSO
     from yoso.settings import InferenceConfig
     from yoso.structures import Outputs
+    from yoso.tracking.tracker import Tracker
 
-    for thing in (render, YosoError, load, Predictor, ModelConfig, YOSO, InferenceConfig, Outputs):
+    for thing in (
+        Tracker,
+        to_supervision,
+        render,
+        YosoError,
+        load,
+        Predictor,
+        ModelConfig,
+        YOSO,
+        InferenceConfig,
+        Outputs,
+    ):
         assert getattr(yoso, thing.__name__) is thing
 
 
@@ -104,6 +119,7 @@ def test_predictor(tiny_model):
         "output_size": None,
         "object_mask_threshold": None,
         "overlap_threshold": None,
+        "with_embeddings": False,
     }
     assert parameters_of(yoso.Predictor) == {
         "engine": REQUIRED,
@@ -111,7 +127,7 @@ def test_predictor(tiny_model):
         "inference": REQUIRED,
         "about": None,
     }
-    assert public_members(yoso.Predictor) == {"device", "runtime", "network", "timed", "outputs"}
+    assert public_members(yoso.Predictor) == {"device", "runtime", "has_embeddings", "network", "timed", "outputs"}
     assert parameters_of(yoso.Predictor.outputs) == {"image": REQUIRED, "input_size": None}
     assert list(parameters_of(yoso.Predictor.timed)) == ["image", "options"]
     assert vars(yoso.load(tiny_model, "cpu")).keys() == {"engine", "categories", "inference", "about"}
@@ -171,6 +187,20 @@ def test_yoso(tiny_model):
     network = yoso.load(tiny_model, "cpu", "torch").network
     assert isinstance(network.config, yoso.ModelConfig)
     assert network.num_classes == 3
+
+
+def test_tracker():
+    from yoso.tracking.settings import TrackerSettings
+
+    assert parameters_of(yoso.Tracker) == {"settings": TrackerSettings()}
+    assert public_members(yoso.Tracker) == {"reset", "update"}
+    assert fields_of(TrackerSettings) == {
+        "min_iou": 0.15,
+        "confirm_frames": 2,
+        "max_lost_frames": 30,
+        "use_motion": True,
+    }
+    assert parameters_of(yoso.to_supervision) == {"result": REQUIRED}
 
 
 def test_errors():

@@ -33,10 +33,10 @@ def files(tmp_path_factory, small_folder, tiny_dataset):
     words = {
         "panoptic.onnx": ["--format", "onnx", "--dynamic"],
         "raw.onnx": ["--format", "onnx", "--form", "raw"],
-        "fixed.onnx": ["--format", "onnx", "--fixed-size", "70x96"],
+        "fixed.onnx": ["--format", "onnx", "--fixed-size", "70x96", "--embeddings"],
         "small.xml": ["--format", "openvino"],
         "fixed.pt2": ["--format", "torch", "--fixed-size", "64x96", "--photos", *photos],
-        "half.onnx": ["--format", "onnx", "--form", "raw", "--precision", "fp16", "--photos", *photos],
+        "half.onnx": ["--format", "onnx", "--form", "raw", "--precision", "fp16", "--embeddings", "--photos", *photos],
     }
     for name, options in words.items():
         printed = io.StringIO()
@@ -147,9 +147,35 @@ def test_half_precision_ends_before_the_decoder(files, small_model):
     images = torch.from_numpy(IMAGES[0]).permute(2, 0, 1)[None].float()
     with torch.no_grad():
         expected = small_model.network(images)
-    for ours, theirs in zip(session.run(None, {"images": images.numpy()}), expected, strict=True):
+    for ours, theirs in zip(session.run(list(expected._fields), {"images": images.numpy()}), expected, strict=True):
         assert ours.dtype == np.float32
         assert np.abs(ours - theirs.numpy()).max() <= 0.05 * theirs.abs().max().item()
+
+
+def test_a_panoptic_file_gives_embeddings_if_it_was_asked_for_them(files, original):
+    exported, image = yoso.load(files / "fixed.onnx"), drawn_images((70, 96))[0]
+    assert exported.has_embeddings
+    found, expected = (
+        one(image, input_size="native", with_embeddings=True)["segments_info"] for one in (exported, original)
+    )
+    assert found
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours["embedding"].dtype, ours["embedding"].shape) == (np.float32, (32,))
+        np.testing.assert_allclose(ours["embedding"], theirs["embedding"], atol=1e-3)
+    assert "embedding" not in exported(image)["segments_info"][0]
+    assert not yoso.load(files / "panoptic.onnx").has_embeddings
+    with pytest.raises(ConfigError, match="gives no embeddings; load the model with runtime='torch', or export it"):
+        yoso.load(files / "panoptic.onnx")(image, with_embeddings=True)
+
+
+def test_a_raw_file_gives_embeddings_too(files):
+    exported = yoso.load(files / "half.onnx")
+    assert exported.has_embeddings
+    _, _, kernels = exported.engine.run_with_kernels(np.full((1, 3, 64, 96), 90, np.float32))
+    assert kernels.shape == (9, 32)
+    (result,) = exported([IMAGES[0]], with_embeddings=True, object_mask_threshold=0.1)
+    assert result["segments_info"]
+    assert {info["embedding"].shape for info in result["segments_info"]} == {(32,)}
 
 
 def test_sums_that_float16_does_not_hold(small_model):

@@ -44,11 +44,12 @@ def merge():
         *(ir.val(name, dtype=KINDS.INT64, shape=(2,)) for name in ("padded", "image", "output")),
         ir.val("object_mask_threshold", dtype=KINDS.FLOAT, shape=()),
         ir.val("overlap_threshold", dtype=KINDS.DOUBLE, shape=()),
+        ir.val("kernels", dtype=KINDS.FLOAT, shape=(1, "N", 1)),
     ]
     merged = write_merge(write, MergeInputs(*inputs), IS_THING)
     values = [getattr(merged, field.name) for field in dataclasses.fields(merged)]
-    kinds = (KINDS.INT32, KINDS.INT64, KINDS.FLOAT, KINDS.INT64, KINDS.INT64)
-    shapes = (("H", "W"), ("S",), ("S",), ("S",), ("S", 4))
+    kinds = (KINDS.INT32, KINDS.INT64, KINDS.FLOAT, KINDS.INT64, KINDS.INT64, KINDS.FLOAT)
+    shapes = (("H", "W"), ("S",), ("S",), ("S",), ("S", 4), ("S", 1))
     return session(write, inputs, list(zip(values, kinds, shapes, strict=True)))
 
 
@@ -61,14 +62,18 @@ def run(merge, class_logits, mask_logits, sizes, thresholds):
         "output": np.array(sizes.output),
         "object_mask_threshold": np.array(thresholds[0], np.float32),
         "overlap_threshold": np.array(thresholds[1], np.float64),
+        "kernels": np.arange(len(class_logits), dtype=np.float32)[None, :, None],
     }
     return merge.run(None, feeds)
 
 
 def check(merge, class_logits, mask_logits, sizes, thresholds):
-    segmentation, class_indices, scores, areas, boxes = run(merge, class_logits, mask_logits, sizes, thresholds)
+    segmentation, class_indices, scores, areas, boxes, kernels = run(
+        merge, class_logits, mask_logits, sizes, thresholds
+    )
     expected = panoptic_numpy(class_logits, mask_logits, sizes, IS_THING, Thresholds(*thresholds))
     assert class_indices.tolist() == [segment.class_index for segment in expected.segments]
+    assert kernels[:, 0].tolist() == [segment.query for segment in expected.segments]
     assert np.allclose(scores, [segment.score for segment in expected.segments], atol=1e-6)
     # Resizing rounds differently, so a pixel where two masks tie to the last bits may go to the other.
     assert np.count_nonzero(segmentation != expected.segmentation) <= 1e-3 * segmentation.size
@@ -135,11 +140,11 @@ def test_a_pixel_is_covered_from_one_half_on(merge, logit):
 
 def test_no_query_is_kept(merge):
     class_logits = np.zeros((4, len(IS_THING) + 1), np.float32)
-    segmentation, class_indices, _, areas, boxes = run(
+    segmentation, class_indices, _, areas, boxes, kernels = run(
         merge, class_logits, np.ones((4, 8, 8), np.float32), SIZES[4], (1, 0)
     )
     assert not segmentation.any()
-    assert (class_indices.shape, areas.shape, boxes.shape) == ((0,), (0,), (0, 4))
+    assert (class_indices.shape, areas.shape, boxes.shape, kernels.shape) == ((0,), (0,), (0, 4), (0, 1))
 
 
 def test_pieces_of_stuff_become_one_segment(merge):

@@ -17,7 +17,6 @@ from yoso.inference.memory import is_out_of_memory, loading_errors, memory_error
 from yoso.inference.openvino_engine import OpenVinoEngine
 from yoso.model.yoso import YOSO
 from yoso.settings import Thresholds
-from yoso.structures import Outputs
 
 PHOTO = np.zeros((160, 256, 3), np.uint8)
 
@@ -109,8 +108,7 @@ class Graphs:
     def run_directly(self, images):
         self.calls.append("run_directly")
         maps = self.network.aggregator(self.network.backbone(images))
-        last = self.network.decoder(maps)[-1]
-        return Outputs(last.class_logits, last.mask_logits)
+        return self.network.decoder(maps)[-1]
 
     def forget(self):
         self.calls.append("forget")

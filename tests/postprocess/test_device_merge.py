@@ -119,7 +119,7 @@ def test_nothing_is_waited_for_until_the_one_transfer(size):
         packed = device_merge.packed_merge(logits, masks, sizes, things, Thresholds(0.8, 0.8))
         assert transfers.count == 0
         assert packed.device.type == "cuda"
-        assert packed.shape == (size[0] * size[1] + 9 * device_merge.MAX_KEPT_QUERIES + 1,)
+        assert packed.shape == (size[0] * size[1] + device_merge.PER_QUERY * device_merge.MAX_KEPT_QUERIES + 1,)
         packed.cpu()
         assert transfers.count == 1
 

@@ -57,6 +57,9 @@ def build_parser() -> Parser:
         "panoptic onnx (default: fp32)",
     )
     parser.add_argument(
+        "--embeddings", action="store_true", help="an ONNX file that can also give an embedding of each segment"
+    )
+    parser.add_argument(
         "--data", metavar="DATASET", help="compare on its val; int8 is calibrated on its train and scored on its val"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="score int8 on the first N images of val (default: all)")
@@ -117,7 +120,7 @@ def _requested(args: argparse.Namespace) -> ExportTarget:
     """Return the file that is asked for, checked before anything is loaded; without --output, as a bare name."""
     row = FORMATS.get(args.format)
     path = args.output or (f"model{row.suffix}" if row else "")
-    return ExportTarget(args.format, Path(path), args.form, args.fixed_size, args.precision)
+    return ExportTarget(args.format, Path(path), args.form, args.fixed_size, args.precision, embeddings=args.embeddings)
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
@@ -141,7 +144,8 @@ def _placed(args: argparse.Namespace, target: ExportTarget, folder: Path) -> Exp
         return target
     if is_bundled(folder):
         raise ConfigError(f"model {args.model} belongs to the package and is not changed; give --output FILE")
-    if target != ExportTarget(target.format, target.path, size=target.size) or args.fixed_size:
+    plain = ExportTarget(target.format, target.path, size=target.size, embeddings=target.embeddings)
+    if target != plain or args.fixed_size:
         raise ConfigError("`yoso predict` does not look for such a file in a model folder; give --output FILE")
     return replace(target, path=folder / target.path)
 

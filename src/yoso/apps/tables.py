@@ -17,6 +17,7 @@ from yoso.evaluation.instances import MaskAP
 from yoso.evaluation.quality import ClassQuality, PanopticQualityResult
 from yoso.evaluation.report import NOTHING, things_of
 from yoso.evaluation.semantic import SemanticQuality
+from yoso.evaluation.video_quality import VideoQuality
 from yoso.scoring.tasks import InstanceTask, PanopticTask, SemanticTask, Task
 
 NUM_CONFUSIONS = 10
@@ -117,6 +118,38 @@ def semantic_table(result: SemanticQuality, categories: Categories) -> Table:
     table.add_row("mIoU", f"n = {result.n}", *_percent(result.miou), style="bold")
     table.add_row("fwIoU", "", *_percent(result.fwiou), style="bold")
     table.add_row("pixel accuracy", "", "", *_percent(result.pixel_accuracy), style="bold")
+    return table
+
+
+def vpq_table(result: VideoQuality, categories: Categories) -> Table:
+    """Return a table of video panoptic quality: a row per class, then groups; a column per window, then the mean.
+
+    Args:
+        result: the scores.
+        categories: their classes.
+    """
+    columns = [*(f"{length} frame{'s' * (length > 1)}" for length in result.windows), "VPQ"]
+    table = _table("Video panoptic quality by window (x100)", ["class", "kind"], columns)
+    windows = list(result.windows.values())
+    for index, category in enumerate(categories):
+        figures = [window.per_class[index].pq for window in windows]
+        known = [figure for figure in figures if not math.isnan(figure)]
+        mean = sum(known) / len(known) if known else math.nan
+        kind = "thing" if category.is_thing else "stuff"
+        table.add_row(Text(category.name), kind, *_percent(*figures, mean))
+    table.add_section()
+    for group, mean in (("things", result.vpq_things), ("stuff", result.vpq_stuff), ("all", result.vpq)):
+        figures = [getattr(window, group).pq for window in windows]
+        table.add_row(group, "", *_percent(*figures, mean), style="bold")
+    return table
+
+
+def identity_table(result: VideoQuality) -> Table:
+    """Return a table of one row: the scores of identities, and how many tracks and frames they are of."""
+    counts = ("true\ntracks", "identity\nswitches", "frames")
+    table = _table("Identities (x100)", [], ["STQ", "AQ", "SQ", "IDF1", *counts])
+    totals = (str(total) for total in (result.num_tracks, result.id_switches, result.num_frames))
+    table.add_row(*_percent(result.stq, result.aq, result.sq, result.idf1), *totals)
     return table
 
 

@@ -11,6 +11,7 @@ from yoso.evaluation.breakdown import Breakdown, quality_by_size
 from yoso.evaluation.instances import MaskAP
 from yoso.evaluation.quality import PanopticQualityResult
 from yoso.evaluation.semantic import SemanticQuality
+from yoso.evaluation.video_quality import VideoQuality
 
 GROUPS = ("all", "things", "stuff")
 NOTHING, VOID_ROW = "nothing", "void"
@@ -84,6 +85,17 @@ def semantic_as_json(result: SemanticQuality, categories: Categories) -> dict[st
         for c, row in zip(categories, result.per_class, strict=True)
     ]
     return {**_plain(result._asdict()), "per_class": per_class}
+
+
+def video_as_json(result: VideoQuality, categories: Categories) -> dict[str, Any]:
+    """Return the fields of `VideoQuality`; `windows` maps the number of frames to the panoptic quality of tubes.
+
+    Args:
+        result: the scores.
+        categories: the classes of the data set.
+    """
+    windows = {str(length): as_json(window, categories) for length, window in result.windows.items()}
+    return {**_plain(result._asdict()), "windows": windows}
 
 
 def things_of(categories: Categories) -> list[Category]:

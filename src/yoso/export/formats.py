@@ -89,6 +89,7 @@ class ExportTarget:
         size: (height, width) of the only images that the file takes, or None for any.
         precision: "fp32"; "fp16" (backbone and aggregator; the decoder stays in float32); "int8" (the convolutions).
         source_sha256: of the weights' file, or empty.
+        embeddings: the file can also give the kernel of each segment's query; ONNX files only.
     """
 
     format: str
@@ -97,6 +98,7 @@ class ExportTarget:
     size: tuple[int, int] | None = None
     precision: str = "fp32"
     source_sha256: str = ""
+    embeddings: bool = False
 
     def __post_init__(self) -> None:
         """Check what is asked for.
@@ -114,6 +116,8 @@ class ExportTarget:
             )
         self._check_precision(row)
         self._check_size(row)
+        if self.embeddings and row.name != "onnx":
+            raise ConfigError(f"embeddings: {row.name} files cannot have them; use format onnx")
         if self.path.suffix != row.suffix:
             raise ConfigError(f"{self.path}: the name of a file in format {row.name} ends in {row.suffix}")
 

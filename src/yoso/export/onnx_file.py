@@ -43,12 +43,15 @@ class OnnxOptions:
         source_sha256: of the weights' file, or empty.
         half: backbone and aggregator in float16, the decoder in float32, by casts in the graph; inputs and outputs stay
             float32.
+        embeddings: one more output: of a panoptic file `embeddings`, the kernel of each segment's query, float32
+            (segments, C); of a raw file `kernels`, those of all queries, float32 (B, N, C).
     """
 
     form: str = "panoptic"
     size: Size | None = None
     source_sha256: str = ""
     half: bool = False
+    embeddings: bool = False
 
 
 def onnx_model(model: Model, options: OnnxOptions) -> Any:
@@ -64,22 +67,24 @@ def onnx_model(model: Model, options: OnnxOptions) -> Any:
     ir = import_onnx_ir()
     size = options.size
     padded = None if size is None else padded_size([size])
-    program = capture(model.network, padded, normalises=False, half=options.half)
+    program = capture(model.network, padded, normalises=False, half=options.half, kernels=options.embeddings)
     with quietly(), _silent():
         result = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, optimize=True)
     assert result is not None
     exported = result.model
-    network_input, (class_logits, mask_logits) = exported.graph.inputs[0], list(exported.graph.outputs)
+    network_input, (class_logits, mask_logits, *kernels) = exported.graph.inputs[0], list(exported.graph.outputs)
     _name_by_stage(exported.graph)
     nodes, weights = _emptied(exported.graph)
     before, after = GraphWriter("prepare"), GraphWriter("merge")
     if options.form == "raw":
         inputs, images = _write_raw(ir, before, model, size)
-        outputs = [("class_logits", class_logits), ("mask_logits", mask_logits)]
+        outputs = list(
+            zip(("class_logits", "mask_logits", "kernels"), (class_logits, mask_logits, *kernels), strict=False)
+        )
         defaults: dict[str, np.ndarray] = {}
     else:
         inputs, images, merge, defaults = _write_panoptic(ir, before, model, size)
-        merged = write_merge(after, merge(class_logits, mask_logits), model.categories.is_thing)
+        merged = write_merge(after, merge(class_logits, mask_logits, *kernels), model.categories.is_thing)
         outputs = _typed(ir, merged)
     ir.convenience.replace_all_uses_with(network_input, images)
     graph = ir.Graph(
@@ -154,9 +159,9 @@ def _write_panoptic(ir: Any, write: GraphWriter, model: Model, size: Size | None
     output_size = write("Where", asked, inputs["output_size"], own_size)
     padded_size = write.sizes(images, 2, 4)
 
-    def merge(class_logits: Value, mask_logits: Value) -> MergeInputs:
+    def merge(class_logits: Value, mask_logits: Value, kernels: Value | None = None) -> MergeInputs:
         thresholds = inputs["object_mask_threshold"], inputs["overlap_threshold"]
-        return MergeInputs(class_logits, mask_logits, padded_size, image_size, output_size, *thresholds)
+        return MergeInputs(class_logits, mask_logits, padded_size, image_size, output_size, *thresholds, kernels)
 
     return inputs, images, merge, defaults
 
@@ -171,6 +176,8 @@ def _typed(ir: Any, merged: MergeOutputs) -> list[tuple[str, Value]]:
         "areas": (merged.areas, kinds.INT64, ("segments",)),
         "boxes": (merged.extents, kinds.INT64, ("segments", 4)),
     }
+    if merged.embeddings is not None:
+        described["embeddings"] = (merged.embeddings, kinds.FLOAT, ("segments", "channels"))
     for value, kind, shape in described.values():
         value.dtype, value.shape = kind, ir.Shape(shape)
     return [(name, value) for name, (value, _, _) in described.items()]

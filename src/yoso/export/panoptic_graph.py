@@ -76,6 +76,7 @@ class MergeInputs:
         output_size: int64 (2,), size of the result.
         object_mask_threshold: float32 ().
         overlap_threshold: float64 ().
+        kernels: float32 (1, N, C) for embeddings, or None.
     """
 
     class_logits: Value
@@ -85,6 +86,7 @@ class MergeInputs:
     output_size: Value
     object_mask_threshold: Value
     overlap_threshold: Value
+    kernels: Value | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class MergeOutputs:
         scores: float32 (s,).
         areas: int64 (s,), in pixels.
         extents: int64 (s, 4), first row, last row, first column, last column.
+        embeddings: float32 (s, C), the kernel of each segment's query; None without kernels.
     """
 
     segmentation: Value
@@ -104,6 +107,7 @@ class MergeOutputs:
     scores: Value
     areas: Value
     extents: Value
+    embeddings: Value | None = None
 
 
 def write_merge(write: GraphWriter, inputs: MergeInputs, is_thing: Sequence[bool]) -> MergeOutputs:
@@ -117,7 +121,7 @@ def write_merge(write: GraphWriter, inputs: MergeInputs, is_thing: Sequence[bool
     Returns:
         Tensors of the graph.
     """
-    labels, scores, masks = _write_kept_queries(write, inputs, num_classes=len(is_thing))
+    labels, scores, masks, kernels = _write_kept_queries(write, inputs, num_classes=len(is_thing))
     sizes = (inputs.padded_size, inputs.image_size, inputs.output_size)
     owner, counts = write_competition(write, masks, scores, sizes)
     kept = _write_overlap_rule(write, counts, inputs.overlap_threshold)
@@ -125,11 +129,15 @@ def write_merge(write: GraphWriter, inputs: MergeInputs, is_thing: Sequence[bool
     table = write.joined(np.array([0]), ids)
     flat = write("GatherElements", write.cast(table, np.int32), write("Reshape", owner, np.array([-1])), axis=0)
     segmentation = write("Reshape", flat, write("Shape", owner))
-    return _write_segments(write, segmentation, _Queries(labels, scores, ids, first, counts))
+    return _write_segments(write, segmentation, _Queries(labels, scores, kernels, ids, first, counts))
 
 
-def _write_kept_queries(write: GraphWriter, inputs: MergeInputs, num_classes: int) -> tuple[Value, Value, Value]:
+def _write_kept_queries(
+    write: GraphWriter, inputs: MergeInputs, num_classes: int
+) -> tuple[Value, Value, Value, Value | None]:
     """Return labels (Q,), scores (Q,) and masks (1, Q, h, w) of the kept queries and of one dummy query after them.
+
+    The last value is the kernels (Q, C), None if there are none; the dummy has that of query 0.
 
     The dummy has score 0 and a mask that covers nothing, so it wins a pixel only if no query is kept, and owns none. It
     ensures that no tensor is ever empty.
@@ -145,7 +153,13 @@ def _write_kept_queries(write: GraphWriter, inputs: MergeInputs, num_classes: in
         write.joined(write("Gather", labels, kept), np.array([0])),
         write.joined(write("Gather", scores, kept), np.zeros(1, np.float32)),
         write.joined(write("Gather", inputs.mask_logits, kept, axis=1), dummy, axis=1),
+        None if inputs.kernels is None else _write_kept_kernels(write, inputs.kernels, kept),
     )
+
+
+def _write_kept_kernels(write: GraphWriter, kernels: Value, kept: Value) -> Value:
+    queries = write.joined(kept, np.array([0]))
+    return write("Gather", write("Squeeze", kernels, np.array([0])), queries)
 
 
 def _write_overlap_rule(write: GraphWriter, counts: GraphCounts, threshold: Value) -> Value:
@@ -172,10 +186,11 @@ def _write_ids(write: GraphWriter, labels: Value, kept: Value, is_thing: Sequenc
 
 @dataclass(frozen=True)
 class _Queries:
-    """Label, score, segment id and whether it is the first of its segment, (Q,) each; and pixel counts."""
+    """Label, score, segment id and whether it is the first of its segment, (Q,) each; kernels; and pixel counts."""
 
     labels: Value
     scores: Value
+    kernels: Value | None
     ids: Value
     first: Value
     counts: GraphCounts
@@ -198,4 +213,5 @@ def _write_segments(write: GraphWriter, segmentation: Value, queries: _Queries) 
         write("Gather", queries.scores, chosen),
         areas,
         write.joined(*extents, axis=1),
+        None if queries.kernels is None else write("Gather", queries.kernels, chosen),
     )

@@ -27,7 +27,7 @@ from yoso.weights.model_folder import Model
 def write_onnx(model: Model, target: ExportTarget, images: Sequence[np.ndarray]) -> Parity | None:
     """Write an ONNX file; see `yoso.export.formats.export`."""
     half = target.precision == "fp16"
-    onnx = onnx_model(model, OnnxOptions(target.form, target.size, target.source_sha256, half))
+    onnx = onnx_model(model, OnnxOptions(target.form, target.size, target.source_sha256, half, target.embeddings))
     with written_whole(target.path) as temporary:
         if target.precision == "int8":
             with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from yoso.model.yoso import YOSO
-from yoso.structures import Outputs
+from yoso.structures import StageOutputs
 
 MAX_SIZES = 4
 """Recordings kept, the most recently used; each holds the network's working memory for its size."""
@@ -32,7 +32,7 @@ class Recording(NamedTuple):
 
     replay: Callable[[], object]
     images: Tensor
-    outputs: Outputs
+    outputs: StageOutputs
 
 
 class GraphedNetwork:
@@ -58,8 +58,8 @@ class GraphedNetwork:
     def __reduce__(self) -> tuple[Any, ...]:
         return GraphedNetwork, (self.network,)
 
-    def __call__(self, images: Tensor) -> Outputs:
-        """Return the float32 logits of prepared images (B, 3, H, W), as tensors of the caller's own.
+    def __call__(self, images: Tensor) -> StageOutputs:
+        """Return the float32 logits and kernels of prepared images (B, 3, H, W), as tensors of the caller's own.
 
         Raises:
             torch.OutOfMemoryError: a recording of this size does not fit into memory; `run_directly` needs less.
@@ -73,8 +73,8 @@ class GraphedNetwork:
             recording.replay()
             return _own(recording.outputs)
 
-    def run_directly(self, images: Tensor) -> Outputs:
-        """Return the same logits without a recording."""
+    def run_directly(self, images: Tensor) -> StageOutputs:
+        """Return the same without a recording."""
         return _own(self._run(images))
 
     @property
@@ -127,14 +127,14 @@ class GraphedNetwork:
             static_outputs = self._run(static_images)
         return Recording(graph.replay, static_images, static_outputs)
 
-    def _run(self, images: Tensor) -> Outputs:
+    def _run(self, images: Tensor) -> StageOutputs:
         # Without its cache, autocast converts the weights inside the recording instead of using copies from outside.
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
             maps = self.network.backbone(images)
-            last = self.network.decoder(self.network.aggregator(maps))[-1]
-        return Outputs(last.class_logits, last.mask_logits)
+            return self.network.decoder(self.network.aggregator(maps))[-1]
 
 
-def _own(outputs: Outputs) -> Outputs:
+def _own(outputs: StageOutputs) -> StageOutputs:
     """Return float32 copies, which the next replay does not overwrite."""
-    return Outputs(*(tensor.to(torch.float32, copy=True) for tensor in outputs))
+    whole: Any = (tensor.to(torch.float32, copy=True) for tensor in outputs if tensor is not None)
+    return StageOutputs(*whole)

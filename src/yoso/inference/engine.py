@@ -38,12 +38,14 @@ class Request:
         output_size: (height, width) of the result in pixels.
         thresholds: which queries become segments.
         timed: wait for a GPU after each step to measure its duration, which makes a prediction slower.
+        with_embeddings: also return the kernel of each segment's query; only for engines with `has_embeddings`.
     """
 
     input_size: Size | None
     output_size: Size
     thresholds: Thresholds
     timed: bool = False
+    with_embeddings: bool = False
 
 
 @runtime_checkable
@@ -54,10 +56,16 @@ class Engine(Protocol):
         runtime: "torch", or a name in `yoso.inference.runtimes.RUNTIMES`.
         device: "cpu", "cuda:0", ...
         precision: "fp32", "fp16", "bf16" or "int8": of most of the network.
+        has_embeddings: whether a request may ask for embeddings.
     """
 
     runtime: str
     device: str
+
+    @property
+    def has_embeddings(self) -> bool:
+        """See above."""
+        ...
 
     @property
     def precision(self) -> str:

@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +133,11 @@ class ExportedEngine:
         source_sha256: of the weights that the file was made from; empty if they came from no file.
         size: the only (height, width) that the network takes, or None for any.
         size_divisor: `run` takes images whose sides are multiples of this.
+        has_embeddings: whether the file gives the kernels of its queries.
     """
 
     runtime: str
+    has_embeddings = False
     size_divisor = SIZE_DIVISOR
 
     def __init__(self, path: PathLike, device: str, description: Description) -> None:
@@ -171,16 +173,26 @@ class ExportedEngine:
         """
         raise NotImplementedError
 
+    def run_with_kernels(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Run the network as `run` does, and also return the kernels (N, C); for files with `has_embeddings`."""
+        raise NotImplementedError
+
     def segment(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
         """Segment one image; see `Engine`."""
         with memory_errors((pixels.shape[0], pixels.shape[1])):
             start = time.perf_counter()
             images, size = self._prepared(pixels, request)
             resized = time.perf_counter()
-            class_logits, mask_logits = self.run(images)
+            kernels = None
+            if request.with_embeddings:
+                class_logits, mask_logits, kernels = self.run_with_kernels(images)
+            else:
+                class_logits, mask_logits = self.run(images)
             ran = time.perf_counter()
             sizes = _sizes(mask_logits, size, request)
             result = panoptic_numpy(class_logits, mask_logits, sizes, self.categories.is_thing, request.thresholds)
+            if kernels is not None:
+                result = replace(result, embeddings=kernels[[segment.query for segment in result.segments]])
         return result, Timings(0.0, resized - start, ran - resized, time.perf_counter() - ran)
 
     def logits(self, pixels: np.ndarray, request: Request) -> tuple[np.ndarray, np.ndarray, Sizes]:

@@ -19,6 +19,15 @@ from yoso.postprocess.segments import Segment, Sizes, box_of_extent
 QUANTIZED = b"DequantizeLinear"
 """Operator that every 8-bit value passes; names are stored as plain text in a file."""
 
+LOGITS = ["class_logits", "mask_logits"]
+"""Outputs of a raw file."""
+
+SEGMENTS = ["segmentation", "class_indices", "scores", "areas", "boxes"]
+"""Outputs of a panoptic file."""
+
+KERNELS = {"raw": "kernels", "panoptic": "embeddings"}
+"""The output of each form that only a file exported with --embeddings has."""
+
 TO_FLOAT16 = b"\n\x02to\x18\n"
 """Attribute `to = FLOAT16` of a Cast as a file stores it. Only files in half precision convert to it: weights that are
 stored in half are converted from it."""
@@ -57,6 +66,11 @@ class OnnxEngine(ExportedEngine):
         super().__init__(path, "cpu" if on_cpu else "cuda:0", description)
 
     @cached_property
+    def has_embeddings(self) -> bool:  # pyrefly: ignore[bad-override]
+        """Whether the file was exported with --embeddings."""
+        return KERNELS[self.form] in {output.name for output in self.session.get_outputs()}
+
+    @cached_property
     def precision(self) -> str:
         """Return "int8" for a file with 8-bit operators, "fp16" for one in half precision, otherwise "fp32"."""
         content = self.path.read_bytes()
@@ -82,8 +96,13 @@ class OnnxEngine(ExportedEngine):
 
     def run(self, images: np.ndarray) -> Logits:
         """Run the network; see `ExportedEngine`."""
-        class_logits, mask_logits = self.session.run(None, {"images": images})
+        class_logits, mask_logits = self.session.run(LOGITS, {"images": images})
         return class_logits[0], mask_logits[0]
+
+    def run_with_kernels(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Run the network; see `ExportedEngine`."""
+        class_logits, mask_logits, kernels = self.session.run([*LOGITS, KERNELS["raw"]], {"images": images})
+        return class_logits[0], mask_logits[0], kernels[0]
 
     def _panoptic(self, pixels: np.ndarray, request: Request) -> tuple[PanopticArrays, Timings]:
         start = time.perf_counter()
@@ -98,7 +117,8 @@ class OnnxEngine(ExportedEngine):
         }
         if self.size is None:
             feeds["input_size"] = np.array(request.input_size or (0, 0), np.int64)
-        segmentation, class_indices, scores, areas, extents = self.session.run(None, feeds)
+        wanted = [*SEGMENTS, KERNELS["panoptic"]] if request.with_embeddings else SEGMENTS
+        segmentation, class_indices, scores, areas, extents, *embeddings = self.session.run(wanted, feeds)
         segments = [
             Segment(number, int(index), float(score), int(area), box_of_extent(extent))
             for number, (index, score, area, extent) in enumerate(
@@ -106,7 +126,8 @@ class OnnxEngine(ExportedEngine):
             )
         ]
         done = time.perf_counter()
-        return PanopticArrays(segmentation, segments), Timings(0.0, resized - start, done - resized, 0.0)
+        arrays = PanopticArrays(segmentation, segments, *embeddings)
+        return arrays, Timings(0.0, resized - start, done - resized, 0.0)
 
 
 def open_session(path: PathLike, device: str = "auto") -> Any:

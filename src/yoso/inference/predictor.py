@@ -61,6 +61,11 @@ class Predictor:
         return self.engine.runtime
 
     @property
+    def has_embeddings(self) -> bool:
+        """Whether a call may ask for embeddings: in torch, and for ONNX files exported with --embeddings."""
+        return self.engine.has_embeddings
+
+    @property
     def network(self) -> "YOSO":
         """The PyTorch module that runs: the network's deployment form, on `device`, in evaluation mode.
 
@@ -86,6 +91,7 @@ class Predictor:
         output_size: Size | None = None,
         object_mask_threshold: float | None = None,
         overlap_threshold: float | None = None,
+        with_embeddings: bool = False,
     ) -> Result: ...
 
     @overload
@@ -96,6 +102,7 @@ class Predictor:
         output_size: Size | None = None,
         object_mask_threshold: float | None = None,
         overlap_threshold: float | None = None,
+        with_embeddings: bool = False,
     ) -> list[Result]: ...
 
     def __call__(
@@ -105,6 +112,7 @@ class Predictor:
         output_size: Any = None,
         object_mask_threshold: Any = None,
         overlap_threshold: Any = None,
+        with_embeddings: bool = False,
     ) -> Any:
         """Segment an image, or each image of a list in turn.
 
@@ -116,21 +124,25 @@ class Predictor:
             object_mask_threshold: a query takes part if its class score is above this, 0 to 1; None is the model's.
             overlap_threshold: a segment is dropped if its query wins less than this share of its own mask, 0 to 1; None
                 is the model's.
+            with_embeddings: also return what a segment looks like to the network, for tracking.
 
         Returns:
             A dictionary, or a list of them for a list, with `segmentation`, an int32 array (H, W) of segment ids, 0 for
             void, and `segments_info`, a list in id order, ids from 1, of `id`, `label_id` (class index), `label`,
             `is_thing`, `score` (0 to 1), `area` (pixels) and `bbox` ([x, y, w, h] in pixels), all plain Python values.
+            With embeddings, also `embedding`, a float32 array (C,): the kernel of the segment's query.
 
         Raises:
             ImageError: an image cannot be read, an array is not RGB uint8, or there is too little memory.
-            ConfigError: a size or a threshold is not valid, or an exported file does not take this size.
+            ConfigError: a size or a threshold is not valid, or an exported file does not take this size or has no
+                embeddings.
         """
         options = {
             "input_size": input_size,
             "output_size": output_size,
             "object_mask_threshold": object_mask_threshold,
             "overlap_threshold": overlap_threshold,
+            "with_embeddings": with_embeddings,
         }
         if isinstance(image, list | tuple):
             return [self._segmented(one, False, options)[0] for one in image]
@@ -176,8 +188,13 @@ class Predictor:
         class_logits, mask_logits, sizes = self.engine.logits(pixels, request)
         return torch.as_tensor(class_logits), torch.as_tensor(mask_logits), sizes
 
-    def _request(self, output_size: Any = None, **settings: Any) -> Request:
+    def _request(self, output_size: Any = None, with_embeddings: bool = False, **settings: Any) -> Request:
         """Check the arguments of a call; the size `OWN_SIZE` stands for the image's own."""
+        if with_embeddings and not self.has_embeddings:
+            raise ConfigError(
+                "this exported file gives no embeddings; load the model with runtime='torch', or export it as ONNX "
+                "with --embeddings"
+            )
         given = {name: value for name, value in settings.items() if value is not None}
         size = given.get("input_size")
         if isinstance(size, str):
@@ -189,6 +206,7 @@ class Predictor:
             inference.input_size,
             OWN_SIZE if output_size is None else checked_size("output_size", output_size, "(height, width)"),
             inference.thresholds,
+            with_embeddings=with_embeddings,
         )
 
     def _plain(self, result: PanopticArrays) -> Result:
@@ -206,6 +224,9 @@ class Predictor:
                     "bbox": list(segment.bbox),
                 }
             )
+        if result.embeddings is not None:
+            for info, embedding in zip(infos, result.embeddings, strict=True):
+                info["embedding"] = embedding
         return {"segmentation": result.segmentation, "segments_info": infos}
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ class TorchEngine:
     """
 
     runtime = "torch"
+    has_embeddings = True
 
     def __init__(self, model: Model, device: torch.device, precision: str = "fp32", fused: bool = True) -> None:
         """Put a model on a device.
@@ -79,7 +80,7 @@ class TorchEngine:
         watch = _StopWatch(self.torch_device, request.timed)
         tensor = self._tensor(pixels, request)
         resize_seconds = watch.lap()
-        outputs = self._outputs(tensor, graphs)
+        outputs, kernels = self._outputs(tensor, graphs, request.with_embeddings)
         network_seconds = watch.lap()
         arrays = panoptic_arrays(
             outputs.class_logits[0],
@@ -88,11 +89,14 @@ class TorchEngine:
             self.is_thing,
             request.thresholds,
         )
+        if kernels is not None and request.with_embeddings:
+            queries = torch.tensor([segment.query for segment in arrays.segments], dtype=torch.int64)
+            arrays = replace(arrays, embeddings=kernels[0][queries.to(kernels.device)].cpu().numpy())
         return arrays, Timings(0.0, resize_seconds, network_seconds, watch.lap())
 
     def _logits(self, pixels: np.ndarray, request: Request, graphs: bool) -> tuple[Tensor, Tensor, Sizes]:
         tensor = self._tensor(pixels, request)
-        outputs = self._outputs(tensor, graphs)
+        outputs, _ = self._outputs(tensor, graphs)
         return outputs.class_logits[0], outputs.mask_logits[0], _sizes(tensor, request)
 
     def _tensor(self, pixels: np.ndarray, request: Request) -> Tensor:
@@ -103,11 +107,16 @@ class TorchEngine:
         on_gpu = self.torch_device.type == "cuda"
         return torch.from_numpy(resized).to(self.torch_device, non_blocking=on_gpu).permute(2, 0, 1)
 
-    def _outputs(self, image: Tensor, graphs: bool) -> Outputs:
-        if self._graphs is None:
-            return self.network([image])
-        run = self._graphs if graphs else self._graphs.run_directly
-        return run(self.network.prepare([image]))
+    def _outputs(self, image: Tensor, graphs: bool, with_kernels: bool = False) -> tuple[Outputs, Tensor | None]:
+        """Return the logits and, at least if they are wanted, the kernels (1, N, C)."""
+        if self._graphs is not None:
+            run = self._graphs if graphs else self._graphs.run_directly
+            last: Any = run(self.network.prepare([image]))
+        elif with_kernels:
+            last = self.network.decoder(self.network.features([image]))[-1]
+        else:
+            return self.network([image]), None
+        return Outputs(last.class_logits, last.mask_logits), last.kernels
 
     def _with_room(self, work: Callable[[np.ndarray, Request, bool], T], pixels: np.ndarray, request: Request) -> T:
         """Do some work; if a GPU runs out of memory, once more without CUDA graphs and with all memory free.

@@ -109,7 +109,7 @@ class DecoderStage(nn.Module):
 
     def forward(
         self, features: Features, kernels: Tokens, mask_logits: Masks, with_classes: bool = True
-    ) -> tuple[StageOutputs, Tokens]:
+    ) -> StageOutputs:
         """Run the stage.
 
         Args:
@@ -119,7 +119,7 @@ class DecoderStage(nn.Module):
             with_classes: also compute the class branch.
 
         Returns:
-            The stage's masks and classes, and its kernels for the next stage.
+            The stage's masks and classes, and its kernels, for the next stage too.
         """
         objects = pooled_features(mask_logits, features)
         for block in self.blocks:
@@ -127,7 +127,7 @@ class DecoderStage(nn.Module):
         objects = self.post(objects)
         masks = masks_from_kernels(self.mask_branch(objects), features)
         classes = self.class_branch(objects) / self.temperature if with_classes else None
-        return StageOutputs(classes, masks), objects
+        return StageOutputs(classes, masks, objects)
 
 
 class Decoder(nn.Module):
@@ -160,8 +160,9 @@ class Decoder(nn.Module):
         last = len(self.stages) - 1
         for index, stage in enumerate(self.stages):
             pooled = outputs[-1].mask_logits if pool_under is None else pool_under
-            output, kernels = stage(features, kernels, pooled, all_stages or index == last)
-            outputs.append(output)
+            outputs.append(stage(features, kernels, pooled, all_stages or index == last))
+            kernels = outputs[-1].kernels
+            assert kernels is not None
         return outputs if all_stages else outputs[-1:]
 
     def _proposed(self, kernels: Float[Tensor, "N C"], features: Features) -> Masks:

@@ -171,7 +171,7 @@ class FusedStage(nn.Module):
             scaled = _linear(last.weight / stage.temperature, last.bias / stage.temperature)
             self.class_branch = nn.Sequential(*stage.class_branch[:-1], scaled)
 
-    def forward(self, located: Located, kernels: Tokens, mask_logits: Masks) -> tuple[StageOutputs, Tokens]:
+    def forward(self, located: Located, kernels: Tokens, mask_logits: Masks) -> StageOutputs:
         """Run the stage; see `DecoderStage`."""
         hard = (mask_logits > 0).to(located.dtype)
         objects = (hard.flatten(2) @ located.flatten(2).transpose(1, 2)) @ self.embed
@@ -180,7 +180,7 @@ class FusedStage(nn.Module):
         objects = self.post(objects)
         masks = masks_from_kernels(self.mask_branch(objects), located)
         classes = None if self.class_branch is None else self.class_branch(objects)
-        return StageOutputs(classes, masks), objects
+        return StageOutputs(classes, masks, objects)
 
 
 class FusedDecoder(nn.Module):
@@ -208,7 +208,9 @@ class FusedDecoder(nn.Module):
         kernels = self.kernels.expand(batch, -1, -1)
         outputs = StageOutputs(None, masks_from_kernels(self.proposals.expand(batch, -1, -1), located))
         for stage in self.stages:
-            outputs, kernels = stage(located, kernels, outputs.mask_logits)
+            outputs = stage(located, kernels, outputs.mask_logits)
+            kernels = outputs.kernels
+            assert kernels is not None
         return [outputs]
 
 

@@ -31,6 +31,9 @@ NOWHERE = -1e4
 WAITED_FOR = ("cuda",)
 """Kinds of devices that work on after a call returns; on a CPU, upsampling only the kept queries is faster."""
 
+PER_QUERY = 10
+"""Numbers per query: seven counts, class, score, index."""
+
 LARGEST_OUTPUT = 2**31
 """Pixels from which on counts do not fit beside the int32 map."""
 
@@ -86,9 +89,9 @@ def packed_merge(
         thresholds: see `panoptic`.
 
     Returns:
-        One tensor with everything that `unpack` needs: the map; counts, class and the bits of the score of each query
-        that may take part; the number of queries that do. If that is more than `MAX_KEPT_QUERIES`, the rest is
-        meaningless.
+        One tensor with everything that `unpack` needs: the map; counts, class, the bits of the score and the index of
+        each query that may take part; the number of queries that do. If that is more than `MAX_KEPT_QUERIES`, the rest
+        is meaningless.
     """
     device = mask_logits.device
     scores, classes = best_classes(class_logits)
@@ -98,15 +101,15 @@ def packed_merge(
     kept, scores, classes = takes_part[queries], scores[queries], classes[queries]
     masks = mask_logits[queries].float().masked_fill(~kept[:, None, None], NOWHERE)
     num_pixels, count = sizes.output[0] * sizes.output[1], len(queries)
-    packed = torch.empty(num_pixels + 9 * count + 1, dtype=torch.int32, device=device)
+    packed = torch.empty(num_pixels + PER_QUERY * count + 1, dtype=torch.int32, device=device)
     codes = packed[:num_pixels].view(sizes.output)
     counter = PixelCounter(count, sizes.output, device)
     strips = uncontended_strips(masks, torch.arange(count, device=device), sizes)
     assign_pixels(codes, counter, strips, scores.where(kept, 0))
     table = counter.table()
     codes_to_ids(codes, _segment_ids(table, classes, is_thing, thresholds.overlap))
-    per_query = [table.int(), classes.int()[None], scores.view(torch.int32)[None]]
-    packed[num_pixels:-1].view(9, count).copy_(torch.cat(per_query))
+    per_query = [table.int(), classes.int()[None], scores.view(torch.int32)[None], queries.int()[None]]
+    packed[num_pixels:-1].view(PER_QUERY, count).copy_(torch.cat(per_query))
     packed[-1:].copy_(takes_part.sum()[None])
     return packed
 
@@ -139,9 +142,10 @@ def unpack(
         overlap_threshold: 0 to 1.
     """
     num_pixels, kept = sizes.output[0] * sizes.output[1], int(packed[-1])
-    per_query = packed[num_pixels:-1].reshape(9, -1)
+    per_query = packed[num_pixels:-1].reshape(PER_QUERY, -1)
     if kept > per_query.shape[1]:
         return None
     classes, scores = per_query[7, :kept].tolist(), per_query[8, :kept].view(np.float32).tolist()
-    _, segments = merge_segments(classes, scores, counts_of(per_query[:7, :kept]), is_thing, overlap_threshold)
+    counts, queries = counts_of(per_query[:7, :kept]), per_query[9, :kept].tolist()
+    _, segments = merge_segments(classes, scores, counts, is_thing, overlap_threshold, queries)
     return PanopticArrays(packed[:num_pixels].reshape(sizes.output), segments)

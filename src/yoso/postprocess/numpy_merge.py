@@ -32,10 +32,12 @@ class PanopticArrays:
     Attributes:
         segmentation: int32 (H, W), segment id per pixel, 0 is void.
         segments: in id order, ids 1, 2, ...
+        embeddings: float32 (s, C), the kernel of each segment's query; None if they were not asked for.
     """
 
     segmentation: np.ndarray
     segments: list[Segment]
+    embeddings: np.ndarray | None = None
 
 
 def panoptic_numpy(
@@ -66,7 +68,7 @@ def panoptic_numpy(
         return PanopticArrays(np.zeros(sizes.output, np.int32), [])
     codes, counts = _compete(mask_logits, scores, kept, sizes)
     segment_ids, segments = merge_segments(
-        class_indices[kept].tolist(), scores[kept].tolist(), counts, list(is_thing), thresholds.overlap
+        class_indices[kept].tolist(), scores[kept].tolist(), counts, list(is_thing), thresholds.overlap, kept.tolist()
     )
     table = np.zeros(2 * len(kept), np.int32)
     table[1::2] = segment_ids

@@ -1,7 +1,7 @@
 """What every merge shares, without torch: sizes, segments, which queries are kept, bilinear positions."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -48,6 +48,7 @@ class Segment:
         score: class probability of its query, 0 to 1; where stuff was merged, of the first query.
         area: in pixels.
         bbox: smallest box that holds the segment.
+        query: index of its query, 0 to N-1, of the first one where stuff was merged; -1 if it is not known.
     """
 
     id: int
@@ -55,6 +56,7 @@ class Segment:
     score: float
     area: int
     bbox: Box
+    query: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,13 @@ def merge_segments(
     counts: PixelCounts,
     is_thing: Sequence[bool],
     overlap_threshold: float,
+    queries: Sequence[int] = (),
 ) -> tuple[np.ndarray, list[Segment]]:
     """Decide which kept queries become segments.
 
     In query order, a query is dropped if it won, covers or owns no pixel, or if it won fewer pixels than
     `overlap_threshold` times what its mask covers. A stuff query whose class has a segment already joins that segment.
+    `queries` are the indices of the kept queries, if the segments are to say which one they come from.
 
     Returns:
         (Q,) int32 segment id of each query, 0 if it is dropped; and the segments, with ids 1, 2, ...
@@ -135,18 +139,19 @@ def merge_segments(
     segment_ids = np.zeros(len(scores), np.int32)
     segments: list[Segment] = []
     stuff: dict[int, int] = {}
-    for query, class_index in enumerate(class_indices):
-        won, covered, owned = (int(c[query]) for c in (counts.won, counts.covered, counts.owned))
+    for position, class_index in enumerate(class_indices):
+        won, covered, owned = (int(c[position]) for c in (counts.won, counts.covered, counts.owned))
         if min(won, covered, owned) == 0 or won / covered < overlap_threshold:
             continue
-        box = box_of_extent(counts.extents[query])
+        box = box_of_extent(counts.extents[position])
         if class_index in stuff:
             first = stuff[class_index]
-            segment_ids[query] = first
+            segment_ids[position] = first
             segments[first - 1] = _joined(segments[first - 1], owned, box)
             continue
-        segment = Segment(len(segments) + 1, class_index, float(scores[query]), owned, box)
-        segment_ids[query] = segment.id
+        query = queries[position] if queries else -1
+        segment = Segment(len(segments) + 1, class_index, float(scores[position]), owned, box, query)
+        segment_ids[position] = segment.id
         segments.append(segment)
         if not is_thing[class_index]:
             stuff[class_index] = segment.id
@@ -164,7 +169,7 @@ def _joined(segment: Segment, area: int, box: Box) -> Segment:
     right = max(segment.bbox[0] + segment.bbox[2], box[0] + box[2])
     bottom = max(segment.bbox[1] + segment.bbox[3], box[1] + box[3])
     bbox = (left, top, right - left, bottom - top)
-    return Segment(segment.id, segment.class_index, segment.score, segment.area + area, bbox)
+    return replace(segment, area=segment.area + area, bbox=bbox)
 
 
 @dataclass(frozen=True)

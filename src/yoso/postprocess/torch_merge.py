@@ -84,7 +84,7 @@ def panoptic(
     codes, counts = compete(mask_logits, kept, sizes)
     things = is_thing.tolist() if isinstance(is_thing, Tensor) else is_thing
     ids, segments = merge_segments(
-        kept.class_indices.tolist(), kept.scores.tolist(), counts, things, thresholds.overlap
+        kept.class_indices.tolist(), kept.scores.tolist(), counts, things, thresholds.overlap, kept.queries.tolist()
     )
     return PanopticResult(codes_to_ids(codes, torch.from_numpy(ids).to(codes.device, non_blocking=True)), segments)
 

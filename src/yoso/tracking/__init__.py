@@ -1,0 +1,1 @@
+"""Identities across frames, from segmentations alone (NumPy and SciPy only)."""
