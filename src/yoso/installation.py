@@ -31,6 +31,8 @@ EXTRAS = {
     "transformers": "benchmark",
     "mlflow": "mlflow",
     "wandb": "wandb",
+    "av": "video",
+    "cv2": "video",
 }
 """The extra of each optional package, by the name under which it is imported."""
 
