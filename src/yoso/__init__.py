@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from yoso.settings import InferenceConfig
     from yoso.structures import Outputs
     from yoso.tracking.tracker import Tracker
+    from yoso.video.stream import stream
 
     __version__: str
 
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "load",
     "render",
+    "stream",
     "to_supervision",
 ]
 
@@ -50,6 +52,7 @@ _HOMES = {
     "YosoError": "yoso.errors",
     "load": "yoso.inference.loading",
     "render": "yoso.drawing.rendering",
+    "stream": "yoso.video.stream",
     "to_supervision": "yoso.inference.results",
 }
 

@@ -27,6 +27,10 @@ class ImageError(YosoError):
     """A photograph that cannot be read."""
 
 
+class VideoError(YosoError):
+    """A video, camera or stream that cannot be read."""
+
+
 class CheckpointError(YosoError):
     """Weights that are missing, damaged, unsafe to read, or of another network."""
 

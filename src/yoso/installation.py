@@ -39,6 +39,8 @@ EXTRAS = {
     "mlflow": "mlflow",
     "ray": "batch",
     "wandb": "wandb",
+    "av": "video",
+    "cv2": "video",
 }
 """The extra of each optional package, by the name under which it is imported."""
 

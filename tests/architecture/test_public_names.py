@@ -27,6 +27,7 @@ def test_public_names_are_frozen():
         "__version__",
         "load",
         "render",
+        "stream",
         "to_supervision",
     ]
 
@@ -50,8 +51,10 @@ def test_the_names_are_those_of_the_rooms():
     from yoso.settings import InferenceConfig
     from yoso.structures import Outputs
     from yoso.tracking.tracker import Tracker
+    from yoso.video.stream import stream
 
     for thing in (
+        stream,
         Tracker,
         to_supervision,
         render,
@@ -203,6 +206,17 @@ def test_tracker():
     assert parameters_of(yoso.to_supervision) == {"result": REQUIRED}
 
 
+def test_stream():
+    assert parameters_of(yoso.stream) == {
+        "source": REQUIRED,
+        "model": "facades-mnv2",
+        "track": False,
+        "smooth": False,
+        "selection": None,
+        "options": REQUIRED,
+    }
+
+
 def test_errors():
     from yoso import errors
 
@@ -213,6 +227,7 @@ def test_errors():
         "MissingPackageError",
         "DatasetError",
         "ImageError",
+        "VideoError",
         "CheckpointError",
         "OutputError",
         "ExportError",

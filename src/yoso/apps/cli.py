@@ -46,7 +46,8 @@ class Command(NamedTuple):
 USE, TRAIN, DEPLOY = "Use a model", "Train a model", "Deploy a model"
 
 COMMANDS = {
-    "predict": Command("yoso.apps.predict", "segment images", None, USE),
+    "predict": Command("yoso.apps.predict", "segment images, or a video", None, USE),
+    "track": Command("yoso.apps.track", "segment a video and follow every object", None, USE),
     "eval": Command("yoso.apps.evaluate", "run a model on a data set and score it", "eval", USE),
     "pq": Command("yoso.apps.pq", "score saved predictions of any model", None, USE),
     "models": Command("yoso.apps.models", "list the models that you can use by name", None, USE),

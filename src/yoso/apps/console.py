@@ -144,6 +144,32 @@ def progress_report(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+@contextmanager
+def frame_progress(total: int | None) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each frame; it shows frames, frames per second and the time left on a terminal.
+
+    Args:
+        total: about how many frames there will be; None if it is not known.
+    """
+    from rich import progress as bars
+
+    class Speed(bars.ProgressColumn):
+        def render(self, task: bars.Task) -> bars.Text:
+            return bars.Text(f"{task.speed or 0:.1f} fps")
+
+    console = terminal(stderr=True)
+    columns = (
+        bars.TextColumn("frames"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        Speed(),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("frames", total=total)
+        yield lambda: progress.advance(task)
+
+
 class TerminalListener(Listener):
     """Shows a download as a bar on standard error if that is a terminal."""
 

@@ -1,4 +1,4 @@
-"""`yoso predict`: images in, overlays and COCO panoptic files out."""
+"""`yoso predict`: images or a video in, overlays and COCO panoptic files out."""
 
 import argparse
 from collections import Counter
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from yoso.apps.arguments import Parser, add_model_options
 from yoso.apps.console import milliseconds, show, show_error, show_json
 from yoso.apps.signals import exit_status, sigterm_raises
+from yoso.apps.video_options import add_video_options, refuse_video_options
 from yoso.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ DEFAULT_OUTPUT = "yoso-output"
 STEPS = ("read", "resize", "network", "merge")
 EPILOG = """\
 Output in DIR: NAME.overlay.png and panoptic/NAME.png for each image, and panoptic.json (COCO panoptic). A file that \
-cannot be read is reported and skipped; the exit status is then 2. Only output of an earlier run is replaced.
+cannot be read is reported and skipped; the exit status is then 2. Only output of an earlier run is replaced. A \
+video gives NAME.overlay.mp4.
 
 examples:
   yoso predict street.jpg
   yoso predict photos/ 'more/**/*.jpg' --model coco-r50 --output out
+  yoso predict clip.mp4 --every 2                 # a video; `yoso track` adds identities
   yoso predict photos/ --output out --resume      # continue after Ctrl-C
   yoso predict --data mine.yaml --split val       # keep the data set's image ids
 """
@@ -32,12 +35,12 @@ examples:
 
 def build_parser() -> Parser:
     """Return the parser of `yoso predict`."""
-    parser = Parser("predict", "Segment images.", usage="yoso predict SOURCE ... [options]", epilog=EPILOG)
+    parser = Parser("predict", "Segment images, or a video.", usage="yoso predict SOURCE ... [options]", epilog=EPILOG)
     parser.add_argument(
         "sources",
         nargs="*",
         metavar="SOURCE",
-        help="an image, a folder, a pattern, or - for a list of them on standard input",
+        help="an image, a folder, a pattern, or - for a list of them on standard input; or one video, camera or stream",
     )
     add_model_options(parser, DEFAULT_MODEL)
     data = parser.add_argument_group("data set")
@@ -52,6 +55,7 @@ def build_parser() -> Parser:
     output.add_argument("--resume", action="store_true", help="skip the images that DIR/panoptic.json lists already")
     output.add_argument("--no-overlay", action="store_true", help="draw no overlays")
     output.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
+    add_video_options(parser)
     return parser
 
 
@@ -71,6 +75,11 @@ def main(arguments: list[str]) -> int:
     args = parser.parse(arguments)
     if not args.sources and not args.data:
         raise ConfigError("yoso predict: give a SOURCE (an image, a folder or a pattern) or --data DATASET")
+    from yoso.video.sources import is_video
+
+    if any(is_video(source) for source in args.sources):
+        return _main_of_video(args)
+    refuse_video_options(parser, args)
     from yoso.apps.predict_run import run
 
     with sigterm_raises():
@@ -82,6 +91,23 @@ def main(arguments: list[str]) -> int:
     for failure in outcome.failures:
         show_error(failure.message)
     return _conclude(args, outcome)
+
+
+def _main_of_video(args: argparse.Namespace) -> int:
+    """Segment one video.
+
+    Raises:
+        YosoError: see `yoso.apps.video_run.run_video`; also for options of images.
+    """
+    from yoso.apps.video_report import conclude
+    from yoso.apps.video_run import TrackOptions, check_one, run_video
+
+    if args.resume or args.data:
+        raise ConfigError(f"--{'resume' if args.resume else 'data'} is for images; leave it out for a video")
+    source = check_one(args.sources, "yoso predict")
+    with sigterm_raises():
+        outcome = run_video(args, source, TrackOptions())
+    return conclude(outcome, args.json)
 
 
 def _conclude(args: argparse.Namespace, outcome: "Outcome") -> int:

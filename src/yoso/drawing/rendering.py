@@ -33,8 +33,8 @@ def render(image: Picture, result: Mapping[str, Any], *, alpha: float = 0.5, lab
         image: a path, a PIL image, or a uint8 RGB array (H, W, 3); it is not changed. If its size differs from the
             result's, it is resized to that.
         result: `segmentation`, an integer array or tensor (H, W), and `segments_info`, a list of dictionaries with
-            `id`, `label_id`, and optionally `label`, `is_thing` and `color` (R, G, B). Ids of the segmentation that
-            are not in the list count as void.
+            `id`, `label_id`, and optionally `label`, `is_thing`, `color` (R, G, B) and `shade`, the number of a
+            thing's variant of the color. Ids of the segmentation that are not in the list count as void.
         alpha: opacity of the color, 0 (image alone) to 1 (color alone).
         labels: write the names.
 
@@ -102,7 +102,7 @@ def _shades(entries: Sequence[Mapping[str, Any]]) -> list[Color]:
         red, green, blue = entry.get("color") or default_color(label_id)
         color = (int(red), int(green), int(blue))
         if entry.get("is_thing"):
-            color = _shade(color, seen[label_id])
+            color = _shade(color, int(entry.get("shade", seen[label_id])))
             seen[label_id] += 1
         colors.append(color)
     return colors
