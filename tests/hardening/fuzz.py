@@ -50,11 +50,12 @@ def fuzz(target: Target, inputs: Sequence[int], seconds: float, seed: int = 0) -
         seconds: after which no more inputs are tried.
         seed: of all inputs.
     """
-    tally, start = Tally(), time.monotonic()
+    tally = Tally()
     with tempfile.TemporaryDirectory(prefix="hardening-") as name:
         home = Path(name, "home")
         home.mkdir()
         attempt = target.prepare(home)
+        start = time.monotonic()
         for number in inputs:
             began = time.monotonic()
             if began - start > seconds:
@@ -68,7 +69,7 @@ def fuzz(target: Target, inputs: Sequence[int], seconds: float, seed: int = 0) -
                 tally.slowest, tally.slowest_input = time.monotonic() - began, number
             if fault:
                 tally.faults.append((number, fault))
-    tally.seconds = time.monotonic() - start
+        tally.seconds = time.monotonic() - start
     return tally
 
 
@@ -99,8 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"  {number}: {fault.kind}: {fault.detail}", flush=True)
     killed = kill_all(args.kills, args.seed) if args.kills else {}
     if args.output:
-        text = json.dumps(figures(found, killed, args.seed), indent=1)
-        args.output.write_text(f"{text}\n", encoding="utf-8")
+        new = figures(found, killed, args.seed)
+        if args.target and args.output.is_file():
+            new = updated(json.loads(args.output.read_text(encoding="utf-8")), new)
+        args.output.write_text(f"{json.dumps(new, indent=1)}\n", encoding="utf-8")
     return int(any(tally.faults for tally in (*found.values(), *killed.values())))
 
 
@@ -143,6 +146,18 @@ def figures(found: dict[str, Tally], killed: dict[str, Tally], seed: int) -> dic
         "date": utc_now(),
         "commit": git_commit(),
         "packages": package_versions(),
+    }
+
+
+def updated(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of an earlier run with those targets replaced that were run again."""
+    targets = old["targets"] | new["targets"]
+    return old | {
+        "targets": targets,
+        "inputs": sum(row["inputs"] for row in targets.values()),
+        "faults": new["faults"] if not any(row["faults"] for row in targets.values()) else old["faults"],
+        "date": new["date"],
+        "commit": new["commit"],
     }
 
 

@@ -62,8 +62,8 @@ class _Watch:
         ]
 
     def _is_inside(self, path: Any) -> bool:
-        place = os.path.realpath(os.path.dirname(os.path.abspath(os.fspath(path))))
-        name = os.path.join(place, os.path.basename(os.fspath(path)))
+        whole = os.path.abspath(os.fspath(path))
+        name = os.path.join(os.path.realpath(os.path.dirname(whole)), os.path.basename(whole))
         return name.startswith((f"{self.allowed}/", *HARMLESS)) or name == str(self.allowed) or name.endswith(".pyc")
 
 
