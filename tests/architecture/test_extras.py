@@ -117,6 +117,7 @@ def test_every_format_has_its_extra():
         ["export", "openvino"],
         ["torch"],
         ["tensorrt"],
+        ["export"],
     ]
 
 

@@ -23,12 +23,18 @@ def chromium():
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """A plain static host. `headers_sent` are those of the exported example file, or none."""
+    """A plain static host that sends some headers; while `down` is set, no host answers."""
 
+    down: ClassVar[bool] = False
     headers_sent: ClassVar[dict[str, str]] = {}
 
     def log_message(self, format, *args):
         """Say nothing."""
+
+    def do_GET(self):
+        """Answer, unless the hosts are down."""
+        if not Handler.down:
+            super().do_GET()
 
     def end_headers(self):
         for name, value in self.headers_sent.items():
@@ -65,7 +71,7 @@ class PageDriver:
         self.problems = []
         self.requests = []
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", lambda said: said.type in ("error", "warning") and self.problems.append(said.text))
+        self.page.on("console", lambda said: said.type == "error" and self.problems.append(said.text))
         context.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(address)
         self.wait("html[data-ready]")
