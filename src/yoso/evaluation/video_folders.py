@@ -165,11 +165,11 @@ def _check_pairing(
         warnings.warn(
             f"{pred_json}: no prediction for {len(missing)} of {len(gt)} frames of {gt_json} (the first has image_id "
             f"{missing[0]!r}); all of their segments are missed",
-            stacklevel=3,
+            stacklevel=1,
         )
     if unknown:
         warnings.warn(
             f"{pred_json}: {len(unknown)} of {len(pred)} predictions left out, their image_id is not in {gt_json} "
             f"(the first is {unknown[0]!r})",
-            stacklevel=3,
+            stacklevel=1,
         )

@@ -1,6 +1,7 @@
 """Masks that are cropped to their boxes, so that comparing two costs as much as the objects are large."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -35,11 +36,10 @@ class CroppedMask:
         left, top, width, height = box
         pixels = segmentation[top : top + height, left : left + width] == segment_id
         # Products are several times faster than sums of bool arrays along an axis.
-        ones = pixels.astype(np.float32)
-        rows, columns = ones @ np.ones(ones.shape[1], np.float32), np.ones(len(ones), np.float32) @ ones
-        area = int(rows.sum())
-        x = (columns @ np.arange(len(columns), dtype=np.float32)) / max(area, 1)
-        y = (rows @ np.arange(len(rows), dtype=np.float32)) / max(area, 1)
+        ones, (x_sums, y_sums) = pixels.astype(np.float32), (_ramp(side) for side in pixels.shape[::-1])
+        by_column, by_row = y_sums[0] @ ones, ones @ x_sums[0]
+        area = int(by_row.sum())
+        x, y = float(by_column @ x_sums[1]) / max(area, 1), float(by_row @ y_sums[1]) / max(area, 1)
         return cls(left, top, pixels, area, np.array([left + x + 0.5, top + y + 0.5]))
 
     def moved(self, shift: np.ndarray) -> "CroppedMask":
@@ -49,13 +49,19 @@ class CroppedMask:
             shift: (2,) pixels to the right and down.
         """
         x, y = shift.tolist()
-        return replace(self, left=self.left + x, top=self.top + y, centre=self.centre + shift)
+        return CroppedMask(self.left + x, self.top + y, self.pixels, self.area, self.centre + shift)
 
     @property
     def box(self) -> tuple[int, int, int, int]:
         """First column, first row, and the column and row behind the last ones, in whole pixels."""
         left, top = round(self.left), round(self.top)
         return left, top, left + self.pixels.shape[1], top + self.pixels.shape[0]
+
+
+@lru_cache(4096)
+def _ramp(length: int) -> np.ndarray:
+    """Return ones, and the numbers from 0 on, as the rows of (2, length) float32."""
+    return np.stack([np.ones(length, np.float32), np.arange(length, dtype=np.float32)])
 
 
 def boxes_of(masks: list[CroppedMask]) -> np.ndarray:
@@ -69,12 +75,10 @@ def shared_pixels(ones: list[CroppedMask], others: list[CroppedMask]) -> np.ndar
     boxes, other_boxes = boxes_of(ones), boxes_of(others)
     begin = np.maximum(boxes[:, None, :2], other_boxes[None, :, :2])
     end = np.minimum(boxes[:, None, 2:], other_boxes[None, :, 2:])
-    for row, column in np.argwhere((end > begin).all(2)).tolist():
-        (left, top), (right, bottom) = begin[row, column].tolist(), end[row, column].tolist()
-        x, y = boxes[row, :2].tolist()
-        u, v = other_boxes[column, :2].tolist()
-        shared[row, column] = np.count_nonzero(
-            ones[row].pixels[top - y : bottom - y, left - x : right - x]
-            & others[column].pixels[top - v : bottom - v, left - u : right - u]
-        )
+    rows, columns = np.nonzero((end > begin).all(2))
+    parts = np.concatenate([begin[rows, columns], end[rows, columns]], 1)
+    own = (parts - np.tile(boxes[rows, :2], 2)).tolist()
+    theirs = (parts - np.tile(other_boxes[columns, :2], 2)).tolist()
+    for row, column, (a, b, c, d), (e, f, g, h) in zip(rows.tolist(), columns.tolist(), own, theirs, strict=True):
+        shared[row, column] = np.count_nonzero(ones[row].pixels[b:d, a:c] & others[column].pixels[f:h, e:g])
     return shared

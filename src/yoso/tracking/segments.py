@@ -1,5 +1,6 @@
 """Reading the result of a predictor, ours or another one: what must be there, and what is worked out if it is not."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -126,5 +127,5 @@ def _embedding(info: Mapping[str, Any]) -> np.ndarray | None:
     if info.get("embedding") is None:
         return None
     vector = np.asarray(info["embedding"], np.float64).reshape(-1)
-    length = float(np.linalg.norm(vector))
-    return vector / length if length and np.isfinite(length) else None
+    length = math.sqrt(vector @ vector)
+    return vector / length if length and math.isfinite(length) else None
