@@ -9,6 +9,9 @@ from yoso.loss.config import LossConfig
 from yoso.model.config import ModelConfig
 from yoso.settings import InferenceConfig
 
+BUNDLED = "bundled"
+"""Value of `backbone_weights` for the weights that come with the package."""
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -140,8 +143,8 @@ class TrainingConfig:
     Attributes:
         data: data set: a YAML file, a folder, or a name.
         model: network.
-        backbone_weights: "imagenet" for the weights that timm publishes, "none" for random ones, or a safetensors file
-            with timm's names.
+        backbone_weights: "imagenet" for the weights that timm publishes, "bundled" for those that come with the package
+            (tf_efficientnet_lite0), "none" for random ones, or a safetensors file with timm's names.
         calibrate: start with centred features of unit variance; for small data sets.
         point_at_places: start with proposal masks at the places of a grid; for small data sets.
         start: model whose weights are taken over: a name, a folder, or hf:OWNER/NAME.

@@ -12,7 +12,7 @@ COMMON = {
     "--data DATASET": "data set: a YAML file, a folder, or a name",
     "--output DIR": "run folder: checkpoints, log, best model",
     "--start MODEL": "fine-tune a model: a name of `yoso models`, a folder, or hf:OWNER/NAME",
-    "--backbone_weights W": "imagenet (download), none, or a safetensors file with timm's names",
+    "--backbone_weights W": "bundled, imagenet (download), none, or a safetensors file with timm's names",
     "--resume": "continue the run in --output from its newest checkpoint",
     "--run.iterations N": "length of the run in optimizer steps; the learning rate follows it",
     "--batch N|auto": "images per process and batch; auto uses the largest batch that fits into memory",

@@ -32,7 +32,7 @@ from yoso.training.checkpoints import (
     saved_checkpoints,
     sigterm_stops,
 )
-from yoso.training.config import TrainingConfig
+from yoso.training.config import BUNDLED, TrainingConfig
 from yoso.training.loaders import Loaders
 from yoso.training.lock import locked
 from yoso.training.loggers import build_loggers
@@ -42,6 +42,7 @@ from yoso.training.places import point_at_places
 from yoso.training.processes import as_launched, synchronise
 from yoso.training.resume import check_checkpoint, resumable
 from yoso.training.start import start_from
+from yoso.weights.layout import bundled_backbone
 from yoso.weights.load import load_model
 from yoso.weights.pretrained import pretrained_backbone
 from yoso.weights.tensors import load_backbone
@@ -58,6 +59,8 @@ def build_network(config: TrainingConfig, categories: Categories, offline: bool 
     network = YOSO(config.model, len(categories), pretrained_backbone=pretrained)
     if config.start:
         print_once(start_from(network, config.start, categories, offline))
+    elif config.backbone_weights == BUNDLED:
+        load_backbone(network, bundled_backbone(config.model.backbone))
     elif config.backbone_weights not in {"imagenet", "none"}:
         load_backbone(network, config.backbone_weights)
     return network
@@ -179,6 +182,8 @@ def prepare(
         fresh = config
     if needs_pretrained(fresh):
         pretrained_backbone(config.model.backbone, offline)  # fails before the annotations are read, which takes longer
+    elif fresh.backbone_weights == BUNDLED and not fresh.start:
+        bundled_backbone(config.model.backbone)  # likewise
     loaders = Loaders(config, spec)
     if checkpoint is not None:
         check_checkpoint(checkpoint, config, loaders.categories)
