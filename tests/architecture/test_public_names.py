@@ -104,6 +104,7 @@ def test_predictor(tiny_model):
         "output_size": None,
         "object_mask_threshold": None,
         "overlap_threshold": None,
+        "tiles": None,
     }
     assert parameters_of(yoso.Predictor) == {
         "engine": REQUIRED,

@@ -13,6 +13,8 @@ The panoptic merge exists in several forms, which give the same segments:
 - `yoso.export.panoptic_graph` writes the merge as ONNX operators, so that a file needs no code behind it.
 - `yoso.speed.official` repeats the order of steps of the official implementation, as the baseline of all timings.
 
+`stitching` joins the results of overlapping tiles, whichever form they come from.
+
 The first three share `segments` (which queries take part, which become segments) and the first two everything else but
 the moment at which the host waits.
 """
