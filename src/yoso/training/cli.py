@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from yoso.training.recipes import find_recipe, recipe_of
 SHORT = {
     "batch": "run.batch_size",
     "accumulate": "run.accumulate",
+    "minutes": "run.minutes",
     "input-size": "inference.input_size",
     "size": "inference.input_size",
 }
@@ -77,8 +78,20 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
         values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ConfigError(_explained(error)) from error
-    fields = TrainingConfig.__dataclass_fields__
-    return TrainingConfig(**{name: values[name] for name in fields}), parsed
+    config = TrainingConfig(**{name: values[name] for name in TrainingConfig.__dataclass_fields__})
+    return replace(config, adapt=_left_to_choose(config.adapt, options)), parsed
+
+
+def _left_to_choose(adapt: tuple[str, ...], options: list[str]) -> tuple[str, ...]:
+    """Return the settings that the data may decide: those of `adapt` that no option of the command line gives.
+
+    Raises:
+        ConfigError: the options give both a length and a time.
+    """
+    given = {option.lstrip("-").partition("=")[0] for option in options if option.startswith("--")}
+    if {"run.minutes", "run.iterations"} <= given:
+        raise ConfigError("give --minutes or --run.iterations, not both: the first chooses the second")
+    return tuple(name for name in adapt if not {name, name.partition(".")[0]} & given)
 
 
 def _in_ascii(text: str) -> str:
