@@ -114,7 +114,14 @@ def test_another_output_size_is_refused(sees_blocks):
 
 
 def test_predict_in_tiles_on_the_command_line(tiny_model, tiny_dataset, tmp_path, capsys):
-    words = ["predict", str(tiny_dataset / "val" / "0.png"), "--model", str(tiny_model), "--output", str(tmp_path / "out")]
+    words = [
+        "predict",
+        str(tiny_dataset / "val" / "0.png"),
+        "--model",
+        str(tiny_model),
+        "--output",
+        str(tmp_path / "out"),
+    ]
     assert main([*words, "--tiles", "64,16", "--json", "--no-overlay"]) == 0
     document = json.loads(capsys.readouterr().out)
     for image in document["images"]:
