@@ -162,6 +162,9 @@ def test_a_run_records_what_it_chose_and_resumes_with_it(recipe, as_yaml, tmp_pa
     assert recorded["inference"]["input_size"] == [320, 640]
     assert main([*words[:-1], "3", "--resume"]) == 0
     assert "adapt:" not in capsys.readouterr().out
+    assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text()) == recorded | {
+        "run": recorded["run"] | {"iterations": 3}
+    }
     assert json.loads((tmp_path / "run/model/config.json").read_text())["inference"]["input_size"] == [320, 640]
 
 

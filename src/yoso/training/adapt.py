@@ -194,7 +194,7 @@ def with_recorded_choices(config: TrainingConfig) -> TrainingConfig:
             settings[name] = getattr(config_from_json(kind, content[group]), field)
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise unreadable(path, error) from error
-    return with_settings(config, settings)
+    return as_recorded(with_settings(config, settings))
 
 
 def as_recorded(config: TrainingConfig) -> TrainingConfig:
