@@ -1,11 +1,13 @@
-"""Turns a finished run into the bundled model: float16 weights, ONNX file, metrics and the table of its card.
+"""Turns a finished run into a bundled model: float16 weights, ONNX file, metrics and the table of its card.
 
     python benchmarks/bundle_model.py RUN/model --data facades [--folder FOLDER] [--sheet IMAGE.png]
+    python benchmarks/bundle_model.py RUN/model --data nuclei --tiles 256,64 --no-onnx --folder FOLDER
 
-Output: src/yoso/assets/facades-mnv2/
+Output: src/yoso/assets/facades-mnv2/, or FOLDER
 
 The script chooses the input size and both thresholds on `val`: the network sees every image once per size, and all
-pairs of thresholds are tried on the same logits. `yoso eval` then scores the stored float16 weights.
+pairs of thresholds are tried on the same logits. `yoso eval` then scores the stored float16 weights. With --tiles, the
+size is the run's, and the thresholds are the best of `benchmarks/score_tiles.py`.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import yoso
+from yoso.apps.arguments import tile_size
 from yoso.data.dataset import PanopticDataset
 from yoso.data.spec import load_spec
 from yoso.drawing.pictures import write_picture
@@ -58,6 +61,17 @@ def choose(predictor: Predictor, dataset: PanopticDataset, sizes: Sequence[int])
         print(f"size {side}: PQ {100 * pq:.2f} with thresholds {pair}", flush=True)
         best = max(best, (pq, InferenceConfig(pair.object_mask, pair.overlap, size)), key=lambda each: each[0])
     return best[1]
+
+
+def choose_in_tiles(predictor: Predictor, dataset: PanopticDataset, tiles: str) -> InferenceConfig:
+    """Return the run's input size and the two thresholds with the highest PQ in tiles."""
+    from score_tiles import score
+
+    size = predictor.inference.input_size
+    assert size is not None
+    rows = score(predictor, dataset, tile_size(tiles), size[0])
+    best = max(rows, key=lambda row: row["all"]["pq"])
+    return InferenceConfig(best["object_mask_threshold"], best["overlap_threshold"], size)
 
 
 def draw_sheet(predictor: Predictor, dataset: PanopticDataset, path: Path) -> None:
@@ -111,18 +125,26 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("src/yoso/assets/facades-mnv2"), help="output folder")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="shorter sides to try")
     parser.add_argument("--sheet", type=Path, help="output image with good, typical and failed results")
+    parser.add_argument("--tiles", metavar="S[,O]", help="choose and score in tiles")
+    parser.add_argument("--no-onnx", action="store_true", help="write no ONNX file, which is larger than the weights")
     arguments = parser.parse_args()
     dataset = PanopticDataset(load_spec(arguments.data).split("val"))
-    inference = choose(yoso.load(str(arguments.model), runtime="torch"), dataset, arguments.sizes)
+    predictor = yoso.load(str(arguments.model), runtime="torch")
+    if arguments.tiles:
+        inference = choose_in_tiles(predictor, dataset, arguments.tiles)
+    else:
+        inference = choose(predictor, dataset, arguments.sizes)
     model = replace(load_model(arguments.model), inference=inference)
     training = read_json(arguments.model / METRICS)
     save_model(arguments.folder, model, half=True)
     file = arguments.folder / RUNTIMES["onnxruntime"].file_name
     file.unlink(missing_ok=True)
     export = ["export", "--model", str(arguments.folder), "--format", "onnx", "--output", str(file)]
-    subprocess.run([sys.executable, "-m", "yoso", *export], check=True)
+    if not arguments.no_onnx:
+        subprocess.run([sys.executable, "-m", "yoso", *export], check=True)
     with tempfile.TemporaryDirectory() as output:
         command = ["-m", "yoso", "eval", "--model", str(arguments.folder), "--data", arguments.data, "--output", output]
+        command += ["--tiles", arguments.tiles] if arguments.tiles else []
         printed = subprocess.run(
             [sys.executable, *command, "--json"], check=True, capture_output=True, encoding="utf-8"
         )

@@ -1,7 +1,7 @@
 """Measures what each part of the recipe for small data contributes: short trainings with one part changed.
 
     python benchmarks/small_recipe.py --data facades --output runs/search [--iterations 300] [--seeds 1] \
-        [--backbone_weights mobilenetv2_100_imagenet.safetensors] [--only NAME ...]
+        --backbone_weights mobilenetv2_100_imagenet.safetensors [--only NAME ...]
 
 Output: benchmarks/results/small_recipe.json, and a Markdown table
 
@@ -89,7 +89,7 @@ def train(folder: Path, name: str, seed: int, options: argparse.Namespace, more:
         f"--output={folder}",
     ]
     resume = ["--resume"] if any((folder / "checkpoints").glob("*.ckpt")) else []
-    run_training(["small", "--data", options.data, *fixed, *more, *words, *resume])
+    run_training(["facades_mnv2", "--data", options.data, *fixed, *more, *words, *resume])
     return is_done(folder)
 
 

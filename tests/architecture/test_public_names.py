@@ -123,6 +123,7 @@ def test_predictor(tiny_model):
         "object_mask_threshold": None,
         "overlap_threshold": None,
         "with_embeddings": False,
+        "tiles": None,
     }
     assert parameters_of(yoso.Predictor) == {
         "engine": REQUIRED,

@@ -65,7 +65,7 @@ def test_the_bundled_model_is_trained_with_the_recipe_for_small_data():
     small, facades = parse(["small"])[0], parse(["facades_mnv2"])[0]
     for part in ("loss", "augmentation", "optimizer", "schedule", "run", "inference", "calibrate"):
         assert getattr(small, part) == getattr(facades, part), part
-    own = ("backbone_options", "pixel_mean", "pixel_std")
+    own = ("backbone", "backbone_options")
     assert replace(small.model, **{name: getattr(facades.model, name) for name in own}) == facades.model
 
 

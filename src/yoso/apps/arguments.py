@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -109,12 +110,15 @@ def open_model(args: argparse.Namespace, logits: bool = False) -> "Predictor":
     return load(name, args.device, runtime, args.precision)
 
 
-def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> None:
+def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> argparse._ArgumentGroup:
     """Add the options that every command that runs a model has.
 
     Args:
         parser: the command's.
         default: the model to take if none is given; None makes `--model` obligatory.
+
+    Returns:
+        The group of settings, to which a command may add its own.
     """
     from yoso.inference.runtimes import runtime_names
 
@@ -153,6 +157,7 @@ def add_model_options(parser: argparse.ArgumentParser, default: str | None) -> N
         help="minimum share of a mask that must stay visible beside the other masks, 0 to 1",
     )
     add_max_pixels(settings)
+    return settings
 
 
 def add_max_pixels(parser: argparse._ActionsContainer) -> None:
@@ -170,6 +175,31 @@ class _MaxPixels(argparse.Action):
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
         os.environ[MAX_PIXELS_VARIABLE] = str(parse_max_pixels(values, "--max-pixels"))
+
+
+def add_tiles_option(parser: argparse._ArgumentGroup) -> None:
+    """Add `--tiles`."""
+    parser.add_argument(
+        "--tiles",
+        type=tile_size,
+        metavar="S[,O]",
+        help="cut images into square tiles of S pixels that overlap by O (default: a quarter of S), and join the "
+        "results: for more objects than the model has queries, and for very large images",
+    )
+
+
+def tile_size(text: str) -> tuple[int, int]:
+    """Read the value of `--tiles`: `SIDE` or `SIDE,OVERLAP` in pixels.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    from yoso.postprocess.stitching import checked_tiles
+
+    if not re.fullmatch("[0-9]{1,9}(,[0-9]{1,9})?", text):
+        raise ConfigError(f"--tiles {text}: give SIDE or SIDE,OVERLAP in pixels, such as 512 or 512,128")
+    numbers = [int(word) for word in text.split(",")]
+    return checked_tiles(numbers if len(numbers) == 2 else numbers[0])
 
 
 class _OldSize(argparse.Action):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.arguments import Parser, add_model_options, open_model
+from yoso.apps.arguments import Parser, add_model_options, add_tiles_option, open_model
 from yoso.apps.console import show, show_json, watch
 from yoso.apps.scoring import COMMAND, METRICS, TUNING, check_classes, conditions, thresholds_of
 from yoso.apps.signals import sigterm_raises
@@ -45,7 +45,7 @@ def build_parser() -> Parser:
         usage="yoso eval --model MODEL --data DATASET [options]",
         epilog=EPILOG,
     )
-    add_model_options(parser, None)
+    add_tiles_option(add_model_options(parser, None))
     data = parser.add_argument_group("data set")
     data.add_argument("--data", required=True, metavar="DATASET", help="a data set's YAML file, folder or name")
     data.add_argument("--split", default="val", help="train or val (default: val)")
@@ -146,6 +146,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise ConfigError(f"--limit {args.limit}: give a number of images, at least 1")
     if args.tune and args.tasks not in (None, ("panoptic",)):
         raise ConfigError("--tune scores PQ only; leave --tasks out, and score the other tasks afterwards")
+    if args.tiles and (args.tune or args.tasks not in (None, ("panoptic",))):
+        raise ConfigError("--tiles gives panoptic results only; leave --tune and other tasks out")
     if args.write and not args.tune:
         raise ConfigError("--write needs --tune, whose thresholds it writes; give both")
 
@@ -161,6 +163,7 @@ def _predict(predictor: "Predictor", tasks: Sequence[str], args: argparse.Namesp
             input_size=args.input_size,
             object_mask_threshold=thresholds.object_mask,
             overlap_threshold=thresholds.overlap,
+            tiles=args.tiles,
         )
     if "panoptic" not in tasks:
         return with_logits(predictor, args.input_size)

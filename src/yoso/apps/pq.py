@@ -1,7 +1,6 @@
 """`yoso pq`: score predictions that are saved in COCO panoptic format, of images or of videos."""
 
 import argparse
-
 from pathlib import Path
 
 from yoso.apps.arguments import Parser, add_max_pixels

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoso.apps.arguments import Parser, add_model_options
+from yoso.apps.arguments import Parser, add_model_options, add_tiles_option
 from yoso.apps.console import milliseconds, show, show_error, show_json
 from yoso.apps.signals import exit_status, sigterm_raises
 from yoso.apps.video_options import add_video_options, refuse_video_options
@@ -30,6 +30,7 @@ examples:
   yoso predict clip.mp4 --every 2                 # a video; `yoso track` adds identities
   yoso predict photos/ --output out --resume      # continue after Ctrl-C
   yoso predict --data mine.yaml --split val       # keep the data set's image ids
+  yoso predict slide.png --tiles 512              # a large image with many objects, in overlapping tiles
 """
 
 
@@ -42,7 +43,7 @@ def build_parser() -> Parser:
         metavar="SOURCE",
         help="an image, a folder, a pattern, or - for a list of them on standard input; or one video, camera or stream",
     )
-    add_model_options(parser, DEFAULT_MODEL)
+    add_tiles_option(add_model_options(parser, DEFAULT_MODEL))
     data = parser.add_argument_group("data set")
     data.add_argument(
         "--data",

@@ -142,6 +142,7 @@ def _segment_one(args: argparse.Namespace, predictor: "Predictor", writer: Predi
         input_size=args.input_size,
         object_mask_threshold=args.object_mask_threshold,
         overlap_threshold=args.overlap_threshold,
+        tiles=args.tiles,
     )
     infos = result["segments_info"]
     writer.start()
@@ -185,6 +186,7 @@ def _settings(args: argparse.Namespace, predictor: "Predictor") -> dict[str, Any
         "input_size": size,
         "object_mask_threshold": thresholds.object_mask,
         "overlap_threshold": thresholds.overlap,
+        "tiles": args.tiles,
         "data": args.data,
         "split": args.split if args.data else None,
     }

@@ -45,6 +45,7 @@ def conditions(args: argparse.Namespace, predictor: "Predictor", num_images: int
         "input_size": predictor.inference.input_size if args.input_size is None else args.input_size,
         "object_mask_threshold": thresholds.object_mask,
         "overlap_threshold": thresholds.overlap,
+        "tiles": getattr(args, "tiles", None),
         "runtime": predictor.runtime,
         "device": str(predictor.device),
         "versions": versions(("yoso", "onnxruntime", "torch", "torchvision", "timm")),

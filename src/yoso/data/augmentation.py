@@ -19,6 +19,10 @@ class Augmentation:
         longest: maximum longer side, for "resize_crop".
         color_jitter: vary brightness, contrast, saturation and hue, as SSD does.
         flip: mirror half of the images.
+        turn: turn each image by a random number of quarter turns; for images that have no upper side (microscopes,
+            aircraft).
+        window: side in image pixels of a random square that is cut out first, where the image is larger; 0 for none.
+            Objects outside it are no targets.
         pad: pad to `size` after "resize_crop" (ADE20K).
     """
 
@@ -29,16 +33,20 @@ class Augmentation:
     longest: int = 2560
     color_jitter: bool = False
     flip: bool = True
+    turn: bool = False
+    window: int = 0
     pad: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges.
 
         Raises:
-            ConfigError: a size or scale is not positive, or a range is reversed.
+            ConfigError: a size or scale is not positive, a window is negative, or a range is reversed.
         """
         if min(*self.size, self.longest, *self.shorter_sides) < 1:
             raise ConfigError("augmentation: size, longest and shorter_sides must be at least 1 pixel")
+        if self.window < 0:
+            raise ConfigError(f"augmentation.window is {self.window}; give a number of pixels, or 0 for none")
         if self.kind == "resize_crop" and not self.shorter_sides:
             raise ConfigError("augmentation.shorter_sides is empty; resize_crop needs at least one to choose from")
         if not 0 < self.scale[0] <= self.scale[1]:

@@ -101,6 +101,40 @@ def compute_statistics(split: Split, on_progress: Callable[[int, int], None] | N
     )
 
 
+@dataclass(frozen=True)
+class Crowding:
+    """How many segments the images of a split have, and of what size; crowds are left out.
+
+    Attributes:
+        sizes: (I, 2) height and width of every image in pixels.
+        counts: (I,) number of segments of every image.
+        thing_sides: (T,) square root of the area of every thing, in pixels.
+    """
+
+    sizes: np.ndarray
+    counts: np.ndarray
+    thing_sides: np.ndarray
+
+
+def crowding(dataset: PanopticDataset) -> Crowding:
+    """Measure the images of a data set that has been read.
+
+    Raises:
+        DatasetError: a PNG that must be measured cannot be read.
+    """
+    annotations = dataset.annotations
+    areas = _areas(annotations, dataset.split, None)
+    alone = annotations.segments[:, 2] == 0
+    image = np.repeat(np.arange(len(annotations)), np.diff(annotations.firsts))
+    counts = np.bincount(image[alone], minlength=len(annotations))
+    things = np.array([category.is_thing for category in annotations.categories])[class_indices(annotations)]
+    return Crowding(
+        sizes=_sizes(annotations, dataset.split)[dataset.indices],
+        counts=counts[dataset.indices],
+        thing_sides=np.sqrt(areas[alone & things]),
+    )
+
+
 def _sizes(annotations: Annotations, split: Split) -> np.ndarray:
     """Return (I, 2) height and width of every image; where the JSON has none, those of the PNG."""
     sizes = annotations.sizes.astype(np.int64)

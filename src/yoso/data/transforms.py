@@ -27,9 +27,13 @@ def build_transform(augmentation: Augmentation) -> Transform:
     """
 
     def transform(sample: Sample, generator: torch.Generator) -> Sample:
+        random = RandomSource(generator)
+        if augmentation.window:
+            sample = cut_out(sample, augmentation.window, random)
         image = sample.image.permute(1, 2, 0).numpy()
         segments = sample.segment_map.numpy()
-        random = RandomSource(generator)
+        if augmentation.turn:
+            image, segments = turned(image, segments, random.integer(4))
         if augmentation.kind == "large_scale_jitter":
             image, segments = large_scale_jitter(image, segments, augmentation, random)
         else:
@@ -58,6 +62,26 @@ class RandomSource:
     def coin(self) -> bool:
         """Return True with a probability of one half."""
         return self.uniform() < 0.5
+
+
+def cut_out(sample: Sample, side: int, random: RandomSource) -> Sample:
+    """Cut out a random square, where the image is larger; targets without a pixel in it are dropped."""
+    height, width = sample.segment_map.shape
+    top, left = (random.integer(max(length - side, 0) + 1) for length in (height, width))
+    segments = sample.segment_map[top : top + side, left : left + side]
+    kept = segments[segments > 0].unique().long()
+    renumbered = torch.zeros(len(sample.labels) + 1, dtype=segments.dtype)
+    renumbered[kept] = torch.arange(1, len(kept) + 1, dtype=segments.dtype)
+    return sample._replace(
+        image=sample.image[:, top : top + side, left : left + side],
+        segment_map=torch.where(segments > 0, renumbered[segments.clamp(min=0).long()], segments),
+        labels=sample.labels[kept - 1],
+    )
+
+
+def turned(image: np.ndarray, segments: np.ndarray, quarters: int) -> tuple[np.ndarray, np.ndarray]:
+    """Turn both counterclockwise by a number of quarter turns."""
+    return np.rot90(image, quarters), np.rot90(segments, quarters)
 
 
 def large_scale_jitter(

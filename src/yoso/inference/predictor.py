@@ -13,8 +13,10 @@ from yoso.categories import Categories
 from yoso.errors import ConfigError, ImageError
 from yoso.files import PathLike, read_image, to_rgb
 from yoso.inference.engine import Engine, Request, Timings
+from yoso.inference.tiles import segment_tiles
 from yoso.installation import optional_packages
 from yoso.postprocess.numpy_merge import PanopticArrays
+from yoso.postprocess.stitching import checked_tiles
 from yoso.preprocess import Size
 from yoso.settings import InferenceConfig, checked_setting, checked_size
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 ImageLike = PathLike | Image.Image | np.ndarray
 InputSize = Size | Literal["native"] | None
+TileSize = int | tuple[int, int] | None
 Result = dict[str, Any]
 OWN_SIZE = (0, 0)
 """Output size that stands for the image's own."""
@@ -92,6 +95,7 @@ class Predictor:
         object_mask_threshold: float | None = None,
         overlap_threshold: float | None = None,
         with_embeddings: bool = False,
+        tiles: TileSize = None,
     ) -> Result: ...
 
     @overload
@@ -103,6 +107,7 @@ class Predictor:
         object_mask_threshold: float | None = None,
         overlap_threshold: float | None = None,
         with_embeddings: bool = False,
+        tiles: TileSize = None,
     ) -> list[Result]: ...
 
     def __call__(
@@ -113,6 +118,7 @@ class Predictor:
         object_mask_threshold: Any = None,
         overlap_threshold: Any = None,
         with_embeddings: bool = False,
+        tiles: Any = None,
     ) -> Any:
         """Segment an image, or each image of a list in turn.
 
@@ -125,6 +131,9 @@ class Predictor:
             overlap_threshold: a segment is dropped if its query wins less than this share of its own mask, 0 to 1; None
                 is the model's.
             with_embeddings: also return what a segment looks like to the network, for tracking.
+            tiles: side of square tiles in pixels of the image, or (side, overlap); every tile is segmented by itself,
+                resized as an image of its size, and the results are joined (`yoso.postprocess.stitching` has the rule).
+                For images with more objects than queries, or that are too large for one pass. None is a single pass.
 
         Returns:
             A dictionary, or a list of them for a list, with `segmentation`, an int32 array (H, W) of segment ids, 0 for
@@ -134,8 +143,8 @@ class Predictor:
 
         Raises:
             ImageError: an image cannot be read, an array is not RGB uint8, or there is too little memory.
-            ConfigError: a size or a threshold is not valid, or an exported file does not take this size or has no
-                embeddings.
+            ConfigError: a size or a threshold is not valid, an exported file does not take this size or has no
+                embeddings, or tiles are combined with another output size or with embeddings.
         """
         options = {
             "input_size": input_size,
@@ -143,6 +152,7 @@ class Predictor:
             "object_mask_threshold": object_mask_threshold,
             "overlap_threshold": overlap_threshold,
             "with_embeddings": with_embeddings,
+            "tiles": tiles,
         }
         if isinstance(image, list | tuple):
             return [self._segmented(one, False, options)[0] for one in image]
@@ -156,13 +166,24 @@ class Predictor:
         return self._segmented(image, True, options)
 
     def _segmented(self, image: Any, timed: bool, options: dict[str, Any]) -> tuple[Result, Timings]:
+        options = dict(options)
+        tiles = options.pop("tiles", None)
         request = replace(self._request(**options), timed=timed)
+        if tiles is not None:
+            tiles = checked_tiles(tiles)
+            if request.output_size != OWN_SIZE:
+                raise ConfigError("output_size cannot be combined with tiles; resize the result afterwards")
+            if request.with_embeddings:
+                raise ConfigError("with_embeddings cannot be combined with tiles: a segment may come from several")
         start = time.perf_counter()
         pixels = rgb_array(image)
         read_seconds = time.perf_counter() - start
-        if request.output_size == OWN_SIZE:
-            request = replace(request, output_size=(pixels.shape[0], pixels.shape[1]))
-        arrays, timings = self.engine.segment(pixels, request)
+        if tiles is not None:
+            arrays, timings = segment_tiles(self.engine, pixels, request, tiles, self.categories.is_thing)
+        else:
+            if request.output_size == OWN_SIZE:
+                request = replace(request, output_size=(pixels.shape[0], pixels.shape[1]))
+            arrays, timings = self.engine.segment(pixels, request)
         return self._plain(arrays), replace(timings, read_seconds=read_seconds)
 
     def outputs(self, image: ImageLike, input_size: InputSize = None) -> "tuple[Tensor, Tensor, Sizes]":

@@ -14,6 +14,8 @@ mask logits near the largest float32):
 - `yoso.export.panoptic_graph` writes the merge as ONNX operators, so that a file needs no code behind it.
 - `yoso.speed.official` repeats the order of steps of the official implementation, as the baseline of all timings.
 
+`stitching` joins the results of overlapping tiles, whichever form they come from.
+
 The first three share `segments` (which queries take part, which become segments) and the first two everything else but
 the moment at which the host waits.
 """

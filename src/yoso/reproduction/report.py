@@ -48,7 +48,9 @@ def item_notes(item: PaperItem, result: ItemResult | None) -> list[str]:
     if item.id in TABLES and "fps" in parts:
         notes.append("Rows `here` have random weights unless they have a PQ: their speed is real.")
     if item.id == "beyond" and "additions" in parts:
-        notes.append("Where several seeds were trained, the mean comes first; seeds of one variant differ by up to 2.6 points.")
+        notes.append(
+            "Where several seeds were trained, the mean comes first; seeds of one variant differ by up to 2.6 points."
+        )
     if item.id == "supplement":
         notes.append("The supplement's own figures are not quoted, because its text is not part of the paper.")
     for name, content in parts.items():

@@ -1,6 +1,8 @@
 """`yoso train RECIPE --data DATASET [options]`: a recipe and options become a `TrainingConfig`. Loads no torch."""
 
+import json
 import warnings
+from dataclasses import asdict, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,17 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from yoso.errors import ConfigError
 from yoso.files import read_text, read_yaml
+from yoso.model.config import ModelConfig
 from yoso.settings import parse_input_size
-from yoso.training.config import TrainingConfig
-from yoso.training.defaults import config_of_model, config_of_run, defaults_of
+from yoso.training.config import BUNDLED, TrainingConfig
+from yoso.training.defaults import StoredConfig, config_of_model, config_of_run, defaults_of
 from yoso.training.help import USAGE, full_help, short_help
 from yoso.training.recipes import find_recipe, recipe_of
 
 SHORT = {
     "batch": "run.batch_size",
     "accumulate": "run.accumulate",
+    "minutes": "run.minutes",
     "input-size": "inference.input_size",
     "size": "inference.input_size",
 }
@@ -46,6 +50,7 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
     """Return the recipe that a command line asks for, and all parsed options.
 
     If the command line names a model to start from and no network, the network is that of the model; see `defaults_of`.
+    So it is for a recipe with a bundled backbone, whose network only exists because there is no other start.
 
     Raises:
         ConfigError: an unknown recipe, key or option, or a value of the wrong type.
@@ -54,23 +59,41 @@ def parse(arguments: list[str]) -> tuple[TrainingConfig, Namespace]:
     if not arguments:
         raise ConfigError(f"no recipe is given; usage: {USAGE}; `yoso train --help` lists the recipes")
     parser = build_parser()
-    recipe, rest = recipe_of(spelt_out(arguments))
+    recipe, options = recipe_of(spelt_out(arguments))
+    rest = options
     if recipe is not None:
         path = find_recipe(recipe)
         check_keys(path, parser)
         # Not the file's name: jsonargparse would read it in the encoding of the locale.
-        rest = [f"--recipe={_in_ascii(read_text(path, ConfigError))}", *rest]
+        rest = [f"--recipe={_in_ascii(read_text(path, ConfigError))}", *options]
     check_options(rest, parser)
     try:
-        parser.set_defaults(start_defaults(rest, parser))
+        given, stored = given_start(rest, parser)
+        if stored is not None:
+            network = vars(given.get("model") or Namespace())
+            if recipe is not None and given.get("backbone_weights") == BUNDLED:
+                rest = [f"--recipe={_with_network(find_recipe(recipe), stored.model)}", *options]
+            parser.set_defaults(defaults_of(stored, network))
         parsed = parser.parse_args(rest)
         values = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ConfigError(_explained(error)) from error
     except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:  # jsonargparse, on odd types
         raise ConfigError(f"{recipe}: a setting has the wrong type ({' '.join(str(error).split())[-160:]})") from error
-    fields = TrainingConfig.__dataclass_fields__
-    return TrainingConfig(**{name: values[name] for name in fields}), parsed
+    config = TrainingConfig(**{name: values[name] for name in TrainingConfig.__dataclass_fields__})
+    return replace(config, adapt=_left_to_choose(config.adapt, options)), parsed
+
+
+def _left_to_choose(adapt: tuple[str, ...], options: list[str]) -> tuple[str, ...]:
+    """Return the settings that the data may decide: those of `adapt` that no option of the command line gives.
+
+    Raises:
+        ConfigError: the options give both a length and a time.
+    """
+    given = {option.lstrip("-").partition("=")[0] for option in options if option.startswith("--")}
+    if {"run.minutes", "run.iterations"} <= given:
+        raise ConfigError("give --minutes or --run.iterations, not both: the first chooses the second")
+    return tuple(name for name in adapt if not {name, name.partition(".")[0]} & given)
 
 
 def _in_ascii(text: str) -> str:
@@ -88,10 +111,15 @@ def _explained(error: ArgumentError) -> str:
     return message
 
 
-def start_defaults(arguments: list[str], parser: ArgumentParser) -> dict[str, Any]:
-    """Return the defaults that come from the model to start from, by dotted key; empty if there is none.
+def _with_network(recipe: Path, network: ModelConfig) -> str:
+    """Return a recipe with another network, as YAML in ASCII."""
+    return yaml.safe_dump({**read_yaml(recipe), "model": json.loads(json.dumps(asdict(network)))})
 
-    A resumed run takes them from its own folder and does not need the model any more.
+
+def given_start(arguments: list[str], parser: ArgumentParser) -> tuple[Namespace, StoredConfig | None]:
+    """Return the settings that recipe and command line give, and those of the model to start from, if there is one.
+
+    A resumed run takes the latter from its own folder and does not need the model any more.
 
     Raises:
         ArgumentError: a value has the wrong type.
@@ -101,11 +129,10 @@ def start_defaults(arguments: list[str], parser: ArgumentParser) -> dict[str, An
     silent = [argument for argument in arguments if not argument.startswith("--print_config")]
     given = parser.parse_args(silent, defaults=False)
     if not given.get("start"):
-        return {}
+        return given, None
     recorded = Path(given.get("output") or TrainingConfig.output) / "recipe.yaml"
     resumed = given.get("resume") and recorded.is_file()
-    stored = config_of_run(recorded) if resumed else config_of_model(given["start"], bool(given.get("offline")))
-    return defaults_of(stored, vars(given.get("model") or Namespace()))
+    return given, config_of_run(recorded) if resumed else config_of_model(given["start"], bool(given.get("offline")))
 
 
 def spelt_out(arguments: list[str]) -> list[str]:

@@ -9,6 +9,23 @@ from yoso.loss.config import LossConfig
 from yoso.model.config import ModelConfig
 from yoso.settings import InferenceConfig
 
+BUNDLED = "bundled"
+"""Value of `backbone_weights` for the weights that come with the package."""
+
+ADAPTABLE = frozenset(
+    {
+        "augmentation.window",
+        "augmentation.size",
+        "augmentation.scale",
+        "inference.input_size",
+        "model.num_queries",
+        "run.iterations",
+        "run.validate_every",
+        "schedule.warmup_iterations",
+    }
+)
+"""Settings that `adapt` may name; `yoso.training.adapt` has the rules."""
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -62,6 +79,7 @@ class RunConfig:
 
     Attributes:
         iterations: optimizer steps.
+        minutes: choose `iterations` so that the run takes about so long, by timing some steps; None to leave it.
         batch_size: images per process and batch; images per step are `batch_size` x `accumulate` x processes.
         accumulate: batches per optimizer step; the loss is that of one large batch, but BatchNorm layers that are not
             frozen use the statistics of each batch.
@@ -86,6 +104,7 @@ class RunConfig:
     """
 
     iterations: int = 1000
+    minutes: float | None = None
     batch_size: int = 16
     accumulate: int = 1
     auto_batch: bool = False
@@ -119,6 +138,8 @@ class RunConfig:
         for name in ("workers", "validate_every", "validate_images", "patience", "samples", "memory_gigabytes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"run.{name} is {getattr(self, name)}; it must not be negative")
+        if self.minutes is not None and not 0 < self.minutes < float("inf"):
+            raise ConfigError(f"run.minutes is {self.minutes:g}; give a number above 0, or leave it out")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"run.ema_decay is {self.ema_decay}; it must be at least 0 and below 1")
 
@@ -140,10 +161,12 @@ class TrainingConfig:
     Attributes:
         data: data set: a YAML file, a folder, or a name.
         model: network.
-        backbone_weights: "imagenet" for the weights that timm publishes, "none" for random ones, or a safetensors file
-            with timm's names.
+        backbone_weights: "imagenet" for the weights that timm publishes, "bundled" for those that come with the package
+            (tf_efficientnet_lite0), "none" for random ones, or a safetensors file with timm's names.
         calibrate: start with centred features of unit variance; for small data sets.
         point_at_places: start with proposal masks at the places of a grid; for small data sets.
+        adapt: settings that are chosen from the statistics of the data, see docs/training.md; an option on the command
+            line takes its setting out of the list.
         start: model whose weights are taken over: a name, a folder, or hf:OWNER/NAME.
         inference: thresholds and test size, saved with the model.
         loss: loss.
@@ -160,6 +183,7 @@ class TrainingConfig:
     backbone_weights: str = "imagenet"
     calibrate: bool = False
     point_at_places: bool = False
+    adapt: tuple[str, ...] = ()
     start: str | None = None
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     loss: LossConfig = field(default_factory=LossConfig)

@@ -12,9 +12,10 @@ COMMON = {
     "--data DATASET": "data set: a YAML file, a folder, or a name",
     "--output DIR": "run folder: checkpoints, log, best model",
     "--start MODEL": "fine-tune a model: a name of `yoso models`, a folder, or hf:OWNER/NAME",
-    "--backbone_weights W": "imagenet (download), none, or a safetensors file with timm's names",
+    "--backbone_weights W": "bundled, imagenet (download), none, or a safetensors file with timm's names",
     "--resume": "continue the run in --output from its newest checkpoint",
     "--run.iterations N": "length of the run in optimizer steps; the learning rate follows it",
+    "--minutes M": "choose the length so that the run takes about M minutes, by timing some steps",
     "--batch N|auto": "images per process and batch; auto uses the largest batch that fits into memory",
     "--accumulate N": "batches per optimizer step: the same step with less memory",
     "--optimizer.lr RATE": "learning rate",
@@ -33,6 +34,7 @@ short forms:
   --batch N             run.batch_size
   --batch auto          run.auto_batch true
   --accumulate N        run.accumulate
+  --minutes M           run.minutes
   --input-size S[xL]    inference.input_size [S,L]; native for null
 
 Lists are written as "[1,2]". Every option is also a key of a recipe: run.seed is `seed` under `run`.

@@ -16,12 +16,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from yoso.categories import Categories
 from yoso.data.spec import load_spec
+from yoso.data.statistics import crowding
 from yoso.errors import ConfigError
 from yoso.files import write_text
 from yoso.inference.memory import is_out_of_memory
 from yoso.model.yoso import YOSO
 from yoso.provenance import provenance
 from yoso.settings import is_offline
+from yoso.training.adapt import adapted, as_recorded, scaled, timed, with_recorded_choices
 from yoso.training.calibration import calibrate
 from yoso.training.callbacks import BestModel, MovingAverage, ProgressLog, RunFolder
 from yoso.training.checkpoints import (
@@ -32,7 +34,7 @@ from yoso.training.checkpoints import (
     saved_checkpoints,
     sigterm_stops,
 )
-from yoso.training.config import TrainingConfig
+from yoso.training.config import BUNDLED, TrainingConfig
 from yoso.training.loaders import Loaders
 from yoso.training.lock import locked
 from yoso.training.loggers import build_loggers
@@ -42,6 +44,7 @@ from yoso.training.places import point_at_places
 from yoso.training.processes import as_launched, synchronise
 from yoso.training.resume import check_checkpoint, resumable
 from yoso.training.start import start_from
+from yoso.weights.layout import bundled_backbone
 from yoso.weights.load import load_model
 from yoso.weights.pretrained import pretrained_backbone
 from yoso.weights.tensors import load_backbone
@@ -58,6 +61,8 @@ def build_network(config: TrainingConfig, categories: Categories, offline: bool 
     network = YOSO(config.model, len(categories), pretrained_backbone=pretrained)
     if config.start:
         print_once(start_from(network, config.start, categories, offline))
+    elif config.backbone_weights == BUNDLED:
+        load_backbone(network, bundled_backbone(config.model.backbone))
     elif config.backbone_weights not in {"imagenet", "none"}:
         load_backbone(network, config.backbone_weights)
     return network
@@ -173,15 +178,17 @@ def prepare(
     if "val" not in spec.splits:
         config = replace(config, run=replace(config.run, validate_every=0))
     if checkpoint is not None:
+        config = resumable(with_recorded_choices(config))
         # The checkpoint has the weights that the run started from.
-        config, fresh = resumable(config), replace(config, start=None, backbone_weights="none")
+        fresh = replace(config, start=None, backbone_weights="none")
     else:
         fresh = config
-    if needs_pretrained(fresh):
-        pretrained_backbone(config.model.backbone, offline)  # fails before the annotations are read, which takes longer
+    check_backbone_weights(fresh, offline)  # before the annotations are read, which takes longer
     loaders = Loaders(config, spec)
     if checkpoint is not None:
         check_checkpoint(checkpoint, config, loaders.categories)
+    elif config.adapt:
+        config = loaders.config = fresh = reported(*adapted(config, crowding(loaders.training)))
     network = build_network(fresh, loaders.categories, offline)
     if checkpoint is None and config.start is None:
         initialise(network, config, loaders)
@@ -189,9 +196,38 @@ def prepare(
     network.train()
     if config.run.auto_batch:
         config = loaders.config = fitted(config, network, loaders)
+    if checkpoint is None:
+        config = with_length(config, network, loaders)
     if config.run.processes > 1:
         synchronise(network, training_device(config.run.accelerator).type == "cuda")
     return config, loaders, network
+
+
+def check_backbone_weights(config: TrainingConfig, offline: bool) -> None:
+    """Make sure that the weights that the backbone starts from are there, or download them.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    if needs_pretrained(config):
+        pretrained_backbone(config.model.backbone, offline)
+    elif config.backbone_weights == BUNDLED and not config.start:
+        bundled_backbone(config.model.backbone)
+
+
+def with_length(config: TrainingConfig, network: YOSO, loaders: Loaders) -> TrainingConfig:
+    """Return the recipe of a new run with everything chosen; the loaders take it too."""
+    if config.run.minutes is not None:
+        config = loaders.config = reported(*timed(config, network, loaders))
+    config = loaders.config = as_recorded(reported(*scaled(config, len(loaders.training))))
+    return config
+
+
+def reported(config: TrainingConfig, lines: list[str]) -> TrainingConfig:
+    """Print what was chosen, in one of the processes, and return the recipe."""
+    for line in lines:
+        print_once(line)
+    return config
 
 
 def initialise(network: YOSO, config: TrainingConfig, loaders: Loaders) -> None:

@@ -17,6 +17,23 @@ def bundled_models() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / CONFIG).is_file()}
 
 
+def bundled_backbone(name: str) -> Path:
+    """Return the file with the ImageNet weights of a backbone that comes with the package.
+
+    Raises:
+        CheckpointError: the package has none for this backbone; names those that it has.
+    """
+    files = {
+        file.stem: file for file in (Path(str(package_files("yoso"))) / "assets" / "backbones").glob("*.safetensors")
+    }
+    if name not in files:
+        raise CheckpointError(
+            f"no weights of backbone {name} come with the package, only of {', '.join(sorted(files))}; give "
+            "--backbone_weights imagenet (downloads), a file, or none"
+        )
+    return files[name]
+
+
 def refuse_empty(name: str) -> None:
     """Refuse the name "", which as a path would be the current folder.
 
