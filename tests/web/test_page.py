@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT
-from page_driver import Handler, PageDriver, hosted
 from PIL import Image
 
 from yoso.files import read_image
@@ -76,6 +74,12 @@ def test_the_page_finds_what_predict_finds(driver, predictor, pixels):
     assert_equal(driver, predictor(pixels), predictor.categories)
 
 
+def test_a_sample_is_credited_and_its_jpeg_is_read_as_predict_reads_it(driver, predictor):
+    driver.segment(lambda: driver.page.click("#sample-thumbs button"))
+    assert "Daniel Büchele, CC BY 2.0" in driver.page.text_content("#caption")
+    assert_equal(driver, predictor(read_image(BUILDING)), predictor.categories)
+
+
 def test_thresholds_are_those_of_predict(driver, predictor, pixels):
     driver.segment(lambda: driver.slide("#object-mask", 0.4))
     driver.segment(lambda: driver.slide("#overlap", 0.8))
@@ -101,18 +105,6 @@ def test_the_legend_counts_and_isolates(driver, predictor, pixels):
     assert window.get_attribute("aria-pressed") == "false"
     page.click("#show-all")
     assert page.locator(".chip").count() == 0
-
-
-def test_the_image_answers_to_pointer_and_keyboard(driver):
-    page, stage = driver.page, driver.page.locator("#stage")
-    stage.focus()
-    page.keyboard.press("ArrowRight")
-    assert re.search(r"score \d+%, [\d.]+% of the image", page.text_content("#said"))
-    assert "% sure" in page.text_content("#tip")
-    page.keyboard.press("Enter")
-    assert page.is_visible("#show-all")
-    page.keyboard.press("Escape")
-    assert not page.is_visible("#show-all")
 
 
 SUM = """name => {
@@ -148,104 +140,6 @@ def test_overlay_and_cutouts(driver, pixels):
     left, top, width, height = infos[0]["bbox"]
     inside = pictures[0][..., 3] > 0
     assert np.array_equal(pictures[0][inside][:, :3], pixels[top : top + height, left : left + width][inside])
-
-
-SEND = """([kind, bytes]) => {
-  const files = new DataTransfer();
-  files.items.add(new File([new Uint8Array(bytes)], `${kind}.png`, { type: "image/png" }));
-  const event = kind === "drop" ? new DragEvent("drop", { dataTransfer: files, cancelable: true })
-    : new ClipboardEvent("paste", { clipboardData: files });
-  window.dispatchEvent(event);
-}"""
-
-
-@pytest.mark.parametrize("kind", ["drop", "paste"])
-def test_drop_and_paste(driver, pixels, kind):
-    driver.segment(lambda: driver.page.evaluate(SEND, [kind, list(png(pixels[:64, :64]))]))
-    assert re.search(f"{kind}.png, 64 . 64 pixels", driver.page.text_content("#caption"))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("a.txt", b"hello", "a.txt is not an image that this browser can read. Choose a JPEG, PNG or WebP file."),
-        ("empty.png", b"", "empty.png is empty. Choose another image."),
-        ("broken.png", b"\x89PNG\r\n\x1a\n", "broken.png is not an image that this browser can read."),
-    ],
-)
-def test_a_file_that_is_no_image_gets_one_sentence(driver, name, content, said):
-    assert driver.refused(lambda: driver.give(name, content)).startswith(said)
-
-
-def test_a_huge_image_is_scaled_and_the_page_says_so(driver):
-    driver.segment(lambda: driver.give("huge.png", png(np.full((2400, 2000, 3), 128, np.uint8))))
-    said = driver.page.text_content("#note-text")
-    assert re.match(r"The image has 2000 . 2400 pixels\. It was scaled to 1826 . 2191 to fit", said)
-    driver.page.click("#note-close")
-
-
-def test_the_camera_shows_frames_per_second(driver):
-    driver.page.click("#camera-again")
-    driver.page.wait_for_selector("#speed:has-text('frames per second')", timeout=60_000)
-    driver.page.click("#camera-again")
-    driver.wait("#camera-again:has-text('Use the camera')")
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(driver, theme):
-    page = driver.page
-    page.emulate_media(color_scheme=theme)
-    page.evaluate(AXE_SCRIPT)
-    found = page.evaluate("axe.run().then(({violations}) => violations.map(({id, nodes}) => [id, nodes[0].html]))")
-    page.emulate_media(color_scheme="light")
-    assert found == []
-
-
-def test_nothing_is_wider_than_a_phone(driver):
-    page = driver.page
-    page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.set_viewport_size({"width": 1280, "height": 800})
-
-
-def test_nothing_comes_from_another_host(driver, address):
-    hosts = {url.split("/demos/")[0] for url in driver.requests if url.startswith("http")}
-    assert hosts == {address.split("/demos/")[0]}
-
-
-def test_the_page_works_offline_once_it_was_loaded(driver, pixels):
-    page = driver.page
-    driver.wait("html[data-offline=ready]")
-    Handler.down = True
-    try:
-        page.reload()
-        driver.wait("html[data-ready]")
-        driver.segment(lambda: driver.give("part.png", png(pixels)))
-    finally:
-        Handler.down = False
-    assert page.locator(".class").count() > 1
-    driver.problems.clear()  # the browser reports the requests that found no network
-
-
-def test_with_the_example_headers_the_page_uses_threads(browser, site, predictor, pixels):
-    lines = (site / "_headers").read_text().splitlines()[1:]
-    with hosted(site, dict(line.strip().split(": ", 1) for line in lines)) as root:
-        context = browser.new_context(accept_downloads=True, service_workers="block")
-        isolated = PageDriver(context, root)
-        assert re.search(r"[2-4] threads", isolated.page.text_content("#status-text"))
-        isolated.segment(lambda: isolated.give("part.png", png(pixels)))
-        assert_equal(isolated, predictor(pixels), predictor.categories)
-        context.close()
-
-
-def test_a_browser_without_webassembly_says_so(launch, address):
-    without = launch("--js-flags=--noexpose-wasm")
-    page = without.new_page()
-    page.goto(address)
-    page.wait_for_selector("#note[data-kind=error]:not([hidden])", timeout=20_000)
-    assert page.text_content("#note-text").startswith("This browser cannot run the model, because it has no WebAss")
-    assert page.text_content("#status-text") == "Not available"
-    without.close()
 
 
 def test_the_folder_is_small_and_complete(site):
