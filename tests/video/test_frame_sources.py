@@ -108,7 +108,7 @@ def test_a_late_start_is_sought(tmp_path):
     [{"start": -1}, {"end": float("nan")}, {"every": 0}, {"fps": 0}, {"max_frames": 0}, {"start": 2, "end": 1}],
 )
 def test_a_bad_selection(selection):
-    with pytest.raises(ConfigError, match="give|later"):
+    with pytest.raises(ConfigError, match=r"give|later"):
         Selection(**selection)
 
 

@@ -132,7 +132,7 @@ def _pass_through(
     if outputs.outputs:
         stages.append(Stage("encode", outputs.write))
     identities = IdentityList()
-    frames = source.frames(selection)
+    frames: Any = source.frames(selection)  # the stages turn them into frames with segments
     with Pipeline(frames, stages, eager=not source.is_live) as pipeline:
         try:
             with frame_progress(expected_frames(source, selection)) as step:

@@ -238,7 +238,13 @@ class PanopticWriter:
         """Return the annotation of an image, in the order in which they were added."""
         return json.loads(self._listed.pair(index)[1])
 
-    def add(self, record: ImageRecord, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]]) -> None:
+    def add(
+        self,
+        record: ImageRecord,
+        id_map: np.ndarray,
+        segments: Iterable[Mapping[str, Any]],
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write one PNG and keep its entry for the JSON; areas and boxes are counted from the map.
 
         Args:
@@ -246,6 +252,7 @@ class PanopticWriter:
             id_map: segment ids (H, W); 0 is void.
             segments: `id`, `category_id` and optionally `iscrowd` and more that JSON can hold, such as `score`.
                 Segments without a pixel are left out.
+            facts: more keys of the image's entry, such as `timestamp`.
 
         Raises:
             DatasetError: map and segments contradict each other, the image or its PNG was added before, or the PNG
@@ -261,7 +268,7 @@ class PanopticWriter:
         write_id_map(path, id_map)
         height, width = id_map.shape
         self._keep(
-            {"id": record.image_id, "file_name": record.file_name, "height": height, "width": width},
+            {"id": record.image_id, "file_name": record.file_name, "height": height, "width": width, **(facts or {})},
             {"image_id": record.image_id, "file_name": record.mask_name, "segments_info": infos},
         )
 

@@ -148,10 +148,16 @@ class PredictionWriter(PanopticWriter):
             self.close()
             self.started = True
 
-    def add(self, record: ImageRecord, id_map: np.ndarray, segments: Iterable[Mapping[str, Any]]) -> None:
+    def add(
+        self,
+        record: ImageRecord,
+        id_map: np.ndarray,
+        segments: Iterable[Mapping[str, Any]],
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write one PNG; see `PanopticWriter`."""
         self.start()
-        super().add(record, id_map, segments)
+        super().add(record, id_map, segments, facts)
         if time.monotonic() > self._saved + SAVE_SECONDS:
             self.close()
 

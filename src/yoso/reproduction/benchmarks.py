@@ -158,7 +158,9 @@ def mask_ap_scores(model: str, data: str, plan: ReproductionPlan, benchmark: str
     predictor = load(model, device_of(plan), "torch")
     if benchmark is not None:
         _check_benchmark(benchmark, dataset, data)
-    check_same_classes(predictor.categories, dataset.categories, f"model {model}", f"data set {data}", True)
+    check_same_classes(
+        predictor.categories, dataset.categories, f"model {model}", f"data set {data}", b_may_have_more=True
+    )
     task = InstanceTask(dataset, predictor.categories, Path())
     seconds = score_split(dataset, with_logits(predictor), [task])
     return {

@@ -85,7 +85,10 @@ def _torchrun(trainings: Sequence[SweepTraining], jobs: int) -> None:
 def _ray(trainings: Sequence[SweepTraining], jobs: int) -> None:
     with optional_packages("--launcher ray", "batch"):
         import ray
-    ray.init(**({} if "RAY_ADDRESS" in os.environ else {"num_cpus": jobs}))
+    if "RAY_ADDRESS" in os.environ:
+        ray.init()
+    else:
+        ray.init(num_cpus=jobs)
     try:
         task = ray.remote(num_cpus=1)(train_one)
         ray.get([task.remote(training) for training in trainings])

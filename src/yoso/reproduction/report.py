@@ -70,9 +70,8 @@ def provenance_words(part: PartResult) -> str:
         for name, value in part.conditions.items()
         if value not in (None, [])
     ]
-    return "; ".join(
-        filter(None, [f"{machine}, {threads}", torch, *conditions, part.date[:10], f"commit {commit[:10]}{dirty}"])
-    )
+    facts = [f"{machine}, {threads}", torch, *conditions, part.date[:10], f"commit {commit[:10]}{dirty}"]
+    return "; ".join(fact for fact in facts if fact)
 
 
 def _benchmark_table(item: PaperItem, parts: dict[str, Content]) -> Table:

@@ -122,7 +122,7 @@ class Brush:
     def drawn(self, name: str, _: Predictor, pixels: np.ndarray, result: Result) -> dict[str, Any]:
         """Return a prediction: one brush mask per segment whose class is one of the labels."""
         height, width = pixels.shape[:2]
-        regions = []
+        regions: list[dict[str, Any]] = []
         for info in result["segments_info"]:
             label = self._labels.get(info["label"].lower())
             if label is None:
@@ -141,5 +141,5 @@ class Brush:
                     "value": {"format": "rle", "rle": runs, "brushlabels": [label]},
                 }
             )
-        scores = [region["score"] for region in regions]
-        return {"model_version": name, "score": float(np.mean(scores)) if scores else 0.0, "result": regions}
+        scores: list[float] = [region["score"] for region in regions]
+        return {"model_version": name, "score": sum(scores) / len(scores) if scores else 0.0, "result": regions}

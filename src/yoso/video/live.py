@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from yoso.errors import VideoError
+from yoso.files import PathLike
 from yoso.installation import optional_packages
 from yoso.video.container import Say, open_container, reason_of, upright_rgb
 from yoso.video.frames import Chooser, Frame, FrameCounts, RawFrame, ReadPixels, Selection, delivered_frames
@@ -117,7 +118,7 @@ class Camera:
         with optional_packages("a camera"):
             import cv2
 
-        cv2.setLogLevel(0)
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         self._capture = cv2.VideoCapture(index)
         if not self._capture.isOpened():
             self._capture.release()
@@ -185,7 +186,9 @@ class LiveSource:
         audio: None.
     """
 
-    is_live, frame_rate, duration, audio = True, 0.0, None, None
+    is_live, frame_rate = True, 0.0
+    duration: float | None = None
+    audio: PathLike | None = None
     time_base = Fraction(1, 90000)
 
     def __init__(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from yoso.errors import ImageError, VideoError
-from yoso.files import image_files, is_image_file, read_image
+from yoso.files import PathLike, image_files, is_image_file, read_image
 from yoso.video.frames import Frame, FrameCounts, ReadPixels, Selection, chosen_frames, delivered_frames
 
 _PRINTF = re.compile(r"%0?\d*d")
@@ -28,7 +28,8 @@ class ImageSequence:
         audio: None.
     """
 
-    is_live, audio = False, None
+    is_live = False
+    audio: PathLike | None = None
 
     def __init__(self, source: str, frame_rate: float) -> None:
         """Find the images.
@@ -46,7 +47,7 @@ class ImageSequence:
         self.paths = sorted(_images(source), key=_by_numbers)
         if not self.paths:
             raise VideoError(f"{source}: holds no image; give a folder or a pattern of numbered images")
-        self.duration = len(self.paths) / frame_rate
+        self.duration: float | None = len(self.paths) / frame_rate
 
     def frames(self, selection: Selection) -> Iterator[Frame]:
         """Yield the frames of a selection; a damaged image is skipped and counted.

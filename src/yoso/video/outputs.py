@@ -160,14 +160,12 @@ class IdMaps:
         height, width = id_map.shape
         name = f"{frame.index:06d}.png"
         record = ImageRecord(frame.index, name, name, height, width)
-        times = {"timestamp": frame.timestamp}
         self._writer.masks.mkdir(parents=True, exist_ok=True)
-        self._writer.add(record, id_map, coco_segments(infos, self._categories))
-        self._writer.images[-1] |= times
+        self._writer.add(record, id_map, coco_segments(infos, self._categories), {"timestamp": frame.timestamp})
 
     def close(self) -> None:
         """See `Output`."""
-        if not self._writer.images:
+        if not len(self._writer):
             shutil.rmtree(self._folder.temporary, ignore_errors=True)
             return
         self._folder.finish()

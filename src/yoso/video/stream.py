@@ -45,7 +45,7 @@ def stream(
     opened = open_source(source, SourceOptions())
     try:
         stages = [segmenting(predictor, options), *tracking(track, smooth)]
-        frames = opened.frames(selection or Selection())
+        frames: Any = opened.frames(selection or Selection())  # the stages turn them into frames with segments
         with Pipeline(frames, stages, eager=not opened.is_live) as pipeline:
             yield from pipeline
     finally:

@@ -49,7 +49,7 @@ class Window:
         """Show a uint8 RGB array (H, W, 3)."""
         photo = self._photo_of(Image.fromarray(picture))
         self._label.configure(image=photo)
-        self._label.image = photo  # tkinter keeps no reference
+        self._photo = photo  # tkinter keeps no reference
         self._root.update()
 
     def close(self) -> None:
