@@ -73,8 +73,8 @@ def test_a_truncated_end_is_reported_and_the_start_is_read(tmp_path):
 def test_a_corrupt_frame_is_skipped_and_counted(tmp_path):
     path = write_clip(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p")
     content = bytearray(path.read_bytes())
-    place = [n for n in range(len(content) - 1) if content[n : n + 3] == b"\xff\xd8\xff"][4]
-    content[place : place + 200] = bytes(200)
+    starts = [n for n in range(len(content) - 1) if content[n : n + 3] == b"\xff\xd8\xff"]
+    content[starts[4] : starts[5] - 8] = bytes(starts[5] - 8 - starts[4])
     path.write_bytes(content)
     frames, counts = frames_of(path)
     assert (len(frames), counts.corrupt) == (9, 1)

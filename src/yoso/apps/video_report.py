@@ -18,7 +18,7 @@ def summary(outcome: "VideoOutcome") -> dict[str, Any]:
     found: dict[str, Any] = {
         "source": outcome.source,
         "runtime": outcome.runtime,
-        "frames": counts.delivered,
+        "frames": outcome.num_frames,
         "corrupt": counts.corrupt,
         "dropped": counts.dropped,
         "losses": counts.losses,
@@ -42,7 +42,7 @@ def latency(outcome: "VideoOutcome") -> dict[str, float]:
 
 def show_summary(outcome: "VideoOutcome") -> None:
     """Print the tables."""
-    if not outcome.counts.delivered:
+    if not outcome.num_frames:
         return
     _show_stages(outcome)
     _show_identities(outcome)
@@ -60,19 +60,19 @@ def _show_stages(outcome: "VideoOutcome") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    counts, fps = outcome.counts, outcome.counts.delivered / max(outcome.seconds, 1e-9)
-    caption = f"{counts.delivered} frames in {outcome.seconds:.1f} s: {fps:.1f} per second"
+    counts, fps = outcome.counts, outcome.num_frames / max(outcome.seconds, 1e-9)
+    caption = f"{outcome.num_frames} frames in {outcome.seconds:.1f} s: {fps:.1f} per second"
     for number, what in ((counts.corrupt, "damaged"), (counts.dropped, "dropped"), (counts.losses, "reconnections")):
         caption += f"; {number} {what}" if number else ""
     if outcome.latencies:
         found = latency(outcome)
         caption += f"; latency {found['p50']:.0f} ms, p95 {found['p95']:.0f} ms"
-    table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left")
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("stage")
     table.add_column("ms per frame", justify="right")
     for name, value in outcome.stages.items():
         table.add_row(name, f"{value:.1f}")
-    show(table, "")
+    show(table, f"{caption}\n")
 
 
 def _show_identities(outcome: "VideoOutcome") -> None:
@@ -107,6 +107,6 @@ def conclude(outcome: "VideoOutcome", as_json: bool) -> int:
         show_error(outcome.error)
         return 2
     if outcome.stop is not None:
-        show_error(f"stopped after {outcome.counts.delivered} frames; the outputs hold what was done until then")
+        show_error(f"stopped after {outcome.num_frames} frames; the outputs hold what was done until then")
         return exit_status(outcome.stop)
     return 0

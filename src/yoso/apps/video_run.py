@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +21,10 @@ from yoso.files import cannot_write
 
 if TYPE_CHECKING:
     from yoso.inference.predictor import Predictor
-    from yoso.video.frames import FrameCounts, Selection
+    from yoso.video.frames import Frame, FrameCounts, Selection
     from yoso.video.identities import Identity
     from yoso.video.outputs import Output
+    from yoso.video.places import PlaceCounter
     from yoso.video.sources import Source
     from yoso.video.stages import VideoFrame
 
@@ -52,6 +54,7 @@ class VideoOutcome:
     Attributes:
         source: its name.
         counts: of its frames.
+        num_frames: that passed all stages.
         seconds: wall time.
         stages: mean milliseconds per frame of each stage.
         outputs: files and folders that were written.
@@ -65,6 +68,7 @@ class VideoOutcome:
 
     source: str
     counts: "FrameCounts"
+    num_frames: int = 0
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     outputs: list[Path] = field(default_factory=list)
@@ -132,7 +136,7 @@ def _pass_through(
     if outputs.outputs:
         stages.append(Stage("encode", outputs.write))
     identities = IdentityList()
-    frames: Any = source.frames(selection)  # the stages turn them into frames with segments
+    frames: Any = _fitting(source.frames(selection), counter)  # the stages turn them into frames with segments
     with Pipeline(frames, stages, eager=not source.is_live) as pipeline:
         try:
             with frame_progress(expected_frames(source, selection)) as step:
@@ -148,7 +152,16 @@ def _pass_through(
                         break
         finally:
             outcome.stages = {name: spent.milliseconds for name, spent in pipeline.times.items()}
+            outcome.num_frames = [spent.num_items for spent in pipeline.times.values()][-1]
             outcome.identities = identities.all()
+
+
+def _fitting(frames: "Iterator[Frame]", counter: "PlaceCounter") -> "Iterator[Frame]":
+    """Pass frames on; zones and lines outside the first one are noticed before anything is written."""
+    for number, frame in enumerate(frames):
+        if number == 0:
+            counter.fit(frame.image.shape[0], frame.image.shape[1])
+        yield frame
 
 
 def _shown(window: Any, frame: "VideoFrame") -> bool:

@@ -76,10 +76,10 @@ class Selection:
         max_frames: stop after so many; None is no limit.
     """
 
-    start: float | None = None
-    end: float | None = None
+    start: float | int | None = None
+    end: float | int | None = None
     every: int = 1
-    fps: float | None = None
+    fps: float | int | None = None
     max_frames: int | None = None
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class Selection:
             raise ConfigError(f"end {self.end:g} is not after start {self.start:g}; give a later end")
 
 
-def _check(name: str, value: object, minimum: float, whole: bool = False) -> None:
+def _check(name: str, value: object, minimum: float | int, whole: bool = False) -> None:
     if value is None and name != "every":
         return
     is_number = isinstance(value, int if whole else Real) and not isinstance(value, bool)
@@ -127,7 +127,9 @@ class Chooser:
         if chosen.fps is not None:
             if timestamp < self._next_time - 1e-6:
                 return None
-            self._next_time = max(self._next_time, timestamp - 1 / chosen.fps) + 1 / chosen.fps
+            # Counted from the moment when it was due, so that the average rate is right; from the frame after a gap.
+            due = max(self._next_time, timestamp - 1 / chosen.fps) if self._next_time > 0 else timestamp
+            self._next_time = due + 1 / chosen.fps
         return index
 
 

@@ -27,11 +27,12 @@ class Identity:
 
 
 class IdentityList:
-    """Collects the identities of a video."""
+    """Collects the identities of a video, without things that the tracker never confirmed: they may be mistakes."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self._found: dict[int, Identity] = {}
+        self._confirmed: set[int] = set()
 
     def update(self, result: Mapping[str, Any], timestamp: float) -> None:
         """Add the tracks of a frame.
@@ -49,7 +50,9 @@ class IdentityList:
             )
             known.label, known.last_seconds = info["label"], timestamp
             known.num_frames += 1
+            if info.get("is_confirmed", True):
+                self._confirmed.add(track_id)
 
     def all(self) -> list[Identity]:
         """Return the identities in the order in which they appeared."""
-        return list(self._found.values())
+        return [identity for identity in self._found.values() if identity.track_id in self._confirmed]

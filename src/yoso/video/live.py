@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class Patience:
         return sum(self.pause(attempt) + self.stall_seconds for attempt in range(self.retries)) + self.stall_seconds
 
 
+@runtime_checkable
 class Connection(Protocol):
     """An open camera or stream."""
 
@@ -166,7 +167,7 @@ class _Newest:
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._frame is not None or self._over, seconds):
-                raise VideoError(f"no frame for {seconds:.0f} s; check the source")
+                raise VideoError(f"no frame for {seconds:g} s; check the source")
             frame, self._frame = self._frame, None
             if frame is None and self._error is not None:
                 raise self._error

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,7 @@ from yoso.video.stages import VideoFrame
 JPEG_QUALITY = 92
 
 
+@runtime_checkable
 class Output(Protocol):
     """Something that frames are written to.
 

@@ -126,22 +126,29 @@ class PlaceCounter:
         }
         self._before: dict[int, Point] = {}
 
-    def update(self, result: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-        """Count a frame, and return the things in each zone now, by class.
-
-        Args:
-            result: with a `track_id` in the segments that count.
+    def fit(self, height: int, width: int) -> None:
+        """Take the size of the frames; `update` does so too.
 
         Raises:
             ConfigError: a place is outside the frame.
         """
-        height, width = result["segmentation"].shape
+        self._pixels = {place.name: place.in_pixels(width, height) for place in self._places}
+
+    def update(self, result: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+        """Count a frame, and return the things in each zone now, by class.
+
+        Args:
+            result: with a `track_id` in the segments that count; those with `is_confirmed` False do not.
+
+        Raises:
+            ConfigError: a place is outside the frame.
+        """
         if not self._pixels:
-            self._pixels = {place.name: place.in_pixels(width, height) for place in self._places}
+            self.fit(*result["segmentation"].shape)
         now: dict[str, Counter[str]] = {place.name: Counter() for place in self._places if not place.is_line}
         middles: dict[int, Point] = {}
         for info in result["segments_info"]:
-            if not info["is_thing"] or info.get("track_id") is None:
+            if not info["is_thing"] or info.get("track_id") is None or not info.get("is_confirmed", True):
                 continue
             x, y, w, h = info["bbox"]
             track_id, middle = info["track_id"], (x + w / 2, y + h / 2)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from yoso.errors import ConfigError, VideoError
 from yoso.files import PathLike
@@ -25,6 +25,7 @@ _RAW = re.compile(r"(\d+)x(\d+)")
 _JPEG = b"\xff\xd8"
 
 
+@runtime_checkable
 class Source(Protocol):
     """Frames from anywhere.
 
