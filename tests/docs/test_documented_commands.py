@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from small_clips import write_clip
 from yoso.apps import arguments
 from yoso.apps.cli import main
 
@@ -29,6 +30,7 @@ NOT_RUN = {
     r"^yoso export ": "takes a minute",
     r"(hf:OWNER|(coco|cityscapes|ade20k|mapillary)[-_]r50)": "needs a download",
     r"--data (coco|cityscapes|ade20k|mapillary|facades|nuclei)\b": "needs a data set",
+    r"^yoso pq --video ": "needs a video's ground truth",
     r"^yoso data check (coco|cityscapes|ade20k|mapillary)$": "needs a data set",
 }
 """Commands whose words are only checked, as the program reads them before it begins."""
@@ -67,6 +69,7 @@ def folder(readme_folder, tmp_path, monkeypatch):
     """A copy of the folder that the pages talk about, and no data set or model of anybody's own in reach."""
     target = tmp_path / "work"
     shutil.copytree(readme_folder, target)
+    write_clip(target / "clip.mp4", 3)
     (target / "finetune.yaml").write_text("data: mine.yaml\nstart: facades-mnv2\n", encoding="utf-8")
     monkeypatch.chdir(target)
     return target

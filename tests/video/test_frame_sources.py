@@ -2,9 +2,9 @@ import io
 
 import numpy as np
 import pytest
-from clips import HEIGHT, WIDTH, picture, write_clip
 from PIL import Image
 
+from small_clips import HEIGHT, WIDTH, picture, write_clip
 from yoso.errors import ConfigError, VideoError
 from yoso.video.frames import Selection
 from yoso.video.sources import SourceOptions, is_video, open_source

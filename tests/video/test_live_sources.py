@@ -6,9 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from clips import picture
 from PIL import Image
 
+from small_clips import picture
 from yoso.errors import VideoError
 from yoso.video.frames import Selection
 from yoso.video.live import LiveSource, Patience

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from clips import HEIGHT, WIDTH, read_clip, write_clip
 
 import yoso
+from small_clips import HEIGHT, WIDTH, read_clip, write_clip
 from yoso.apps.cli import main
 from yoso.data.coco_panoptic import read_annotations
 from yoso.files import read_id_map
