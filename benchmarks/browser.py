@@ -86,7 +86,7 @@ def main() -> None:
             with hosted(folder) as address:
                 take_screenshots(browser, f"{address}/", args.screenshots)
             return
-        document = json.loads((folder / "page.json").read_text())
+        document = json.loads((folder / "page.json").read_text(encoding="utf-8"))
         entries = [document["runtime"], *document["models"]]
         results: dict[str, Any] = {"browser": browser.version, "download_bytes": sum(one["bytes"] for one in entries)}
         for kind, headers in (("plain host", {}), ("isolated", HEADERS)):
@@ -95,7 +95,7 @@ def main() -> None:
         browser.close()
     print(json.dumps(results, indent=1))
     if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + "\n")
+        args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

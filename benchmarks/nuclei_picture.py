@@ -1,6 +1,8 @@
 """Draws images of nuclei beside what nuclei-lite finds in them.
 
-python benchmarks/nuclei_picture.py FOLDER_OF_IMAGES NAME ... --output docs/images/nuclei.jpg
+    python benchmarks/nuclei_picture.py FOLDER_OF_IMAGES NAME ... --output docs/images/nuclei.jpg
+
+Output: the picture.
 """
 
 import argparse

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from panoptic_pairs import CATEGORIES
-from yoso.evaluation.tubes import VideoFrame
+from yoso.evaluation.tubes import TubeFrame
 
 PERSON, SKY, CAR, ROAD = 7, 2, 90, 91
 
@@ -23,7 +23,7 @@ def stuff(segment_id, category_id=SKY):
 def frame(text, *segments):
     """A frame of one row, one digit per pixel; only the segments that have a pixel are listed."""
     row = np.array([[int(digit) for digit in text]])
-    return VideoFrame(row, [segment for segment in segments if segment["id"] in row])
+    return TubeFrame(row, [segment for segment in segments if segment["id"] in row])
 
 
 @st.composite
@@ -56,7 +56,7 @@ def _drawn_frame(draw, id_map, classes, crowds, unlisted):
         if index + 1 in id_map and index + 1 != unlisted:
             segment = {"id": ids[index], "category_id": classes[index], "track_id": tracks[index]}
             segments.append({**segment, "iscrowd": crowds[index]} if crowds else segment)
-    return VideoFrame(np.array([0, *ids], np.int32)[id_map], segments)
+    return TubeFrame(np.array([0, *ids], np.int32)[id_map], segments)
 
 
 def is_thing(segment):

@@ -176,7 +176,10 @@ def test_help_keeps_its_examples_and_breaks_no_word(capsys, monkeypatch):
     assert "(default: facades-mnv2)" in " ".join(out.split())
     assert "-\n" not in out
     headings = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings[2:] == ["model:", "settings (default: those of the model):", "data set:", "output:", "examples:"]
+    assert headings[2:] == [
+        *("model:", "settings (default: those of the model):", "data set:", "output:"),
+        *("frames of a video:", "output of a video:", "examples:"),
+    ]
 
 
 @pytest.fixture

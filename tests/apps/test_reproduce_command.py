@@ -19,7 +19,7 @@ def test_the_list(capsys):
     assert main(["reproduce"]) == 0
     out = capsys.readouterr().out
     assert all(item in out for item in ITEMS)
-    assert "the data set coco and the weights" in out
+    assert "weights coco-r50" in out
     assert main(["reproduce", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["id"] for row in rows] == list(ITEMS)

@@ -354,6 +354,9 @@ def test_where_the_light_part_ends():
     }
     assert doors == {
         ("inference/loading.py", "yoso.inference.torch_engine"),
+        ("video/stages.py", "yoso.tracking.settings"),
+        ("video/stages.py", "yoso.tracking.smoothing"),
+        ("video/stages.py", "yoso.tracking.tracker"),
         ("inference/loading.py", "yoso.weights.load"),
         ("weights/published.py", "yoso.weights.conversion"),
     }

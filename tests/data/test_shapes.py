@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -15,22 +15,27 @@ CATEGORIES = Categories(
 
 
 def inside(points, x, y):
-    """Even-odd rule for one point, edge by edge."""
+    """Even-odd rule for one point, edge by edge; None if it lies on an edge, where rounding decides."""
     odd = False
     for (x1, y1), (x2, y2) in zip(points, np.roll(points, -1, axis=0), strict=True):
-        if (y1 > y) != (y2 > y) and x1 + (y - y1) * (x2 - x1) / (y2 - y1) <= x:
-            odd = not odd
+        if (y1 > y) != (y2 > y):
+            crossing = x1 + (y - y1) * (x2 - x1) / (y2 - y1)
+            if abs(crossing - x) < 1e-9:
+                return None
+            odd ^= crossing <= x
     return odd
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(-20, 100), st.integers(-20, 100)), min_size=3, max_size=7))
+@example([(-5, 26), (94, -4), (41, -8), (58, 98), (-19, 21), (-4, 92)])  # the centre of a pixel lies on an edge
 def test_pixels_of_a_polygon_are_those_whose_centres_lie_inside(corners_in_tenths):
-    # Tenths, off the centres of pixels, so that no centre lies on an edge by rounding alone.
+    # Tenths, off the centres of pixels, so that few centres lie on an edge.
     points = np.array(corners_in_tenths) / 10 + 0.013
     mask = polygon_mask(points, (8, 7))
     expected = [[inside(points, x + 0.5, y + 0.5) for x in range(7)] for y in range(8)]
-    assert mask.tolist() == expected
+    pairs = zip(mask.ravel().tolist(), [value for row in expected for value in row], strict=True)
+    assert all(value in (None, found) for found, value in pairs)
 
 
 def test_a_rectangle_covers_its_pixels_and_its_neighbour_the_next():

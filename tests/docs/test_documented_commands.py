@@ -70,6 +70,7 @@ def folder(readme_folder, tmp_path, monkeypatch):
     target = tmp_path / "work"
     shutil.copytree(readme_folder, target)
     write_clip(target / "clip.mp4", 3)
+    shutil.copy(target / "street.jpg", target / "slide.png")
     (target / "finetune.yaml").write_text("data: mine.yaml\nstart: facades-mnv2\n", encoding="utf-8")
     monkeypatch.chdir(target)
     return target

@@ -11,7 +11,7 @@ from video_tubes import CAR, PERSON, SKY, frame, plain_aq, plain_identities, pla
 from yoso.errors import ConfigError, DatasetError
 from yoso.evaluation.matching import count_matches
 from yoso.evaluation.quality import panoptic_quality
-from yoso.evaluation.tubes import VideoFrame
+from yoso.evaluation.tubes import TubeFrame
 from yoso.evaluation.video_quality import VideoCounts, count_video, video_quality
 
 
@@ -158,8 +158,8 @@ def test_a_window_of_one_frame_is_panoptic_quality():
     gt_map, gt_segments, pred_map, pred_segments = random_pair(np.random.default_rng(3))
     things = [segment for segment in gt_segments if segment["category_id"] in (PERSON, CAR)]
     assert things
-    gt = VideoFrame(gt_map, [{**one, "track_id": one["id"]} for one in _one_per_stuff(gt_map, gt_segments)])
-    pred = VideoFrame(pred_map, [{**one, "track_id": one["id"]} for one in _one_per_stuff(pred_map, pred_segments)])
+    gt = TubeFrame(gt_map, [{**one, "track_id": one["id"]} for one in _one_per_stuff(gt_map, gt_segments)])
+    pred = TubeFrame(pred_map, [{**one, "track_id": one["id"]} for one in _one_per_stuff(pred_map, pred_segments)])
     result = scores([gt], [pred], [1]).windows[1]
     counts = count_matches(gt.id_map, gt.segments, pred.id_map, pred.segments, CATEGORIES)
     assert result == panoptic_quality(counts, CATEGORIES)

@@ -22,7 +22,7 @@ NUM_QUERIES = 6
 class SeesBlocks:
     """An engine with few queries: each gray of an image is an object, 0 is ground, and queries go to the largest."""
 
-    runtime, device, precision = "torch", "cpu", "fp32"
+    runtime, device, precision, has_embeddings = "torch", "cpu", "fp32", False
 
     def __init__(self):
         self.sizes = []

@@ -44,6 +44,7 @@ class QuickEngine:
     runtime = "onnxruntime"
     device = "cpu"
     precision = "fp32"
+    has_embeddings = False
 
     def __init__(self):
         self.gate = threading.Event()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from yoso.categories import Categories, Category
-from yoso.evaluation.tubes import VideoFrame
+from yoso.evaluation.tubes import TubeFrame
 
 HEIGHT, WIDTH = 192, 256
 CATEGORIES = Categories(
@@ -29,7 +29,7 @@ MIN_PIXELS = 12
 """Things of which less is visible are not in the truth; their pixels are void."""
 
 Path = Callable[[float], tuple[float, float]]
-Camera = Callable[[float], tuple[float, float, float]]
+CameraShift = Callable[[float], tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Scene:
 
     name: str
     categories: Categories
-    frames: list[VideoFrame]
+    frames: list[TubeFrame]
 
 
 def still(x: float, y: float) -> Path:
@@ -77,7 +77,7 @@ def no_camera(t: float) -> tuple[float, float, float]:
     return 0.0, 0.0, 1.0
 
 
-def draw(name: str, things: Sequence[Thing], num_frames: int, camera: Camera = no_camera) -> Scene:
+def draw(name: str, things: Sequence[Thing], num_frames: int, camera: CameraShift = no_camera) -> Scene:
     """Draw a scene of `HEIGHT` x `WIDTH`; track ids are places in `things` plus 1."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float64)
     frames = []
@@ -98,7 +98,7 @@ def draw(name: str, things: Sequence[Thing], num_frames: int, camera: Camera = n
             elif area:
                 owner[owner == number] = 0
         segments += [{"id": 100 + kind, "category_id": kind} for kind in (1, 2) if (owner == 100 + kind).any()]
-        frames.append(VideoFrame(owner.astype(np.int32), segments))
+        frames.append(TubeFrame(owner.astype(np.int32), segments))
     return Scene(name, CATEGORIES, frames)
 
 
@@ -198,7 +198,7 @@ def view(
     id_map: np.ndarray,
     segments: Iterable[dict[str, Any]],
     categories: Categories,
-    camera: Camera,
+    camera: CameraShift,
     num_frames: int,
     size: tuple[int, int],
 ) -> Scene:
@@ -221,7 +221,7 @@ def view(
         too_small = [i for i, n in zip(ids.tolist(), counts.tolist(), strict=True) if n < MIN_PIXELS and i]
         seen[np.isin(seen, too_small)] = 0
         own = [by_id[i] for i in ids.tolist() if i in by_id and i not in too_small]
-        frames.append(VideoFrame(seen, [{**segment, "track_id": segment["id"]} for segment in own]))
+        frames.append(TubeFrame(seen, [{**segment, "track_id": segment["id"]} for segment in own]))
     return Scene(name, categories, frames)
 
 
@@ -282,7 +282,7 @@ def _is_thing(segment: dict[str, Any], scene: Scene) -> bool:
     return scene.categories[scene.categories.index_of(segment["category_id"])].is_thing
 
 
-def _prediction(frame: VideoFrame, scene: Scene, faults: Faults, looks: dict, rng: np.random.Generator) -> dict:
+def _prediction(frame: TubeFrame, scene: Scene, faults: Faults, looks: dict, rng: np.random.Generator) -> dict:
     things = [dict(one) for one in frame.segments if _is_thing(one, scene)]
     others = [dict(one) for one in frame.segments if not _is_thing(one, scene)]
     id_map = frame.id_map.copy()
@@ -357,9 +357,9 @@ def result_of(id_map: np.ndarray, segments: list[dict], scene: Scene, drawn: tup
     return {"segmentation": segmentation, "segments_info": infos}
 
 
-def as_frame(result: dict[str, Any], categories: Categories) -> VideoFrame:
+def as_frame(result: dict[str, Any], categories: Categories) -> TubeFrame:
     """Return a tracked result in the form that is scored."""
-    return VideoFrame(
+    return TubeFrame(
         result["segmentation"],
         [
             {"id": info["id"], "category_id": categories[info["label_id"]].id, "track_id": info["track_id"]}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scenes import through_camera
 
-from yoso.tracking.camera import Camera
+from yoso.tracking.camera import CameraShift
 
 
 def world(seed=0):
@@ -18,7 +18,7 @@ def world(seed=0):
 
 
 def shifts(places, size=(192, 256)):
-    camera, found = Camera(), []
+    camera, found = CameraShift(), []
     labels = {number: number % 3 for number in range(1, 90)}
     for left, top in places:
         found.append(camera.shift(through_camera(world(), (left, top, 1.0), size), labels))
@@ -38,22 +38,22 @@ def test_the_content_moves_against_the_camera(step):
 
 
 def test_frames_without_segments_or_of_one_pixel_do_not_move():
-    camera = Camera()
+    camera = CameraShift()
     for _ in range(3):
         assert camera.shift(np.zeros((40, 60), np.int32), {}).tolist() == [0, 0]
-    camera = Camera()
+    camera = CameraShift()
     for _ in range(3):
         assert camera.shift(np.ones((1, 1), np.int32), {1: 0}).tolist() == [0, 0]
 
 
 def test_what_most_tracks_do_is_the_camera_s():
-    camera = Camera()
+    camera = CameraShift()
     camera.correct(np.array([[3.0, 0], [3, 1], [3.5, 0], [9, 9]]))
     np.testing.assert_allclose(camera.motion, [3.25, 0], atol=0.6)
 
 
 @pytest.mark.parametrize("moves", [[[3.0, 0]] * 3, [[3.0, 0], [-3, 0], [9, 1], [0, 7]]], ids=["few", "divided"])
 def test_few_or_divided_tracks_do_not_correct_it(moves):
-    camera = Camera()
+    camera = CameraShift()
     camera.correct(np.array(moves))
     assert camera.motion.tolist() == [0, 0]

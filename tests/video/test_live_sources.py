@@ -11,10 +11,10 @@ from PIL import Image
 from small_clips import picture
 from yoso.errors import VideoError
 from yoso.video.frames import Selection
-from yoso.video.live import LiveSource, Patience
+from yoso.video.live import LiveSource, StreamPatience
 from yoso.video.sources import SourceOptions, open_source
 
-QUICK = Patience(0.5, 2, 0.01, 0.02)
+QUICK = StreamPatience(0.5, 2, 0.01, 0.02)
 
 
 class Fake:
@@ -129,7 +129,7 @@ def server():
 def test_a_stream_over_http_is_read_and_reconnected(server):
     address, handler = server
     said = []
-    source = open_source(address, SourceOptions(patience=Patience(2.0, 3, 0.01, 0.02), say=said.append))
+    source = open_source(address, SourceOptions(patience=StreamPatience(2.0, 3, 0.01, 0.02), say=said.append))
     assert source.is_live
     frames = list(source.frames(Selection(max_frames=30)))
     source.close()
@@ -142,7 +142,7 @@ def test_a_stream_over_http_is_read_and_reconnected(server):
 def test_a_stream_that_stalls_is_given_up_in_time(server):
     address, handler = server
     handler.is_silent, said = True, []
-    source = open_source(address, SourceOptions(patience=Patience(0.3, 0), say=said.append))
+    source = open_source(address, SourceOptions(patience=StreamPatience(0.3, 0), say=said.append))
     begin = time.monotonic()
     with pytest.raises(VideoError, match=r"(lost|no frame for) .*check the source"):
         list(source.frames(Selection()))

@@ -64,11 +64,11 @@ def source_options(args: argparse.Namespace) -> "SourceOptions":
     Raises:
         ConfigError: a value is out of its range.
     """
-    from yoso.video.live import Patience
+    from yoso.video.live import StreamPatience
     from yoso.video.sources import SourceOptions, parse_raw_size
 
     raw = parse_raw_size(args.raw) if args.raw else None
-    return SourceOptions(args.frame_rate, raw, Patience(args.timeout), show_warning)
+    return SourceOptions(args.frame_rate, raw, StreamPatience(args.timeout), show_warning)
 
 
 def call_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def run_video(args: argparse.Namespace, source: str, extra: TrackOptions) -> Vid
     Raises:
         YosoError: nothing can be done at all.
     """
-    from yoso.video.outputs import Outputs
+    from yoso.video.outputs import OutputGroup
     from yoso.video.places import PlaceCounter
     from yoso.video.sources import open_source
     from yoso.video.window import Window
@@ -105,7 +105,7 @@ def run_video(args: argparse.Namespace, source: str, extra: TrackOptions) -> Vid
             stack.callback(window.close)
         predictor = open_model(args)
         stack.enter_context(reserved(Path(args.output)))
-        outputs = Outputs(_outputs(args, opened, predictor))
+        outputs = OutputGroup(_outputs(args, opened, predictor))
         outcome = VideoOutcome(opened.name, opened.counts, runtime=f"{predictor.runtime} on {predictor.device}")
         begin = time.perf_counter()
         try:

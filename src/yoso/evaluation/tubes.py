@@ -20,7 +20,7 @@ UNLISTED = -1
 """Tube number of ground-truth pixels whose id is not listed: neither void nor a segment."""
 
 
-class VideoFrame(NamedTuple):
+class TubeFrame(NamedTuple):
     """One frame of a ground truth or a prediction.
 
     Attributes:
@@ -160,7 +160,7 @@ class VideoTubes:
         """Return the tubes of a video of which no frame was read."""
         return cls(TubeNumbers(categories, True), TubeNumbers(categories, False))
 
-    def share(self, gt: VideoFrame, pred: VideoFrame, name: str) -> SharedPixels:
+    def share(self, gt: TubeFrame, pred: TubeFrame, name: str) -> SharedPixels:
         """Count the pixels that the tubes share in the next frame.
 
         Args:
@@ -187,7 +187,7 @@ class VideoTubes:
 
 
 def shared_pixels(
-    gt_frames: Iterable[VideoFrame], pred_frames: Iterable[VideoFrame], tubes: VideoTubes, name: str
+    gt_frames: Iterable[TubeFrame], pred_frames: Iterable[TubeFrame], tubes: VideoTubes, name: str
 ) -> Iterator[SharedPixels]:
     """Yield what the tubes of a video share, frame by frame.
 

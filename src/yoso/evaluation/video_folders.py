@@ -20,7 +20,7 @@ import numpy as np
 from yoso.categories import Categories
 from yoso.errors import DatasetError
 from yoso.evaluation.matching import Segments
-from yoso.evaluation.tubes import VideoFrame
+from yoso.evaluation.tubes import TubeFrame
 from yoso.evaluation.video_quality import WINDOWS, VideoCounts, VideoQuality, count_video, video_quality
 from yoso.files import PathLike, read_id_map, read_json
 
@@ -47,7 +47,7 @@ class VideoFolderCounts:
 
 
 @dataclass(frozen=True)
-class _Frame:
+class _ListedFrame:
     """One entry of `annotations`."""
 
     png: Path
@@ -86,7 +86,7 @@ def count_videos(
     categories = Categories.from_json(gt_content.get("categories"), str(gt_json))
     gt, pred = _frames(gt_content, gt_json, gt_dir), _frames(pred_content, pred_json, pred_dir)
     _check_pairing(gt, pred, gt_json, pred_json)
-    pairs: dict[VideoId, list[tuple[_Frame, _Frame | None]]] = {}
+    pairs: dict[VideoId, list[tuple[_ListedFrame, _ListedFrame | None]]] = {}
     for image_id, frame in gt.items():
         pairs.setdefault(frame.video_id, []).append((frame, pred.get(image_id)))
 
@@ -98,19 +98,19 @@ def count_videos(
 
 
 def _read_frames(
-    pairs: Iterable[tuple[_Frame, _Frame | None]],
-) -> tuple[Iterator[VideoFrame], Iterator[VideoFrame]]:
+    pairs: Iterable[tuple[_ListedFrame, _ListedFrame | None]],
+) -> tuple[Iterator[TubeFrame], Iterator[TubeFrame]]:
     """Return the frames of the ground truth and of the prediction, read as they are asked for."""
     gt, pred = tee(map(_read_pair, pairs))
     return (frames[0] for frames in gt), (frames[1] for frames in pred)
 
 
-def _read_pair(pair: tuple[_Frame, _Frame | None]) -> tuple[VideoFrame, VideoFrame]:
+def _read_pair(pair: tuple[_ListedFrame, _ListedFrame | None]) -> tuple[TubeFrame, TubeFrame]:
     gt, pred = pair
     gt_id_map = read_id_map(gt.png)
     if pred is None:
-        return VideoFrame(gt_id_map, gt.segments), VideoFrame(np.zeros_like(gt_id_map), [])
-    return VideoFrame(gt_id_map, gt.segments), VideoFrame(read_id_map(pred.png), pred.segments)
+        return TubeFrame(gt_id_map, gt.segments), TubeFrame(np.zeros_like(gt_id_map), [])
+    return TubeFrame(gt_id_map, gt.segments), TubeFrame(read_id_map(pred.png), pred.segments)
 
 
 def _read(path: PathLike) -> dict[str, Any]:
@@ -120,10 +120,10 @@ def _read(path: PathLike) -> dict[str, Any]:
     return content
 
 
-def _frames(content: dict[str, Any], path: PathLike, folder: PathLike) -> dict[ImageId, _Frame]:
+def _frames(content: dict[str, Any], path: PathLike, folder: PathLike) -> dict[ImageId, _ListedFrame]:
     if not Path(folder).is_dir():
         raise DatasetError(f"{folder}: no such folder; it should hold the PNGs of {path}")
-    frames: dict[ImageId, _Frame] = {}
+    frames: dict[ImageId, _ListedFrame] = {}
     for number, entry in enumerate(content["annotations"]):
         fault = _fault(entry)
         if fault:
@@ -134,7 +134,7 @@ def _frames(content: dict[str, Any], path: PathLike, folder: PathLike) -> dict[I
         if entry["image_id"] in frames:
             raise DatasetError(f"{path}: image_id {entry['image_id']!r} is annotated twice; keep one entry per frame")
         png = Path(folder, entry["file_name"])
-        frames[entry["image_id"]] = _Frame(png, entry["segments_info"], entry.get("video_id", "video"))
+        frames[entry["image_id"]] = _ListedFrame(png, entry["segments_info"], entry.get("video_id", "video"))
     return frames
 
 
@@ -151,7 +151,7 @@ def _fault(entry: Any) -> str | None:
 
 
 def _check_pairing(
-    gt: dict[ImageId, _Frame], pred: dict[ImageId, _Frame], gt_json: PathLike, pred_json: PathLike
+    gt: dict[ImageId, _ListedFrame], pred: dict[ImageId, _ListedFrame], gt_json: PathLike, pred_json: PathLike
 ) -> None:
     if not gt:
         raise DatasetError(f"{gt_json}: its list 'annotations' is empty; there is nothing to compare with")

@@ -29,7 +29,7 @@ from yoso.evaluation.association import AssociationCounts, Associations
 from yoso.evaluation.identities import Identities, IdentityCounts
 from yoso.evaluation.matching import MatchCounts, match_pairs
 from yoso.evaluation.quality import PanopticQualityResult, panoptic_quality
-from yoso.evaluation.tubes import SharedPixels, VideoFrame, VideoTubes, shared_pixels
+from yoso.evaluation.tubes import SharedPixels, TubeFrame, VideoTubes, shared_pixels
 
 WINDOWS = (1, 5, 10, 15)
 """Frames per window of VPQ."""
@@ -99,8 +99,8 @@ class VideoQuality(NamedTuple):
 
 
 def count_video(
-    gt_frames: Iterable[VideoFrame],
-    pred_frames: Iterable[VideoFrame],
+    gt_frames: Iterable[TubeFrame],
+    pred_frames: Iterable[TubeFrame],
     categories: Categories,
     windows: Sequence[int] = WINDOWS,
     name: str = "video",

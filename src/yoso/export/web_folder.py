@@ -15,7 +15,7 @@ from yoso.errors import DatasetError, OutputError
 from yoso.export.check import Parity
 from yoso.export.formats import ExportTarget
 from yoso.export.writing import write_onnx
-from yoso.files import cannot_write, read_json, write_json
+from yoso.files import cannot_write, read_json, write_json, write_text
 from yoso.serve.page import (
     CONTENT_SECURITY_POLICY,
     ISOLATION_HEADERS,
@@ -57,10 +57,11 @@ def fill_folder(folder: Path, models: Sequence[PageModel]) -> None:
         (folder / name).write_bytes(content)
     write_json(folder / PAGE_JSON, page_document(models, files, server=False))
     # The name under which Netlify and Cloudflare Pages look for it.
-    (folder / "_headers").write_text("/*\n" + "".join(f"  {name}: {value}\n" for name, value in HEADERS.items()))
+    write_text(folder / "_headers", "/*\n" + "".join(f"  {name}: {value}\n" for name, value in HEADERS.items()))
     nginx = [f'add_header {name} "{value}" always;\n' for name, value in HEADERS.items()]
-    (folder / "nginx-headers.conf").write_text(
-        "# For nginx: include this file in the `location` block of the page.\n" + "".join(nginx)
+    write_text(
+        folder / "nginx-headers.conf",
+        "# For nginx: include this file in the `location` block of the page.\n" + "".join(nginx),
     )
 
 

@@ -75,7 +75,7 @@ class _LargeImagesAllowed:
                 Image.MAX_IMAGE_PIXELS = self._limit
 
 
-class _Budget:
+class _PixelBudget:
     """Lets the threads of a process decode at most `max_pixels` pixels at a time, or one image."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class _Budget:
 
 
 large_images_allowed = _LargeImagesAllowed()
-budget = _Budget()
+budget = _PixelBudget()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=budget.reset)
 

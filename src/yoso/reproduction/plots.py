@@ -29,12 +29,12 @@ class PlotAxis:
         end: pixel.
     """
 
-    low: float
-    high: float
-    start: float
-    end: float
+    low: float | int
+    high: float | int
+    start: float | int
+    end: float | int
 
-    def place(self, value: float) -> float:
+    def place(self, value: float | int) -> float | int:
         """Return the pixel of a value."""
         share = math.log(value / self.low) / math.log(self.high / self.low)
         return self.start + share * (self.end - self.start)
@@ -113,7 +113,9 @@ def _contour_axes(x: PlotAxis, y: PlotAxis, columns: Sequence[int], widths: Sequ
     return parts
 
 
-def _contour(level: float, width_of: Callable[[float, float], float], x: PlotAxis, y: PlotAxis) -> list[str]:
+def _contour(
+    level: float | int, width_of: Callable[[float | int, float | int], float], x: PlotAxis, y: PlotAxis
+) -> list[str]:
     """Return the line on which the ratio has a value, where it is inside the axes, and its label."""
     points = []
     for step in range(STEPS + 1):
@@ -127,12 +129,12 @@ def _contour(level: float, width_of: Callable[[float, float], float], x: PlotAxi
     return [svg_line(points, OURS, 1.5), svg_text(right - 4, top - 4, f"{level:g}x", size=10, anchor="end", color=INK)]
 
 
-def _width_of_cfa(channels: float, ratio: float) -> float:
+def _width_of_cfa(channels: float | int, ratio: float | int) -> float:
     """Solve equation 2 with equal input channels for d; infinite where no d gives the ratio."""
     rest = ratio * ((1 / 64 + 1 / 16 + 1 / 4 + 1) * channels + 15) - 4 * channels
     return 12 * channels / rest if rest > 0 else math.inf
 
 
-def _width_of_sdca(tokens: float, ratio: float, t: int = 3) -> float:
+def _width_of_sdca(tokens: float | int, ratio: float | int, t: int = 3) -> float:
     """Solve equation 10 for d."""
     return (ratio * (t + tokens) - tokens) / 2

@@ -260,7 +260,7 @@ def _addition_tables(content: Content) -> list[Table]:
         for row in content["training"]
     ]
     latency = [
-        [row["form"], scale_name(row["size"]), milliseconds(row["seconds"]), milliseconds(row["merge_seconds"])]
+        [row["form"], scale_name(tuple(row["size"])), milliseconds(row["seconds"]), milliseconds(row["merge_seconds"])]
         for row in content["latency"]
     ]
     comparison = [

@@ -84,7 +84,7 @@ def described(pixels: np.ndarray, result: Result, categories: Categories, output
 def _with_masks(segmentation: np.ndarray, info: dict[str, Any], outputs: Collection[str]) -> dict[str, Any]:
     if "polygons" not in outputs and "rle" not in outputs:
         return info
-    mask, corner = segment_mask(segmentation, info["id"], info["bbox"]), (info["bbox"][0], info["bbox"][1])
+    mask, corner = segment_mask(segmentation, info["id"], tuple(info["bbox"])), (info["bbox"][0], info["bbox"][1])
     more: dict[str, Any] = {}
     if "polygons" in outputs:
         more["polygons"] = polygons(mask, corner)

@@ -88,14 +88,14 @@ class WorkQueue:
             self._is_draining = True
             self._changed.notify_all()
 
-    def join(self, seconds: float) -> None:
+    def join(self, seconds: float | int) -> None:
         """Wait for the threads to end after `drain`, for at most this long."""
         end = time.monotonic() + seconds
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, end - time.monotonic()))
 
-    async def run(self, work: Callable[[], T], seconds: float) -> T:
+    async def run(self, work: Callable[[], T], seconds: float | int) -> T:
         """Run a job in one of the threads, and return its result.
 
         If the caller is cancelled, the job leaves the queue.

@@ -30,7 +30,7 @@ MAX_DEVIATION = 1.5
 """If at least 60% of at least 4 tracks moved alike within 1.5 pixels, the camera did."""
 
 
-class Camera:
+class CameraShift:
     """Estimates the shift of each frame against the one before.
 
     Attributes:

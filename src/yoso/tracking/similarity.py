@@ -32,7 +32,7 @@ MIN_LOOK = 0.5
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TrackComparison:
     """The tracks, moved to this frame, and the things of the frame.
 
     Attributes:
@@ -52,7 +52,7 @@ class Comparison:
     looks: np.ndarray | None
 
     @classmethod
-    def of(cls, tracks: list[Track], things: list[Detection], size: tuple[int, int]) -> "Comparison":
+    def of(cls, tracks: list[Track], things: list[Detection], size: tuple[int, int]) -> "TrackComparison":
         """Compare masks and embeddings."""
         inside = [_inside(track.mask, size) for track in tracks]
         shared = shared_pixels(inside, [thing.mask for thing in things])

@@ -12,10 +12,10 @@ import numpy as np
 
 from yoso.errors import ConfigError
 from yoso.installation import optional_packages
-from yoso.tracking.camera import Camera
+from yoso.tracking.camera import CameraShift
 from yoso.tracking.segments import Detection, Result, is_thing, read_segmentation, read_things
 from yoso.tracking.settings import TrackerSettings
-from yoso.tracking.similarity import Comparison
+from yoso.tracking.similarity import TrackComparison
 from yoso.tracking.tracks import Track
 
 __all__ = ["Tracker", "TrackerSettings"]
@@ -69,7 +69,7 @@ class Tracker:
         self._stuff: dict[int, int] = {}
         self._next_id = 1
         self._size: tuple[int, int] | None = None
-        self._camera = Camera()
+        self._camera = CameraShift()
 
     def update(self, result: Result) -> dict[str, Any]:
         """Give the segments of the next frame their identities.
@@ -116,7 +116,7 @@ class Tracker:
 
     def _pairs(self, things: list[Detection]) -> "_Pairs":
         """Find the things of the frame among the tracks."""
-        pairs = _Pairs(Comparison.of(self._tracks, things, self._size or (0, 0)))
+        pairs = _Pairs(TrackComparison.of(self._tracks, things, self._size or (0, 0)))
         if not things or not self._tracks:
             return pairs
         self._match(pairs, pairs.compared.by_overlap(), self.settings.min_iou)
@@ -191,7 +191,7 @@ class Tracker:
 class _Pairs:
     """Which thing of a frame each track is, and where that puts the track."""
 
-    def __init__(self, compared: Comparison) -> None:
+    def __init__(self, compared: TrackComparison) -> None:
         self.compared = compared
         self.thing_of: dict[int, int] = {}
 

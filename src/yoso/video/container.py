@@ -32,7 +32,7 @@ def open_container(file: Any, name: str, **options: Any) -> "InputContainer":
     Raises:
         VideoError: it does not exist, cannot be read, or holds no video.
     """
-    with optional_packages("video"):
+    with optional_packages("video"), optional_packages("video"):
         import av
 
     try:
@@ -108,7 +108,8 @@ class ContainerSource:
         yield from delivered_frames(chosen, self.name, selection.max_frames, self.counts)
 
     def _seek(self, seconds: float) -> None:
-        import av
+        with optional_packages("video"):
+            import av
 
         try:
             self._container.seek(int(seconds / self.time_base), stream=self._stream)
@@ -128,7 +129,8 @@ class ContainerSource:
 
     def _decoded(self) -> Iterator["VideoFrame"]:
         """Yield what can be decoded; damaged packets and frames are counted."""
-        import av
+        with optional_packages("video"):
+            import av
 
         packets = self._container.demux(self._stream)
         while True:

@@ -20,7 +20,7 @@ CLOSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class StreamPatience:
     """How long to wait for a live source.
 
     Attributes:
@@ -80,7 +80,8 @@ class NetworkStream:
 
     def frames(self) -> Iterator[ReadPixels]:
         """See `Connection`."""
-        import av
+        with optional_packages("video"):
+            import av
 
         packets = self.container.demux(self._stream)
         while True:
@@ -193,7 +194,7 @@ class LiveSource:
     time_base = Fraction(1, 90000)
 
     def __init__(
-        self, name: str, connect: Callable[[], Connection], patience: Patience, say: Say, first: Any = None
+        self, name: str, connect: Callable[[], Connection], patience: StreamPatience, say: Say, first: Any = None
     ) -> None:
         """Connect for the first time.
 

@@ -191,7 +191,7 @@ def by_track(result: Mapping[str, Any]) -> tuple[np.ndarray, list[dict[str, Any]
     return table[result["segmentation"]], [{**info, "id": info["track_id"]} for info in infos]
 
 
-class Outputs:
+class OutputGroup:
     """Some outputs as one. As a context manager it closes them in any case, so that what was done stays usable."""
 
     def __init__(self, outputs: list[Output]) -> None:
@@ -219,7 +219,7 @@ class Outputs:
         if errors:
             raise errors[0]
 
-    def __enter__(self) -> "Outputs":
+    def __enter__(self) -> "OutputGroup":
         return self
 
     def __exit__(

@@ -50,7 +50,7 @@ class _ClosedError(Exception):
     """The other end of a queue does not want more."""
 
 
-class _Failure(NamedTuple):
+class _StageFailure(NamedTuple):
     error: BaseException
 
 
@@ -135,7 +135,7 @@ class Pipeline(Generic[T]):
     @staticmethod
     def _from_queue(queue: _Queue) -> Iterator[Any]:
         while (item := queue.get()) is not _END:
-            if isinstance(item, _Failure):
+            if isinstance(item, _StageFailure):
                 raise item.error
             yield item
 
@@ -181,6 +181,6 @@ def _fill(items: Iterator[Any], queue: _Queue) -> None:
         except _ClosedError:
             raise
         except BaseException as error:
-            queue.put(_Failure(error))
+            queue.put(_StageFailure(error))
     except _ClosedError:
         return

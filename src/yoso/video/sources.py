@@ -12,7 +12,7 @@ from yoso.errors import ConfigError, VideoError
 from yoso.files import PathLike
 from yoso.video.container import ContainerSource, Say, open_container
 from yoso.video.frames import Frame, FrameCounts, Selection
-from yoso.video.live import Camera, LiveSource, NetworkStream, Patience
+from yoso.video.live import Camera, LiveSource, NetworkStream, StreamPatience
 from yoso.video.numbered import ImageSequence, is_pattern
 
 _SUFFIXES = "3gp asf avi flv m2ts m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts ogv ts webm wmv y4m"
@@ -73,7 +73,7 @@ class SourceOptions:
 
     frame_rate: float = 25.0
     raw_size: tuple[int, int] | None = None
-    patience: Patience = field(default_factory=Patience)
+    patience: StreamPatience = field(default_factory=StreamPatience)
     say: Say = _silent
 
     def __post_init__(self) -> None:
