@@ -84,7 +84,7 @@ def _torchrun(trainings: Sequence[SweepTraining], jobs: int) -> None:
 
 def _ray(trainings: Sequence[SweepTraining], jobs: int) -> None:
     with optional_packages("--launcher ray", "batch"):
-        import ray
+        import ray  # pyrefly: ignore[missing-import]
     if "RAY_ADDRESS" in os.environ:
         ray.init()
     else:
