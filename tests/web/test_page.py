@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from yoso.files import read_image
+from yoso.serve.page import CONTENT_SECURITY_POLICY, PAGE_JSON, page_files
 
 ROOT = Path(__file__).parents[2]
 BUILDING = ROOT / "examples" / "building.jpg"
