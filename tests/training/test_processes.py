@@ -116,6 +116,7 @@ def test_two_processes_equal_one_with_twice_the_batch(recipe, as_yaml, tmp_path,
     assert result.all.pq > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this build of torch lacks gloo")
 def test_a_run_of_two_machines_is_resumed_on_one(recipe, as_yaml, tmp_path, capsys):
     """Two agents of torchrun find each other; SIGTERM to both leaves a whole checkpoint, and `--resume` takes it."""
